@@ -1,0 +1,2 @@
+export * from "./ids.ts";
+export { CborError, decodeCbor, encodeCbor } from "./cbor.ts";
