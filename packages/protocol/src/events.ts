@@ -1,0 +1,60 @@
+/**
+ * What the server pushes. An event frame is `[3, sequence, name, payload]`; `sequence` is the place in the log or inbox
+ * that the event brings, 0 for events that have none. Receivers ignore events and fields that they do not know.
+ */
+import * as v from "valibot";
+import { limits } from "./limits.ts";
+import { bytesUpTo, count, id, text, timeMs } from "./schema.ts";
+
+export const entryKinds = ["commit", "message"] as const;
+
+export const events = {
+  /** One entry of a conversation's log, in order, without gaps from the device's cursor on. Acknowledge it. */
+  entry: {
+    about: "One entry of a conversation's log. Entries come in order from the device's cursor on; each is acknowledged.",
+    payload: v.object({
+      conversation: id,
+      kind: v.picklist(entryKinds),
+      epoch: count,
+      bytes: bytesUpTo(limits.envelopeBytesMax),
+      acceptedAt: timeMs,
+    }),
+  },
+  /** Something for this device alone. Acknowledge it with the conversation of 16 zero bytes. */
+  welcome: {
+    about:
+      "A Welcome for this device (its inbox, acknowledged as conversation of 16 zero bytes). Entries of the conversation follow from `from` on.",
+    payload: v.object({
+      conversation: id,
+      generation: count,
+      suite: count,
+      epoch: count,
+      from: count,
+      bytes: bytesUpTo(limits.welcomeBytesMax),
+      keyPackageRef: bytesUpTo(64),
+    }),
+  },
+  /** Everything up to the heads that `subscribe` reported has been sent. */
+  synced: { about: "Everything up to the heads that `subscribe` reported has been sent.", payload: v.object({}) },
+  presence: {
+    about: "Someone with whom the account shares a conversation came or went, and lets it be seen.",
+    payload: v.object({ account: id, online: v.boolean(), lastSeenAt: v.optional(timeMs) }),
+  },
+  keyPackagesLow: {
+    about: "Few key packages are left for this device: publish more.",
+    payload: v.object({ suite: count, available: count, lastResortUsed: v.boolean() }),
+  },
+  sessionEnded: {
+    about: "The server ends the session; the reason says whether to come back.",
+    payload: v.object({ reason: v.picklist(["logged-out", "revoked", "replaced", "shutting-down", "too-slow"]), message: v.optional(text(200)) }),
+  },
+} as const;
+
+export type EventName = keyof typeof events;
+export type EventPayload<Name extends EventName> = v.InferOutput<(typeof events)[Name]["payload"]>;
+/** One event with its name, as a union to switch over. */
+export type Event = { [Name in EventName]: { name: Name; sequence: number; payload: EventPayload<Name> } }[EventName];
+export type EntryKind = (typeof entryKinds)[number];
+
+/** The conversation id under which a device's inbox is acknowledged. */
+export const inboxId: Uint8Array = new Uint8Array(16);

@@ -1,0 +1,97 @@
+/**
+ * Every maximum of the wire and of the server, in one place, each with its reason. Sizes are bytes, times milliseconds.
+ * All fail closed unless the comment says "open".
+ */
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const second = 1000;
+const minute = 60 * second;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+export const limits = {
+  // What one frame may hold. An envelope is one encrypted message; text of 60 KiB plus padding and framing fits.
+  frameBytesMax: 256 * KiB,
+  envelopeBytesMax: 96 * KiB,
+  textBytesMax: 60 * KiB,
+  // Public MLS structures that travel inline; a direct conversation of 2 × 10 devices stays below.
+  commitBytesMax: 64 * KiB,
+  groupInfoBytesMax: 64 * KiB,
+  welcomeBytesMax: 64 * KiB,
+  keyPackageBytesMax: 8 * KiB,
+  chainEntryBytesMax: 4 * KiB,
+  vaultBytesMax: 32 * KiB,
+  opaqueMessageBytesMax: 1 * KiB,
+
+  // Names: `[a-z0-9][a-z0-9._-]{1,30}[a-z0-9]`.
+  nameCharactersMin: 3,
+  nameCharactersMax: 32,
+  passwordCharactersMin: 8,
+  passwordBytesMax: 1 * KiB,
+
+  // A connection that has not shown who it is costs memory and nothing else; so it is small, short and few.
+  handshakeTimeoutMs: 10 * second,
+  headersTimeoutMs: 10 * second,
+  firstFrameTimeoutMs: 10 * second,
+  unauthenticatedBytesMax: 16 * KiB,
+  unauthenticatedSocketsPerAddressMax: 20,
+  unauthenticatedSocketsMax: 2_000,
+  socketsPerAccountMax: 10,
+  fragmentsPerFrameMax: 64,
+  bufferedChunksMax: 256,
+  pingIntervalMs: 30 * second,
+  missedPongsMax: 2,
+  requestsInFlightPerSocketMax: 256,
+
+  // Delivery: what a device may owe acknowledgements for, and how much may wait in its socket.
+  unackedEntriesMax: 100,
+  unsentBytesPause: 1 * MiB,
+  unsentBytesCut: 4 * MiB,
+  cursorsPerSubscribeMax: 4_000,
+
+  // Accounts and devices.
+  devicesPerAccountMax: 10,
+  keyPackagesPerDeviceMax: 100,
+  keyPackagesPerDeviceTarget: 50,
+  keyPackagesRefillBelow: 20,
+  keyPackageLifetimeMs: 90 * day,
+  chainsPerRequestMax: 64,
+  chainEntriesPerReplyMax: 256,
+
+  // Conversations.
+  leavesPerConversationMax: 250,
+  conversationLogBytesMax: 1024 * MiB,
+  entryRetentionMs: 90 * day,
+  deviceBacklogEntriesMax: 10_000,
+  deviceBacklogBytesMax: 64 * MiB,
+  deviceUnseenMs: 45 * day,
+
+  // One login attempt lives this long between its two requests.
+  loginStateMs: 60 * second,
+  loginStatesMax: 10_000,
+  localRegistrationMs: 24 * hour,
+} as const;
+
+/** A token bucket: `burst` at once, then one more every `refillMs`. */
+export interface Bucket {
+  readonly burst: number;
+  readonly refillMs: number;
+  /** What the bucket is counted by. Address-keyed buckets do not apply to loopback. */
+  readonly by: "address" | "account" | "account-and-target" | "name-and-address" | "name" | "device";
+  readonly reason: string;
+}
+
+export const buckets = {
+  connect: { burst: 60, refillMs: 500, by: "address", reason: "handshakes cost a millisecond of CPU each" },
+  reconnect: { burst: 60, refillMs: 500, by: "device", reason: "a device in a restart loop must not cost the others" },
+  register: { burst: 10, refillMs: 10 * minute, by: "address", reason: "accounts are for people" },
+  loginFailed: { burst: 5, refillMs: 5 * minute, by: "name-and-address", reason: "online guessing; only failures count" },
+  loginFailedAnywhere: { burst: 100, refillMs: 36 * second, by: "name", reason: "guessing from many addresses: 100 an hour" },
+  lookup: { burst: 60, refillMs: second, by: "account", reason: "names are found by exact spelling, not by trying" },
+  claim: { burst: 6, refillMs: 10 * minute, by: "account-and-target", reason: "key packages are used up by claims" },
+  message: { burst: 60, refillMs: 200, by: "account", reason: "five messages a second is faster than people write (open for members)" },
+  commit: { burst: 20, refillMs: second, by: "account", reason: "every member pays for a commit" },
+  request: { burst: 120, refillMs: 50, by: "device", reason: "everything else" },
+} as const satisfies Record<string, Bucket>;
+
+export type BucketName = keyof typeof buckets;

@@ -1,0 +1,267 @@
+/**
+ * The contract: every method once, with who may call it, what it costs, what travels and how it can fail. Types, validation,
+ * the server's dispatch, the client's calls, the authorization tests and `docs/protocol.md` are made from this table.
+ *
+ * Parameters are strict: an unknown field is `malformed`. Results are tolerant, so that the protocol can grow.
+ */
+import * as v from "valibot";
+import type { FailureCode } from "./errors.ts";
+import { type BucketName, limits } from "./limits.ts";
+import { bytesOf, bytesUpTo, count, id, name, suite, text, timeMs } from "./schema.ts";
+
+/**
+ * - `anyone`: any connection that said hello
+ * - `account`: a connection that proved the password of an account, or a device
+ * - `device`: a connection that proved to be an active device
+ * - `member`: a device whose account is a member of the conversation in the parameters; to others it does not exist
+ */
+export type Caller = "anyone" | "account" | "device" | "member";
+
+interface Method {
+  readonly about: string;
+  readonly caller: Caller;
+  readonly bucket: BucketName | "none";
+  readonly params: v.GenericSchema;
+  readonly result: v.GenericSchema;
+  readonly failures: readonly FailureCode[];
+}
+
+const opaque = bytesUpTo(limits.opaqueMessageBytesMax);
+const keyPackage = v.strictObject({ suite, bytes: bytesUpTo(limits.keyPackageBytesMax) });
+const chain = v.pipe(v.array(bytesUpTo(limits.chainEntryBytesMax)), v.maxLength(limits.chainEntriesPerReplyMax));
+const invite = bytesUpTo(32);
+
+/** The sealed records that bring an account back, and the identity key's signature over all of them. */
+const vault = v.strictObject({
+  rootVersion: count,
+  wrapPassword: bytesUpTo(1024),
+  wrapRecovery: bytesUpTo(1024),
+  rootVault: bytesUpTo(limits.vaultBytesMax),
+  accountVault: bytesUpTo(limits.vaultBytesMax),
+  recoveryKey: bytesOf(32),
+  signature: bytesOf(64),
+});
+
+export const methods = {
+  hello: {
+    about: "Agrees on a version; the first request of every connection. The deployment key signs the TLS key, and the challenge is for `authenticate`.",
+    caller: "anyone",
+    bucket: "none",
+    params: v.strictObject({ versions: v.pipe(v.array(count), v.maxLength(8)), client: text(64) }),
+    result: v.object({
+      version: count,
+      deployment: bytesOf(32),
+      tlsKeySignature: bytesUpTo(64),
+      challenge: bytesOf(32),
+      registration: v.picklist(["open", "invite", "closed"]),
+      timeMs,
+    }),
+    failures: ["unsupported-version"],
+  },
+  startRegistration: {
+    about: "First half of OPAQUE registration (RFC 9807 §5). `invite` is needed where registration is by invite.",
+    caller: "anyone",
+    bucket: "register",
+    params: v.strictObject({ name: text(64), account: id, request: opaque, invite: v.optional(invite) }),
+    result: v.object({ response: opaque, setup: id }),
+    failures: ["name-invalid", "name-taken", "registration-closed", "invite-needed", "invite-invalid"],
+  },
+  finishRegistration: {
+    about: "Creates the account in one transaction: OPAQUE record, chain, first device, vaults, key packages. The connection is that device from then on.",
+    caller: "anyone",
+    bucket: "none",
+    params: v.strictObject({
+      name,
+      account: id,
+      device: id,
+      setup: id,
+      stretching: count,
+      record: opaque,
+      chain,
+      vault,
+      keyPackages: v.pipe(v.array(keyPackage), v.maxLength(limits.keyPackagesPerDeviceMax)),
+      lastResorts: v.pipe(v.array(keyPackage), v.maxLength(2)),
+      boot: v.strictObject({ counter: count, random: bytesOf(16) }),
+      invite: v.optional(invite),
+    }),
+    result: v.object({ acceptedAt: timeMs }),
+    failures: ["name-taken", "account-exists", "registration-closed", "invite-needed", "invite-invalid", "not-permitted", "key-package-refused", "unavailable"],
+  },
+  startLogin: {
+    about: "First half of an OPAQUE login (RFC 9807 §6). An unknown name gets an answer of the same shape.",
+    caller: "anyone",
+    bucket: "none",
+    params: v.strictObject({ name: text(64), request: opaque }),
+    result: v.object({ login: id, account: id, response: opaque, stretching: count }),
+    failures: ["rate-limited", "busy"],
+  },
+  finishLogin: {
+    about: "Second half of an OPAQUE login: the connection then speaks for the account and receives its vaults.",
+    caller: "anyone",
+    bucket: "none",
+    params: v.strictObject({ login: id, finish: opaque }),
+    result: v.object({ account: id, chain: v.array(bytesUpTo(limits.chainEntryBytesMax)), vault: v.object(vault.entries) }),
+    failures: ["wrong-password", "login-expired", "rate-limited"],
+  },
+  authenticate: {
+    about: "Proves to be a device by a signature over the challenge of `hello`. After `finishLogin` it also brings back a device that had logged out.",
+    caller: "anyone",
+    bucket: "reconnect",
+    params: v.strictObject({
+      account: id,
+      device: id,
+      signature: bytesOf(64),
+      boot: v.strictObject({ counter: count, random: bytesOf(16) }),
+    }),
+    result: v.object({ keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })) }),
+    failures: ["device-refused", "device-logged-out", "store-copied", "busy"],
+  },
+  logout: {
+    about: "Ends the device's sessions until its account logs in again with the password. The device stays in the account's chain and conversations.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({}),
+    result: v.object({}),
+    failures: [],
+  },
+  lookupAccount: {
+    about: "Finds an account by its exact name.",
+    caller: "device",
+    bucket: "lookup",
+    params: v.strictObject({ name: text(64) }),
+    result: v.object({ account: id, chain }),
+    failures: ["not-found"],
+  },
+  getChains: {
+    about: "The entries of accounts' chains from the place `from` on (0: all).",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({
+      accounts: v.pipe(v.array(v.strictObject({ account: id, from: count })), v.maxLength(limits.chainsPerRequestMax)),
+    }),
+    result: v.object({ chains: v.array(v.object({ account: id, entries: chain })) }),
+    failures: ["not-found"],
+  },
+  publishKeyPackages: {
+    about: "Adds key packages of the calling device, up to the limit; last resorts replace the one of the same suite.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({
+      keyPackages: v.pipe(v.array(keyPackage), v.maxLength(limits.keyPackagesPerDeviceMax)),
+      lastResorts: v.pipe(v.array(keyPackage), v.maxLength(2)),
+    }),
+    result: v.object({ keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })) }),
+    failures: ["key-package-refused", "quota-exceeded", "unavailable"],
+  },
+  claimKeyPackages: {
+    about: "Takes one key package of each active device of an account; each is handed out once, the last resort when none is left.",
+    caller: "device",
+    bucket: "claim",
+    params: v.strictObject({ account: id, suite }),
+    result: v.object({
+      keyPackages: v.array(v.object({ device: id, bytes: bytesUpTo(limits.keyPackageBytesMax), lastResort: v.boolean() })),
+    }),
+    failures: ["not-found", "no-device", "unavailable"],
+  },
+  createConversation: {
+    about: "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet.",
+    caller: "device",
+    bucket: "commit",
+    params: v.strictObject({
+      conversation: id,
+      kind: v.picklist(["direct"]),
+      suite,
+      peer: id,
+      groupInfo: bytesUpTo(limits.groupInfoBytesMax),
+    }),
+    result: v.object({ sequence: count, acceptedAt: timeMs }),
+    failures: ["conversation-exists", "not-found", "commit-refused", "unavailable"],
+  },
+  submitCommit: {
+    about: "Moves a conversation to its next epoch (compare-and-set): commit, GroupInfo of the new epoch, Welcome if a leaf is added. Again with the same commit: the same answer.",
+    caller: "member",
+    bucket: "commit",
+    params: v.strictObject({
+      conversation: id,
+      commit: bytesUpTo(limits.commitBytesMax),
+      groupInfo: bytesUpTo(limits.groupInfoBytesMax),
+      welcome: v.optional(bytesUpTo(limits.welcomeBytesMax)),
+    }),
+    result: v.object({ sequence: count, epoch: count, acceptedAt: timeMs }),
+    failures: ["stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
+  },
+  sendMessage: {
+    about: "Appends an MLS PrivateMessage to the log. Answered when it is on disk. Again with the same submission id: the same answer, no second copy.",
+    caller: "member",
+    bucket: "message",
+    params: v.strictObject({ conversation: id, submission: id, message: bytesUpTo(limits.envelopeBytesMax) }),
+    result: v.object({ sequence: count, acceptedAt: timeMs }),
+    failures: ["stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
+  },
+  getGroupInfo: {
+    about: "The GroupInfo of the current epoch, for joining by external commit.",
+    caller: "member",
+    bucket: "commit",
+    params: v.strictObject({ conversation: id }),
+    result: v.object({ groupInfo: bytesUpTo(limits.groupInfoBytesMax), epoch: count, generation: count, suite: count, sequence: count }),
+    failures: [],
+  },
+  subscribe: {
+    about: "Starts delivery to this connection: first what the device lacks beyond its cursors, in order, then live. Again: replaces the cursors.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({
+      cursors: v.pipe(v.array(v.strictTuple([id, count])), v.maxLength(limits.cursorsPerSubscribeMax)),
+      inbox: count,
+    }),
+    result: v.object({
+      conversations: v.array(
+        v.object({
+          conversation: id,
+          kind: text(16),
+          members: v.array(id),
+          suite: count,
+          generation: count,
+          epoch: count,
+          head: count,
+          /** Entries up to here are no longer kept. */
+          expired: count,
+          /** The first sequence that the device's leaf can read, absent while it has none. */
+          from: v.optional(count),
+        }),
+      ),
+      inbox: count,
+    }),
+    failures: [],
+  },
+  getPresence: {
+    about: "Whether an account with which one shares a conversation is online, or when it was last, if it lets that be seen.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({ account: id }),
+    result: v.object({ online: v.boolean(), lastSeenAt: v.optional(timeMs) }),
+    failures: ["not-found", "not-permitted"],
+  },
+  setPresence: {
+    about: "Lets one's presence be seen by those with whom one shares a conversation, or hides it; who hides it sees nobody's.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({ visible: v.boolean() }),
+    result: v.object({}),
+    failures: ["unavailable"],
+  },
+} as const satisfies Record<string, Method>;
+
+export type MethodName = keyof typeof methods;
+export type Params<Name extends MethodName> = v.InferOutput<(typeof methods)[Name]["params"]>;
+export type Result<Name extends MethodName> = v.InferOutput<(typeof methods)[Name]["result"]>;
+
+/** Whether a text from the network names a method. */
+export function isMethodName(text: string): text is MethodName {
+  return Object.hasOwn(methods, text);
+}
+
+/** Failures that any request may meet, beside those of its row. */
+export const failuresOfAnyMethod: readonly FailureCode[] = [
+  "malformed", "unknown-method", "not-authenticated", "not-permitted", "not-found", "too-large", "rate-limited", "busy", "shutting-down", "internal",
+];
