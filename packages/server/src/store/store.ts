@@ -1,0 +1,272 @@
+/**
+ * What the server keeps, and the one interface to it. Every write resolves only when it is durable (after the commit that
+ * holds it, fsync included); writes that arrive while a commit runs share the next one. Reads see every write that has
+ * resolved. `suite.ts` says the same as tests and runs against every implementation.
+ *
+ *   account ─┬─ chain entries          conversation ─┬─ members (accounts)
+ *            ├─ vault records                        ├─ leaves (devices)
+ *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
+ *                       ├─ inbox (welcomes)          └─ GroupInfo (this epoch and the one before)
+ *                       └─ cursors
+ *   invites · settings of the data folder
+ *
+ * Ids are 16 bytes, times milliseconds since 1970, sequences count from 1 in each conversation without gaps.
+ */
+import type { AccountId, ConversationId, DeviceId, EntryKind, SubmissionId } from "@sotto/protocol";
+
+export interface Store extends AsyncDisposable {
+  // Accounts
+  /** All or nothing; spends one use of the invite, if there is one. */
+  createAccount(account: NewAccount): Promise<"created" | "name-taken" | "account-exists" | "invite-invalid">;
+  getAccountByName(name: string): Promise<Account | undefined>;
+  getAccount(account: AccountId): Promise<Account | undefined>;
+  setPresenceVisible(account: AccountId, visible: boolean): Promise<void>;
+  /** Entries from place `from` on (the first is 0), at most `limit`. Empty if there is no such account. */
+  getChain(account: AccountId, from: number, limit: number): Promise<Uint8Array[]>;
+  getVault(account: AccountId): Promise<Vault | undefined>;
+
+  // Devices
+  getDevice(device: DeviceId): Promise<Device | undefined>;
+  listDevices(account: AccountId): Promise<Device[]>;
+  /**
+   * Checks and remembers which copy of the device's store this is: `copied` if a later boot, or another one of the same
+   * counter, was seen before.
+   */
+  recordBoot(device: DeviceId, boot: Boot): Promise<"recorded" | "copied">;
+  setDeviceLoggedOut(device: DeviceId, loggedOut: boolean): Promise<void>;
+  /** May be written late: loses at most a few seconds in a crash. */
+  setDeviceSeen(device: DeviceId, seenAt: number): void;
+
+  // Key packages
+  addKeyPackages(device: DeviceId, packages: readonly NewKeyPackage[]): Promise<void>;
+  /** One unexpired package of each active device, each handed out once; the last resort where none is left. */
+  claimKeyPackages(claim: { account: AccountId; suite: number; by: AccountId; now: number }): Promise<ClaimedKeyPackage[]>;
+  countKeyPackages(device: DeviceId, now: number): Promise<{ suite: number; available: number; lastResortUsed: boolean }[]>;
+  /** Whether the package of this reference was handed to `by` and is still good. */
+  isClaimed(ref: Uint8Array, by: AccountId, now: number): Promise<boolean>;
+
+  // Conversations
+  createConversation(conversation: NewConversation): Promise<"created" | "exists">;
+  getConversation(conversation: ConversationId): Promise<Conversation | undefined>;
+  /** Every conversation of which the account is a member now. */
+  listConversations(account: AccountId): Promise<Conversation[]>;
+  /** The GroupInfo of the current epoch, or the one before it. */
+  getGroupInfo(conversation: ConversationId, which: "current" | "previous"): Promise<{ epoch: number; bytes: Uint8Array } | undefined>;
+
+  // The log
+  /**
+   * Appends a message. `stale` unless `minSendEpoch ≤ epoch` and `epoch ≥ current − 1` hold at the commit; the same
+   * (device, submission) again answers as the first time and appends nothing.
+   */
+  appendMessage(message: NewMessage): Promise<Appended>;
+  /** Appends a commit and everything that it changes, if the conversation is still in `commit.epoch`. The same id again: as the first time. */
+  appendCommit(commit: NewCommit): Promise<Appended>;
+  /** Entries after `after`, oldest first, until `limit` entries or about `bytesMax` bytes. */
+  readLog(conversation: ConversationId, after: number, limit: number, bytesMax: number): Promise<Entry[]>;
+  readInbox(device: DeviceId, after: number, limit: number): Promise<InboxItem[]>;
+  /** What the device has on its disk. May be written late: a device is sent again what was not written. */
+  setCursor(device: DeviceId, conversation: ConversationId, sequence: number): void;
+  getCursors(device: DeviceId): Promise<{ conversation: ConversationId; sequence: number }[]>;
+  /** Deletes inbox items up to `sequence`. May be written late. */
+  acknowledgeInbox(device: DeviceId, sequence: number): void;
+  /**
+   * Deletes entries that every current device of the conversation acknowledged and all that were accepted before
+   * `acceptedBefore`; returns how many. Does a bounded amount of work; call again while it returns more than 0.
+   */
+  deleteExpired(limits: { acceptedBefore: number; now: number }): Promise<number>;
+
+  // Invites and settings
+  createInvite(invite: Invite): Promise<void>;
+  getInvite(token: Uint8Array): Promise<Invite | undefined>;
+  /** The store's own values, such as the day of its creation. */
+  getSetting(key: string): Promise<Uint8Array | undefined>;
+  putSetting(key: string, value: Uint8Array): Promise<void>;
+
+  /** Counts for operators, no user data. */
+  stats(): Promise<{ accounts: number; devices: number; conversations: number; entries: number; bytes: number }>;
+  /** Writes everything that waits and closes. */
+  close(): Promise<void>;
+}
+
+export interface Boot {
+  counter: number;
+  random: Uint8Array;
+}
+
+export interface Vault {
+  rootVersion: number;
+  wrapPassword: Uint8Array;
+  wrapRecovery: Uint8Array;
+  rootVault: Uint8Array;
+  accountVault: Uint8Array;
+  recoveryKey: Uint8Array;
+  signature: Uint8Array;
+}
+
+export interface Account {
+  account: AccountId;
+  name: string;
+  /** Which `serverSetup` the OPAQUE record was made under, and how the client stretched the password. */
+  setup: Uint8Array;
+  stretching: number;
+  record: Uint8Array;
+  presenceVisible: boolean;
+  createdAt: number;
+  disabled: boolean;
+}
+
+export interface NewAccount extends Omit<Account, "presenceVisible" | "disabled"> {
+  chain: readonly Uint8Array[];
+  vault: Vault;
+  device: NewDevice;
+  keyPackages: readonly NewKeyPackage[];
+  invite: Uint8Array | undefined;
+}
+
+export interface NewDevice {
+  device: DeviceId;
+  signatureKey: Uint8Array;
+  boot: Boot;
+}
+
+export interface Device {
+  device: DeviceId;
+  account: AccountId;
+  signatureKey: Uint8Array;
+  addedAt: number;
+  lastSeenAt: number;
+  loggedOut: boolean;
+  revokedAt: number | undefined;
+  /** Too far behind, or unseen for too long: no longer holds the log. */
+  lapsed: boolean;
+}
+
+export interface NewKeyPackage {
+  ref: Uint8Array;
+  suite: number;
+  bytes: Uint8Array;
+  notAfter: number;
+  lastResort: boolean;
+}
+
+export interface ClaimedKeyPackage {
+  device: DeviceId;
+  bytes: Uint8Array;
+  lastResort: boolean;
+}
+
+export type Role = "admin" | "member";
+
+export interface Member {
+  account: AccountId;
+  role: Role;
+}
+
+export interface Leaf {
+  leaf: number;
+  device: DeviceId;
+  account: AccountId;
+  signatureKey: Uint8Array;
+  /** The first epoch that the leaf can read, and the sequence of the commit that led to it (0: from the start). */
+  firstEpoch: number;
+  from: number;
+}
+
+export interface Conversation {
+  conversation: ConversationId;
+  kind: string;
+  suite: number;
+  generation: number;
+  epoch: number;
+  minSendEpoch: number;
+  /** The newest sequence; 0 when the log is empty. */
+  head: number;
+  /** Entries up to here are deleted. */
+  expired: number;
+  logBytes: number;
+  members: Member[];
+  leaves: Leaf[];
+}
+
+export interface NewConversation {
+  conversation: ConversationId;
+  kind: string;
+  suite: number;
+  createdAt: number;
+  members: readonly Member[];
+  leaf: Leaf;
+  groupInfo: Uint8Array;
+}
+
+export interface NewMessage {
+  conversation: ConversationId;
+  device: DeviceId;
+  submission: SubmissionId;
+  epoch: number;
+  bytes: Uint8Array;
+  acceptedAt: number;
+}
+
+export interface NewCommit {
+  conversation: ConversationId;
+  device: DeviceId;
+  /** SHA-256 of the commit. */
+  id: Uint8Array;
+  /** The epoch that the commit ends; it leads to the next. */
+  epoch: number;
+  bytes: Uint8Array;
+  groupInfo: Uint8Array;
+  acceptedAt: number;
+  /** Commits that change membership close the epoch before for messages. */
+  changesMembership: boolean;
+  addedLeaves: readonly Omit<Leaf, "firstEpoch" | "from">[];
+  removedLeaves: readonly number[];
+  /** One for each added device that joins by Welcome. */
+  welcomes: readonly { device: DeviceId; keyPackageRef: Uint8Array; bytes: Uint8Array }[];
+}
+
+export type Appended =
+  /** `repeated`: it had been accepted before; the answer is the same. */
+  | { kind: "accepted"; sequence: number; acceptedAt: number; epoch: number; repeated: boolean }
+  | { kind: "stale"; epoch: number; sequence: number }
+  | { kind: "full" };
+
+export interface Entry {
+  sequence: number;
+  kind: EntryKind;
+  epoch: number;
+  bytes: Uint8Array;
+  acceptedAt: number;
+}
+
+export interface InboxItem {
+  sequence: number;
+  conversation: ConversationId;
+  generation: number;
+  suite: number;
+  epoch: number;
+  /** The first sequence of the conversation that the new leaf can read. */
+  from: number;
+  bytes: Uint8Array;
+  keyPackageRef: Uint8Array;
+}
+
+export interface Invite {
+  token: Uint8Array;
+  usesLeft: number;
+  expiresAt: number;
+  createdAt: number;
+}
+
+/** The store cannot do what was asked; `code` says why, `message` what the operator can do. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  readonly code: "unavailable" | "locked" | "newer" | "corrupt" | "unwritable";
+  readonly retryable: boolean;
+
+  constructor(code: StoreError["code"], message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.retryable = code === "unavailable" || code === "locked";
+  }
+}
