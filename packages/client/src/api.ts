@@ -1,0 +1,138 @@
+/**
+ * What a program can do with an account: the SDK's surface. Arguments and results are plain data (text, numbers, arrays), so
+ * that a second process on the same home folder can be served over a socket by the one that owns the store.
+ *
+ * `to` and `with` are "@name", or a conversation's id or a unique prefix of it. Ids are lower-case hexadecimal, times RFC 3339.
+ * Every call may reject with a `ClientError`.
+ */
+
+/** `sending`: on this device's disk. `accepted`: on the server's. `delivered`, `read`: on, or seen on, a device of the other side. */
+export type MessageState = "sending" | "accepted" | "delivered" | "read" | "failed" | "received";
+
+export interface Message {
+  id: string;
+  conversation: string;
+  /** "@name" of the author. */
+  from: string;
+  at: string;
+  text: string;
+  state: MessageState;
+  unread: boolean;
+  deliveredAt?: string;
+  readAt?: string;
+  replyTo?: string;
+  /** With `state: "failed"`: why, for people. */
+  failure?: string;
+}
+
+/** Something that happened in a conversation and is no message: shown with `--events`. */
+export interface ConversationEvent {
+  id: string;
+  conversation: string;
+  at: string;
+  event: "created" | "joined" | "device-added" | "device-removed" | "identity-changed" | "unreadable" | "not-understood" | "rejoined";
+  /** For people. */
+  text: string;
+  from?: string;
+}
+
+export interface Conversation {
+  conversation: string;
+  /** "@name" of the other side, or the group's name. */
+  title: string;
+  kind: "direct" | "group";
+  unread: number;
+  lastAt?: string;
+}
+
+export interface Notification {
+  conversation: string;
+  title: string;
+  unread: number;
+  lastFrom: string;
+  lastAt: string;
+}
+
+export interface WhoAmI {
+  user: string;
+  account: string;
+  device: string;
+  server: string;
+  connected: boolean;
+  /** Fingerprint of the pinned server key. */
+  fingerprint: string;
+  loggedOut: boolean;
+}
+
+export interface Registered {
+  account: string;
+  user: string;
+  device: string;
+  recoveryCode: string;
+}
+
+export interface Verification {
+  user: string;
+  /** 60 digits in groups of five. */
+  safetyNumber: string;
+  /** The same for scanning, as hexadecimal. */
+  qr: string;
+  verified: boolean;
+}
+
+export interface Settings {
+  /** Send delivered and read receipts. */
+  receipts: boolean;
+  /** Let others see when one is online, and see it of them. */
+  presence: boolean;
+}
+
+/** What `watch` prints, one object a line. */
+export type ClientEvent =
+  | ({ type: "message" } & Message)
+  /** A message of one's own moved on: accepted, delivered, read or failed. */
+  | ({ type: "receipt" } & Message)
+  | ({ type: "event" } & ConversationEvent)
+  | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
+  | { type: "connection"; connected: boolean; reason?: string; retryInMs?: number }
+  | { type: "security"; code: string; user?: string; text: string }
+  | { type: "read"; conversation: string; unread: number };
+
+export interface Client extends AsyncDisposable {
+  /** Creates the account and this, its first device. The recovery code is shown once and cannot be had again. */
+  register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }): Promise<Registered>;
+  /** Brings back the device after `logout`. */
+  login(options: { name: string; password: string; server?: string; fingerprint?: string }): Promise<WhoAmI>;
+  logout(): Promise<void>;
+  whoami(): Promise<WhoAmI>;
+  /** Accepts a server's new key. `host` is HOST or HOST:PORT as it was given at registration. */
+  trust(options: { host: string; fingerprint: string }): Promise<void>;
+
+  /** Connects and takes in everything up to the server's head; resolves `false` when the server cannot be reached in time. */
+  sync(options: { timeoutMs: number }): Promise<{ connected: boolean; reason?: string }>;
+  /** Waits until receipts and messages that are due have been accepted; `false` if some were left for later. */
+  flush(options: { timeoutMs: number }): Promise<{ done: boolean }>;
+
+  /** Saves the message and sends it as soon as there is a connection. Durable when it resolves. */
+  send(options: { to: string; text: string; replyTo?: string }): Promise<Message>;
+  /** Waits until an own message has reached a state; resolves with what was reached when the time is up. */
+  waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message>;
+  /** Unread messages, oldest first. Changes nothing: `markRead` does, after they were shown. */
+  inbox(options: { from?: string }): Promise<Message[]>;
+  /** Marks these messages, and all before them in their conversations, as read. */
+  markRead(options: { ids: string[] }): Promise<void>;
+  /** Oldest first; the newest `limit`, or those before the message `before`. */
+  history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<(Message | ConversationEvent)[]>;
+  notifications(): Promise<Notification[]>;
+  conversations(): Promise<Conversation[]>;
+  status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;
+  verify(options: { user: string; confirm?: boolean }): Promise<Verification>;
+  getSettings(): Promise<Settings>;
+  setSettings(settings: Partial<Settings>): Promise<Settings>;
+  /** The state of this home, the connection and the store, for `doctor`; no secrets. */
+  diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]>;
+
+  /** Calls `listener` with everything that happens from now on; returns how to stop. */
+  subscribe(listener: (event: ClientEvent) => void): () => void;
+  close(): Promise<void>;
+}

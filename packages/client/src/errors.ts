@@ -1,0 +1,83 @@
+/**
+ * Failures that a person or a script can act on. `kind` groups them as the commands' exit codes do; `hint` says what to do next.
+ * Whatever the server refused arrives here under the server's own code.
+ */
+import { type FailureCode, ProtocolError } from "@sotto/protocol";
+
+/** usage 2 · missing 3 · refused 4 · unreachable 5 · security 6 · local 7 · unexpected 1 */
+export type FailureKind = "usage" | "missing" | "refused" | "unreachable" | "security" | "local" | "unexpected";
+
+/** Every code of the client's own, with its kind and the way out. `{…}` in a hint is for the command line. */
+const ownFailures = {
+  "no-account": { kind: "usage", hint: "create one with `sotto register NAME --server HOST:PORT`" },
+  "has-account": { kind: "usage", hint: "this folder belongs to an account already; use another with --home" },
+  "logged-out": { kind: "refused", hint: "log in with `sotto login NAME`" },
+  "invalid-argument": { kind: "usage", hint: undefined },
+  ambiguous: { kind: "usage", hint: "give more of the id" },
+  "no-user": { kind: "missing", hint: "names are exact; ask them how they spell theirs" },
+  "no-conversation": { kind: "missing", hint: "`sotto conversations` lists them" },
+  "no-message": { kind: "missing", hint: "`sotto history` shows the ids" },
+  "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
+  "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
+  "password-weak": { kind: "usage", hint: "use at least 8 characters that are hard to guess; a few random words do well" },
+  "wrong-password": { kind: "refused", hint: "check the name and the password; nobody can reset it for you" },
+  "device-not-available": {
+    kind: "refused",
+    hint: "signing in on a second device comes with the next release; use the device that you registered on",
+  },
+  unreachable: { kind: "unreachable", hint: "is the server running, and are the address and port right?" },
+  "not-a-sotto-server": { kind: "unreachable", hint: "something else answers there; check the port" },
+  "timed-out": { kind: "unreachable", hint: "try again; what was sent is kept" },
+  "not-reached": { kind: "unreachable", hint: "the message is kept and goes on by itself" },
+  "server-key-changed": {
+    kind: "security",
+    hint: "if the operator told you the new fingerprint, accept it with `sotto trust HOST --fingerprint SHA256:…`",
+  },
+  "fingerprint-mismatch": { kind: "security", hint: "compare the fingerprint with the one on the server's first screen" },
+  "identity-changed": { kind: "security", hint: "compare safety numbers with `sotto verify NAME`" },
+  "chain-rolled-back": { kind: "security", hint: "the server hides changes of this account; tell its operator" },
+  "store-copied": { kind: "security", hint: "another copy of this folder has been used; do not use both" },
+  "store-locked": { kind: "local", hint: undefined },
+  "store-newer": { kind: "local", hint: "update sotto" },
+  "store-corrupt": { kind: "local", hint: "restore the folder from a copy made while sotto was not running" },
+  "store-full": { kind: "local", hint: "free some space; nothing was lost" },
+  "store-unwritable": { kind: "local", hint: "choose a folder that you can write with --home" },
+  unexpected: { kind: "unexpected", hint: "this is a bug; please report it" },
+} as const satisfies Record<string, { kind: FailureKind; hint: string | undefined }>;
+
+export type ClientFailureCode = keyof typeof ownFailures | FailureCode;
+
+export class ClientError extends Error {
+  override readonly name = "ClientError";
+  readonly code: ClientFailureCode;
+  readonly kind: FailureKind;
+  readonly hint: string | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ClientFailureCode, message: string, options: { cause?: unknown; hint?: string; retryAfterMs?: number } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.kind = kindOf(code);
+    this.hint = options.hint ?? (Object.hasOwn(ownFailures, code) ? ownFailures[code as keyof typeof ownFailures].hint : undefined);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+function kindOf(code: ClientFailureCode): FailureKind {
+  if (Object.hasOwn(ownFailures, code)) return ownFailures[code as keyof typeof ownFailures].kind;
+  if (code === "not-found") return "missing";
+  if (code === "name-invalid" || code === "too-large") return "usage";
+  if (code === "shutting-down" || code === "busy" || code === "unavailable") return "unreachable";
+  if (code === "malformed" || code === "internal" || code === "unknown-method") return "unexpected";
+  return "refused";
+}
+
+/** What was attempted, with the server's refusal as its reason. */
+export function refusedBy(attempted: string, error: unknown): ClientError {
+  if (error instanceof ClientError) return error;
+  if (error instanceof ProtocolError) {
+    const options = error.retryAfterMs === undefined ? { cause: error } : { cause: error, retryAfterMs: error.retryAfterMs };
+    return new ClientError(error.code, `${attempted}: ${error.message}`, options);
+  }
+  return new ClientError("unexpected", `${attempted}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+}
