@@ -7,3 +7,7 @@ export * from "./limits.ts";
 export * from "./methods.ts";
 export { namePattern, type SuiteNumber } from "./schema.ts";
 export * from "./version.ts";
+export * from "./account-chain.ts";
+export * from "./conversation-id.ts";
+export * from "./credential.ts";
+export * from "./signed.ts";
