@@ -11,3 +11,5 @@ export * from "./account-chain.ts";
 export * from "./conversation-id.ts";
 export * from "./credential.ts";
 export * from "./signed.ts";
+export * from "./fingerprint.ts";
+export * from "./invite-link.ts";

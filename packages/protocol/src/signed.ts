@@ -1,11 +1,16 @@
 /**
- * The exact bytes under every signature that the server verifies too: device challenge, recovery challenge, chain entry,
- * device certificate, vault bundle. Each is deterministic CBOR that starts with a label of its own, so that a signature
+ * The exact bytes under every signature that the server makes or verifies: TLS key, device challenge, recovery challenge,
+ * chain entry, device certificate, vault bundle. Each is deterministic CBOR that starts with a label of its own, so that a signature
  * made for one purpose is worth nothing for another. Keys and signing live in `@sotto/e2ee`; all signatures are Ed25519.
  */
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { encodeCbor } from "./cbor.ts";
 import type { AccountId, DeviceId } from "./ids.ts";
+
+/** What the deployment key signs, so that a client that pinned it accepts a server's new TLS key: SHA-256 of that key's SPKI. */
+export function tlsKeyBytes(spkiSha256: Uint8Array): Uint8Array {
+  return encodeCbor(["sotto tls key v1", spkiSha256]);
+}
 
 /** What a device signs to prove that it is that device, on a connection to the server that sent `challenge`. */
 export function deviceChallengeBytes(fields: { deployment: Uint8Array; device: DeviceId; challenge: Uint8Array }): Uint8Array {

@@ -1,0 +1,54 @@
+/**
+ * Invite links: what someone needs to create an account on a server they have never seen, in one line that survives being
+ * pasted into a chat: `https://HOST:PORT/#FINGERPRINT.TOKEN`, both in hexadecimal. The part after `#` is never sent by a
+ * browser, so the token reaches no log on the way. `sotto://` in place of `https://` means the same.
+ */
+import { fingerprintBytes } from "./fingerprint.ts";
+import { fromHex, toHex } from "./ids.ts";
+
+/** Length of an invite's token, in bytes. */
+export const inviteTokenBytes = 16;
+/** The port of a server whose address names none. */
+export const defaultPort = 12345;
+
+export interface InviteLink {
+  /** A name or an address; IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** SHA-256 of the server's TLS public key. */
+  readonly fingerprint: Uint8Array;
+  readonly token: Uint8Array;
+}
+
+export type ParsedInviteLink = { kind: "ok"; link: InviteLink } | { kind: "invalid"; reason: string };
+
+export function formatInviteLink(link: InviteLink): string {
+  const host = link.host.includes(":") ? `[${link.host}]` : link.host;
+  return `https://${host}:${link.port}/#${toHex(link.fingerprint)}.${toHex(link.token)}`;
+}
+
+/** Tolerant of what chats and mail programs put around a link; the reason of a refusal is for people. */
+export function parseInviteLink(text: string): ParsedInviteLink {
+  const trimmed = text
+    .trim()
+    .replace(/^[<("'`]+/, "")
+    .replace(/[>)"'`.,;]+$/, "");
+  const match = /^(?:https|sotto):\/\/(\[[0-9a-f:.]+\]|[^\s/:#?@[\]]+)(?::(\d{1,5}))?\/?#([^#]*)$/i.exec(trimmed);
+  if (match === null) {
+    return {
+      kind: "invalid",
+      reason: "an invite link looks like https://HOST:PORT/#FINGERPRINT.TOKEN; was it copied whole?",
+    };
+  }
+  const [, hostText = "", portText, fragment = ""] = match;
+  const port = portText === undefined ? defaultPort : Number(portText);
+  if (port < 1 || port > 65_535)
+    return { kind: "invalid", reason: `the invite link names port ${port}; ports go from 1 to 65535` };
+  const parts = fragment.replace(/\s/g, "").split(".");
+  const fingerprint = fromHex(parts[0] ?? "");
+  const token = fromHex(parts[1] ?? "");
+  if (parts.length !== 2 || fingerprint?.length !== fingerprintBytes || token?.length !== inviteTokenBytes) {
+    return { kind: "invalid", reason: "the invite link is damaged or cut short; ask for it again and copy it whole" };
+  }
+  return { kind: "ok", link: { host: hostText.replace(/^\[|\]$/g, "").toLowerCase(), port, fingerprint, token } };
+}
