@@ -47,15 +47,15 @@ const walBytesKept = 8 * 1024 * 1024;
 export interface SqliteStorageOptions {
   /** The database file; folders that are missing are made, for their owner alone. Beside it live FILE.lock and FILE.pid. */
   file: string;
-  /** Set only by tests that need a small disk. */
-  pagesMax?: number;
+  /** The store refuses with "full" to grow past this; without it, the disk is the limit. */
+  bytesMax?: number;
 }
 
 /**
  * Opens the store, and creates or migrates it first if need be.
  * @throws StorageError "locked" with the holder's pid, "newer", "corrupt", "full", "unwritable"
  */
-export async function openSqliteStorage({ file, pagesMax }: SqliteStorageOptions): Promise<Storage> {
+export async function openSqliteStorage({ file, bytesMax }: SqliteStorageOptions): Promise<Storage> {
   let lock: Lock | undefined;
   let database: DatabaseSync | undefined;
   try {
@@ -65,7 +65,7 @@ export async function openSqliteStorage({ file, pagesMax }: SqliteStorageOptions
     database = new DatabaseSync(file, { timeout: busyTimeoutMs, defensive: true });
     refuseForeign(database, file);
     applySettings(database);
-    if (pagesMax !== undefined) database.exec(`PRAGMA max_page_count = ${pagesMax}`);
+    if (bytesMax !== undefined) limitSize(database, bytesMax);
     migrate(database);
     const ownerToken = claim(database);
     // SQLite syncs the folder for its log; this makes sure of the database file's own name.
@@ -210,6 +210,11 @@ function applySettings(database: DatabaseSync): void {
   database.exec(`PRAGMA journal_size_limit = ${walBytesKept}`);
 }
 
+function limitSize(database: DatabaseSync, bytesMax: number): void {
+  const pageBytes = readPragma(database, "page_size") as number;
+  database.exec(`PRAGMA max_page_count = ${Math.floor(bytesMax / pageBytes)}`);
+}
+
 function migrate(database: DatabaseSync): void {
   const applied = readPragma(database, "user_version") as number;
   if (applied === migrations.length) return;
@@ -255,17 +260,24 @@ function takeLock(file: string): Lock {
     const holder = holderPid === undefined ? "another process" : `process ${holderPid}`;
     throw new StorageError("locked", `the local store ${file} is in use by ${holder}`, { cause, holderPid });
   }
-  const pidFile = `${file}.pid`;
-  fs.writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
+  writePid(file);
   return {
     release() {
-      fs.rmSync(pidFile, { force: true });
+      fs.rmSync(`${file}.pid`, { force: true });
       database.close();
     },
   };
 }
 
-/** For people's eyes: the lock decides, this file only says who took it. */
+/** For people's eyes: the lock decides, this file only says who took it. So it may be missing, as on a full disk. */
+function writePid(file: string): void {
+  try {
+    fs.writeFileSync(`${file}.pid`, `${process.pid}\n`, { mode: 0o600 });
+  } catch {
+    fs.rmSync(`${file}.pid`, { force: true });
+  }
+}
+
 function readPid(file: string): number | undefined {
   try {
     const pid = Number(fs.readFileSync(`${file}.pid`, "latin1").trim());
