@@ -13,3 +13,4 @@ export * from "./credential.ts";
 export * from "./signed.ts";
 export * from "./fingerprint.ts";
 export * from "./invite-link.ts";
+export * from "./mls-public.ts";
