@@ -14,3 +14,4 @@ export * from "./signed.ts";
 export * from "./fingerprint.ts";
 export * from "./invite-link.ts";
 export * from "./mls-public.ts";
+export * from "./private-message.ts";

@@ -1,6 +1,6 @@
 /**
- * Reading the public MLS structures (RFC 9420) that pass through the server: key packages, GroupInfo, commits, Welcomes, and
- * the header of a PrivateMessage. Decoders and signature checks only; no state, no secrets. Nothing declared beside a
+ * Reading the public MLS structures (RFC 9420) that pass through the server: key packages, GroupInfo, commits, Welcomes (the
+ * header of a PrivateMessage is read by private-message.ts, without ts-mls). Decoders and signature checks only; no state, no secrets. Nothing declared beside a
  * structure is believed: who sent, who is added and who is removed is read from the signed bytes. Every function takes bytes
  * from the network, never throws, and leaves the cap on their size to the caller. With `e2ee`'s group-*.ts files the only
  * user of ts-mls.
@@ -400,50 +400,4 @@ export function readWelcome(bytes: Uint8Array): { suite: SuiteNumber; refs: Uint
   if (message?.wireformat !== "mls_welcome") return undefined;
   const suite = suiteOf(message.welcome.cipherSuite);
   return suite && { suite, refs: message.welcome.secrets.map((secret) => secret.newMember) };
-}
-
-export interface PrivateMessageHeader {
-  /** A view into the bytes that were read. */
-  readonly groupId: Uint8Array;
-  readonly epoch: number;
-  readonly contentType: "application" | "proposal" | "commit";
-}
-
-const contentTypes = [undefined, "application", "proposal", "commit"] as const;
-
-/**
- * The header of a PrivateMessage (RFC 9420 §6.3), read in place: every message passes here, so nothing is copied. The rest is
- * only measured, and has to end where the bytes end.
- */
-export function readPrivateMessage(bytes: Uint8Array): PrivateMessageHeader | undefined {
-  // version mls10 = 1, wire format mls_private_message = 2
-  if (bytes.length < 16 || bytes[0] !== 0 || bytes[1] !== 1 || bytes[2] !== 0 || bytes[3] !== 2) return undefined;
-  let at = 4;
-  /** Moves past one `opaque<V>` (RFC 9420 §2.1.2) and returns where its content begins, or -1. */
-  const skipVector = (): number => {
-    const first = bytes[at];
-    if (first === undefined || first >= 0xc0) return -1;
-    const size = first < 0x40 ? 1 : first < 0x80 ? 2 : 4;
-    if (at + size > bytes.length) return -1;
-    let length = first & 0x3f;
-    for (let i = 1; i < size; i++) length = length * 256 + bytes[at + i]!;
-    // The shortest form only, as RFC 9420 asks: else one message could be written in several ways.
-    if ((size === 2 && length < 0x40) || (size === 4 && length < 0x4000)) return -1;
-    const begin = at + size;
-    if (begin + length > bytes.length) return -1;
-    at = begin + length;
-    return begin;
-  };
-
-  const groupIdBegin = skipVector();
-  if (groupIdBegin < 0 || at + 9 > bytes.length) return undefined;
-  const groupId = bytes.subarray(groupIdBegin, at);
-  let epoch = 0;
-  for (let i = 0; i < 8; i++) epoch = epoch * 256 + bytes[at + i]!;
-  const contentType = contentTypes[bytes[at + 8]!];
-  if (!Number.isSafeInteger(epoch) || contentType === undefined) return undefined;
-  at += 9;
-  // authenticated data, encrypted sender data, ciphertext
-  if (skipVector() < 0 || skipVector() < 0 || skipVector() < 0 || at !== bytes.length) return undefined;
-  return { groupId, epoch, contentType };
 }
