@@ -3,7 +3,7 @@
  * store that is copied or backed up without it, not one whose whole folder is taken.
  * Made once, whole or not at all, and on disk before it seals anything: losing it is losing the store.
  */
-import { randomFillSync } from "node:crypto";
+import { randomFillSync, randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 
@@ -74,9 +74,9 @@ async function createKey(file: string): Promise<Uint8Array | undefined> {
   const folder = path.dirname(path.resolve(file));
   await fs.mkdir(folder, { recursive: true, mode: 0o700 });
   const rawKey = randomFillSync(new Uint8Array(xaesKeyBytes));
-  const draft = `${file}.${process.pid}.new`;
+  const draft = `${file}.${randomUUID()}.new`;
   try {
-    const handle = await fs.open(draft, "w", 0o600);
+    const handle = await fs.open(draft, "wx", 0o600);
     try {
       await handle.writeFile(rawKey);
       await handle.sync();

@@ -10,7 +10,7 @@
  *
  * A sealed value is the format byte 1, the nonce (24 bytes), the ciphertext and the tag (16 bytes).
  */
-import { checkChanges, closedError, StorageError } from "./storage.ts";
+import { checkChanges, closedError, prefixRange, StorageError } from "./storage.ts";
 import type { Change, Entry, RangeOptions, Storage } from "./storage.ts";
 
 /**
@@ -31,6 +31,23 @@ export function sealStorage(storage: Storage, key: SealKey): Storage {
   return new SealedStorage(storage, key);
 }
 
+/**
+ * Seals a store with the key that belongs to it: a new one only if the store is empty, since what is there could not be
+ * read with it. Closes `storage` if the key cannot be had.
+ */
+export async function sealWithItsKey(
+  storage: Storage,
+  openKey: (options: { create: boolean }) => Promise<SealKey>,
+): Promise<Storage> {
+  try {
+    const entries = await storage.range({ ...prefixRange(""), limit: 1 });
+    return sealStorage(storage, await openKey({ create: entries.length === 0 }));
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
 class SealedStorage implements Storage {
   readonly #storage: Storage;
   readonly #key: SealKey;
@@ -44,13 +61,13 @@ class SealedStorage implements Storage {
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
-    await this.#writesEnded;
+    await this.#earlierWrites();
     const sealed = await this.#storage.get(key);
     return sealed === undefined ? undefined : this.#open(key, sealed);
   }
 
   async range(options: RangeOptions): Promise<Entry[]> {
-    await this.#writesEnded;
+    await this.#earlierWrites();
     const entries = await this.#storage.range(options);
     return Promise.all(entries.map(async ({ key, value }) => ({ key, value: await this.#open(key, value) })));
   }
@@ -73,6 +90,11 @@ class SealedStorage implements Storage {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #earlierWrites(): Promise<void> {
+    if (this.#closed) throw closedError();
+    await this.#writesEnded;
   }
 
   async #seal(change: Change): Promise<Change> {
