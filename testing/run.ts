@@ -1,50 +1,80 @@
 /**
  * Runs every test of the workspace and prints one summary: `npm test`, or `npm test -- packages/server gateway` for the
- * files whose path contains one of the words.
+ * files whose path contains one of the words. Two files run at once; the whole has ten minutes.
  *
- * Two files run at once. A test without progress is given up after `testTimeoutMs`; a file that passes its share of the
- * ten minutes is named as slow. With CI=true the official vectors have to be there and no test may skip for want of them.
+ * With CI=true the official vectors have to be there and no test may skip for want of them.
  */
 import { existsSync, globSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import path from "node:path";
-import { run } from "node:test";
-import { report } from "./report.ts";
+import { runTestFile } from "./test-file.ts";
 
-const testTimeoutMs = 3_000;
+const filesAtOnce = 2;
+const fileLimitMs = 240_000;
+/** A file that takes longer is named in the summary. */
+const slowFileMs = 30_000;
+
 const root = path.join(import.meta.dirname, "..");
 const inCi = process.env["CI"] === "true";
 
+function refuse(reason: string): never {
+  console.error(reason);
+  process.exit(1);
+}
+
 if (Number.parseInt(process.versions.node, 10) < 26) {
-  console.error(`the tests need Node 26 and this is ${process.versions.node}: run them with npm test, after npm ci`);
-  process.exit(2);
+  refuse(`the tests need Node 26 and this is ${process.versions.node}: run them with npm test, after npm ci`);
 }
 
 const vectors = path.resolve(process.env["SOTTO_VECTORS"] ?? path.join(root, "../shared/vectors"));
 if (existsSync(vectors)) process.env["SOTTO_VECTORS"] = vectors;
-else if (inCi) {
-  console.error(`the official test vectors are not in ${vectors}; set SOTTO_VECTORS to their folder`);
-  process.exit(1);
-}
+else if (inCi) refuse(`the official test vectors are not in ${vectors}; set SOTTO_VECTORS to their folder`);
 
 const words = process.argv.slice(2);
 const files = globSync(["packages/*/src/**/*.test.ts", "testing/**/*.test.ts", "bench/**/*.test.ts"], { cwd: root })
-  .filter((file) => !file.includes("node_modules"))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
-  .sort();
-if (files.length === 0) {
-  console.error(words.length === 0 ? "there are no tests" : `no test file's path contains ${words.join(" or ")}`);
-  process.exit(1);
+  .toSorted();
+if (files.length === 0)
+  refuse(words.length === 0 ? "there are no tests" : `no test file is called ${words.join(" or ")}`);
+
+const startedMs = performance.now();
+let passed = 0;
+const failures: string[] = [];
+const skipped: string[] = [];
+const slow: string[] = [];
+
+async function runFiles(queue: Iterator<string>): Promise<void> {
+  for (let next = queue.next(); !next.done; next = queue.next()) {
+    const file = next.value;
+    const outcome = await runTestFile(path.join(root, file), { fileLimitMs });
+    passed += outcome.passed;
+    failures.push(...outcome.failures.map((failure) => `✗ ${file}: ${failure}`));
+    skipped.push(...outcome.skipped.map((skip) => `${file}: ${skip}`));
+    if (outcome.durationMs > slowFileMs) slow.push(`${file} ${seconds(outcome.durationMs)}`);
+
+    const counts = [`${outcome.passed} passed`];
+    if (outcome.failures.length > 0) counts.push(`${outcome.failures.length} FAILED`);
+    if (outcome.skipped.length > 0) counts.push(`${outcome.skipped.length} skipped`);
+    console.log(
+      `${outcome.failures.length > 0 ? "✗" : "✓"} ${file}  ${counts.join(", ")}  ${seconds(outcome.durationMs)}`,
+    );
+  }
 }
 
-const events = run({
-  files: files.map((file) => path.join(root, file)),
-  cwd: root,
-  concurrency: Math.min(2, availableParallelism()),
-  timeout: testTimeoutMs,
-  execArgv: ["--conditions=@sotto/source", "--disable-warning=ExperimentalWarning"],
-});
-const outcome = await report(events, { root, write: (text) => process.stdout.write(text) });
-const skippedForVectors = outcome.skipped.filter((skip) => /vectors/i.test(skip));
-if (inCi && skippedForVectors.length > 0) console.error("the vectors are obligatory here, yet tests skipped them");
-process.exitCode = outcome.failed > 0 || (inCi && skippedForVectors.length > 0) ? 1 : 0;
+function seconds(durationMs: number): string {
+  return `${(durationMs / 1000).toFixed(1)} s`;
+}
+
+const queue = files.values();
+await Promise.all(Array.from({ length: filesAtOnce }, () => runFiles(queue)));
+
+const unmet = inCi ? skipped.filter((skip) => /vectors/i.test(skip)) : [];
+failures.push(...unmet.map((skip) => `✗ ${skip}\n    the vectors are obligatory with CI=true\n`));
+
+for (const failure of failures) console.log(`\n${failure.trimEnd()}`);
+if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((skip) => `  ${skip}`).join("\n")}`);
+if (slow.length > 0) console.log(`\nslow: ${slow.join(", ")}`);
+console.log(
+  `\n${failures.length > 0 ? "FAILED" : "passed"}: ${passed} passed, ${failures.length} failed, ` +
+    `${skipped.length} skipped, ${files.length} files, ${seconds(performance.now() - startedMs)}`,
+);
+process.exitCode = failures.length > 0 ? 1 : 0;
