@@ -1,0 +1,10 @@
+/** `sotto trust HOST`: accepts the new key of a server, after its operator confirmed the fingerprint. */
+import { type Context, withHome } from "../context.ts";
+
+export async function trust(context: Context, host: string, options: { fingerprint: string }): Promise<void> {
+  await withHome(context, async (client) => {
+    await client.trust({ host, fingerprint: options.fingerprint });
+    const { server, fingerprint } = await client.whoami();
+    await context.output.row({ server, fingerprint }, () => [`${server} is trusted with the key ${fingerprint}`]);
+  });
+}

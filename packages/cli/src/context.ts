@@ -1,0 +1,77 @@
+/**
+ * What every command works with: the shared flags, where it prints, and the account in its home folder. `withClient` keeps the
+ * manners that all commands share: catch up with the server first, say so when it cannot be reached, and before leaving give
+ * receipts and messages a moment to get out.
+ */
+import type { Client } from "@sotto/client";
+import type { Environment } from "./environment.ts";
+import { homeFolder } from "./home-folder.ts";
+import { createOutput, type Output } from "./output.ts";
+import { printable } from "./printable.ts";
+
+export interface Context {
+  readonly environment: Environment;
+  readonly home: string;
+  readonly quiet: boolean;
+  readonly output: Output;
+}
+
+export interface SharedFlags {
+  home?: string;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+export function createContext(environment: Environment, flags: SharedFlags): Context {
+  const shown = { json: flags.json === true, quiet: flags.quiet === true };
+  return {
+    environment,
+    home: homeFolder(flags.home, environment.variables),
+    quiet: shown.quiet,
+    output: createOutput(environment, shown),
+  };
+}
+
+const syncTimeoutMs = 5_000;
+const flushTimeoutMs = 2_000;
+
+/** Opens the account for a command that asks the server nothing. */
+export async function withHome<T>(context: Context, body: (client: Client) => Promise<T>): Promise<T> {
+  await using client = await context.environment.openHome({ home: context.home });
+  return await body(client);
+}
+
+export interface Reached {
+  connected: boolean;
+  /** Why not, for people. */
+  reason?: string;
+}
+
+/** Opens the account and catches up with the server, as far as it can be reached. */
+export async function withClient<T>(
+  context: Context,
+  body: (client: Client, reached: Reached) => Promise<T>,
+): Promise<T> {
+  return await withHome(context, async (client) => {
+    const reached = await client.sync({ timeoutMs: syncTimeoutMs });
+    try {
+      return await body(client, reached);
+    } finally {
+      if (reached.connected) await client.flush({ timeoutMs: flushTimeoutMs });
+    }
+  });
+}
+
+/** The same for commands that only read: without a connection they answer from this device. */
+export async function withReader<T>(context: Context, body: (client: Client) => Promise<T>): Promise<T> {
+  return await withClient(context, (client, reached) => {
+    noteAway(context, reached, "showing what is on this device");
+    return body(client);
+  });
+}
+
+/** Says on standard error that the server is away, and what that means for this command. */
+export function noteAway(context: Context, reached: Reached, consequence: string): void {
+  if (reached.connected) return;
+  context.output.note(`sotto: not connected${reached.reason ? ` (${printable(reached.reason)})` : ""}; ${consequence}`);
+}

@@ -1,0 +1,423 @@
+/**
+ * The command line as one table: every verb with its arguments, options and examples. What a verb does is in commands/<verb>.ts and loaded
+ * when it runs, so that a verb starts no slower because there are others. Wrong usage ends with 2, all else as errors.ts says.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { type Context, createContext, type SharedFlags } from "./context.ts";
+import type { Environment } from "./environment.ts";
+import {
+  CommandError,
+  exitCodes,
+  failureOf,
+  failureText,
+  Interrupted,
+  interruptedExitCode,
+  OutputClosed,
+} from "./errors.ts";
+import { version } from "./version.ts";
+
+/** Runs one command line; resolves with the exit code when its output has been taken. Never rejects. */
+export async function run(argv: readonly string[], environment: Environment): Promise<number> {
+  const { stdout, stderr, variables } = environment;
+  // Whoever reads us may go at any time; each write reports that itself.
+  stdout.on("error", () => {});
+  stderr.on("error", () => {});
+  const json = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined).includes("--json");
+  let exitCode = 0;
+  try {
+    const program = createProgram(environment, (code) => {
+      exitCode = code;
+    });
+    // Without a verb the client opens; with a word that is no verb, commander says so.
+    const wordless = program.parseOptions([...argv]).operands.length === 0;
+    await (wordless ? program.action(program.openApp) : program).parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof OutputClosed) return 0;
+    if (error instanceof Interrupted) return interruptedExitCode;
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const failure = error instanceof CommanderError ? usageError(error) : error;
+    stderr.write(failureText(failure, { json, debug: Boolean(variables["SOTTO_DEBUG"]) }));
+    return exitCodes[failureOf(failure).kind];
+  }
+}
+
+/** Commander's complaint in our form: its text brings a prefix, and sometimes a suggestion in a second line. */
+function usageError(error: CommanderError): CommandError {
+  const [message = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
+  const hint = suggestion?.replace(/^\(|\)$/g, "").replace(/^Did/, "did") ?? usageHint(error.code);
+  return new CommandError("usage", "usage", message.replace(/\.$/, ""), { hint });
+}
+
+function usageHint(code: string): string {
+  if (code === "commander.unknownOption")
+    return "a text that begins with a dash goes after `--`; the options are under --help";
+  return "`sotto --help` lists the commands, `sotto COMMAND --help` explains one";
+}
+
+interface ServeFlags {
+  port: string;
+  listen?: string;
+  host: string[];
+  data?: string;
+  cert?: string;
+  key?: string;
+  registration: string;
+  localRegistration: string;
+  strangers?: string;
+  log: string;
+  metricsToken?: string;
+  origin: string[];
+  rateFactor?: string;
+}
+
+class Program extends Command {
+  openApp: () => Promise<void> = () => Promise.resolve();
+}
+
+function createProgram(environment: Environment, setExitCode: (code: number) => void): Program {
+  const program = new Program("sotto");
+  program
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => environment.stdout.write(text),
+      writeErr: (text) => environment.stderr.write(text),
+      // `run` reports it, as text or as JSON.
+      outputError: () => {},
+      getOutHelpWidth: () => environment.stdout.columns ?? 100,
+      getErrHelpWidth: () => environment.stderr.columns ?? 100,
+    })
+    .configureHelp({ showGlobalOptions: false, subcommandTerm: (command) => command.name() })
+    .enablePositionalOptions()
+    .helpCommand("help [command]", "show the help of a command")
+    .description("Private messaging on your own server. Without a command it opens the client.")
+    .usage("[options] [command]")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show this help");
+  addSharedOptions(program)
+    .addOption(new Option("--server <host[:port]>", "open the client on this server").conflicts("invite"))
+    .option("--invite <link>", "open the client with an invite link")
+    .option("--fingerprint <fingerprint>", "insist on this server key at first contact")
+    .addHelpText(
+      "after",
+      `
+TO, WITH: @name of a person, or the id of a conversation (its beginning is enough).
+Two people on one machine need a folder each: --home DIR, or SOTTO_HOME.
+
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 not found, 4 refused, 5 server not reached,
+            6 security stop (nothing was sent), 7 this machine's disk, port or store
+
+Examples:
+  sotto serve --port 12345                     run a server
+  sotto register alice --server localhost:12345
+  sotto send @bob 'lunch at one?'
+  sotto inbox
+  sotto                                        open the client`,
+    );
+
+  /** The context of a verb: shared flags count before and after it. */
+  const contextOf = (command: Command): Context => {
+    const { home, json, quiet } = program.opts<SharedFlags>();
+    const own = command.opts<SharedFlags>();
+    return createContext(environment, { home: own.home ?? home, json: own.json ?? json, quiet: own.quiet ?? quiet });
+  };
+  const verb = (nameAndArguments: string, description: string, examples: string[]): Command => {
+    const command = program.command(nameAndArguments).description(description);
+    command.addHelpText("after", `\nExamples:\n${examples.map((line) => `  ${line}`).join("\n")}`);
+    command.hook("preAction", () => {
+      for (const name of ["server", "invite", "fingerprint"]) {
+        if (program.getOptionValue(name) !== undefined) {
+          throw new CommandError(
+            "usage",
+            "usage",
+            `--${name} goes after the command: sotto ${command.name()} … --${name} …`,
+          );
+        }
+      }
+    });
+    return command;
+  };
+
+  program.openApp = async () => {
+    const { openApp } = await import("./app/app.ts");
+    await openApp(contextOf(program), program.opts());
+  };
+
+  program.commandsGroup("Server");
+  addSharedOptions(
+    verb("serve", "run a server on this machine", [
+      "sotto serve --port 12345",
+      "sotto serve --port 443 --host chat.example.org --cert chain.pem --key key.pem",
+    ])
+      .option("--port <port>", "the port to listen on; 0 takes any free one", "12345")
+      .option("--host <name>", "a name or address under which people reach this server; may be repeated", collect, [])
+      .option("--listen <address>", "the address to listen on (default: all)")
+      .option(
+        "--data <dir>",
+        "the folder for everything the server keeps (default: $SOTTO_DATA, else beside your other programs' data)",
+      )
+      .option("--cert <file>", "your own certificate chain (PEM) in place of the self-made one")
+      .option("--key <file>", "the private key of --cert (PEM)")
+      .addOption(
+        new Option("--registration <who>", "who may create an account")
+          .choices(["open", "invite", "closed"])
+          .default("invite"),
+      )
+      .addOption(
+        new Option(
+          "--local-registration <on|off>",
+          "whether this machine may register without an invite in the first 24 hours",
+        )
+          .choices(["on", "off"])
+          .default("on"),
+      )
+      .addOption(
+        new Option("--strangers <what>", "messages of people one never wrote to").choices(["allow", "request"]),
+      )
+      .addOption(
+        new Option("--log <form>", "log lines for people, or one JSON object each")
+          .choices(["pretty", "json"])
+          .default("pretty"),
+      )
+      .option("--metrics-token <token>", "offer /metrics to requests that carry this token")
+      .option("--origin <origin>", "another web origin whose pages may connect; may be repeated", collect, [])
+      .option("--rate-factor <n>", "multiply every rate limit, for benchmarks"),
+  ).action(async (options: ServeFlags, command: Command) => {
+    const { serve } = await import("./commands/serve.ts");
+    await serve(contextOf(command), options);
+  });
+
+  addSharedOptions(
+    verb("invite", "print a link with which people create their account; run it on the server's machine", [
+      "sotto invite",
+      "sotto invite --uses 20 --expires 30",
+    ])
+      .option("--uses <n>", "how many accounts it is good for", wholeNumber(1, 10_000), 1)
+      .option("--expires <days>", "for how many days", wholeNumber(1, 365), 7)
+      .option("--data <dir>", "the server's data folder, as given to serve"),
+  ).action(async (options: { uses: number; expires: number; data?: string }, command: Command) => {
+    const { invite } = await import("./commands/invite.ts");
+    await invite(contextOf(command), options);
+  });
+
+  program.commandsGroup("Account");
+  addSharedOptions(
+    addPasswordFile(
+      verb("register <name>", "create an account; prints the recovery code once", [
+        "sotto register alice --server localhost:12345",
+        "sotto register bob --invite 'https://chat.example.org:12345/#…'",
+        "SOTTO_PASSWORD='…' sotto register bot --server localhost:12345 --json",
+      ])
+        .option("--server <host[:port]>", "the server to register on")
+        .option("--invite <link>", "the invite link of the server; quote it for the shell")
+        .option("--fingerprint <fingerprint>", "insist on this server key: SHA256:…"),
+    ),
+  ).action(
+    async (
+      name: string,
+      options: { server?: string; invite?: string; fingerprint?: string; passwordFile?: string },
+      command: Command,
+    ) => {
+      const { register } = await import("./commands/register.ts");
+      await register(contextOf(command), name, options);
+    },
+  );
+
+  addSharedOptions(
+    addPasswordFile(
+      verb("login <name>", "log in again on the device that registered or logged out", ["sotto login alice"])
+        .option("--server <host[:port]>", "the server, if it is not the one of this folder")
+        .option("--fingerprint <fingerprint>", "insist on this server key: SHA256:…"),
+    ),
+  ).action(
+    async (
+      name: string,
+      options: { server?: string; fingerprint?: string; passwordFile?: string },
+      command: Command,
+    ) => {
+      const { login } = await import("./commands/login.ts");
+      await login(contextOf(command), name, options);
+    },
+  );
+
+  addSharedOptions(verb("logout", "end this device's session; messages stay on this disk", ["sotto logout"])).action(
+    async (_options: unknown, command: Command) => {
+      const { logout } = await import("./commands/logout.ts");
+      await logout(contextOf(command));
+    },
+  );
+
+  addSharedOptions(
+    verb("whoami", "account, device and server of this folder", ["sotto whoami", "sotto whoami --json | jq -r .user"]),
+  ).action(async (_options: unknown, command: Command) => {
+    const { whoami } = await import("./commands/whoami.ts");
+    await whoami(contextOf(command));
+  });
+
+  addSharedOptions(
+    verb("set [key] [value]", "show the settings, or change one: receipts, presence", [
+      "sotto set",
+      "sotto set receipts off",
+      "sotto set presence off",
+    ]),
+  ).action(async (key: string | undefined, value: string | undefined, _options: unknown, command: Command) => {
+    const { set } = await import("./commands/set.ts");
+    await set(contextOf(command), key, value);
+  });
+
+  program.commandsGroup("Messages");
+  addSharedOptions(
+    verb("send <to> <text...>", "send a message; `-` as text reads it from standard input", [
+      "sotto send @bob 'lunch at one?'",
+      "df -h | sotto send @ops -",
+      "sotto send @bob yes --reply-to 3f2a1b9c --wait read --timeout 60",
+      "sotto send @bob -- --this text begins with dashes",
+    ])
+      .option("--reply-to <id>", "the message that this one answers")
+      .addOption(
+        new Option("--wait <state>", "wait until it is so far; exit 5 if it is not in time").choices([
+          "accepted",
+          "delivered",
+          "read",
+        ]),
+      )
+      .option("--timeout <seconds>", "how long --wait waits", wholeNumber(0, 86_400), 30),
+  ).action(
+    async (
+      to: string,
+      words: string[],
+      options: { replyTo?: string; wait?: "accepted" | "delivered" | "read"; timeout?: number },
+      command: Command,
+    ) => {
+      const { send } = await import("./commands/send.ts");
+      await send(contextOf(command), to, words, options);
+    },
+  );
+
+  addSharedOptions(
+    verb("inbox [from]", "unread messages, oldest first; marks them read", [
+      "sotto inbox",
+      "sotto inbox --peek",
+      "sotto inbox @bob --json",
+    ]).option("--peek", "do not mark them read"),
+  ).action(async (from: string | undefined, options: { peek?: boolean }, command: Command) => {
+    const { inbox } = await import("./commands/inbox.ts");
+    await inbox(contextOf(command), from, options);
+  });
+
+  addSharedOptions(
+    verb("notifications", "how many unread messages wait, per conversation; changes nothing", [
+      "sotto notifications",
+      "sotto notifications --json",
+    ]),
+  ).action(async (_options: unknown, command: Command) => {
+    const { notifications } = await import("./commands/notifications.ts");
+    await notifications(contextOf(command));
+  });
+
+  addSharedOptions(
+    verb("history <with>", "every message of a conversation with its state, oldest first", [
+      "sotto history @bob",
+      "sotto history @bob --limit 20",
+      "sotto history @bob --json | jq -r .text",
+    ])
+      .option("--limit <n>", "only the newest so many", wholeNumber(1, 1_000_000))
+      .option("--before <id>", "only what came before this message")
+      .option("--events", "also what else happened: joins, devices, security"),
+  ).action(
+    async (withWhom: string, options: { limit?: number; before?: string; events?: boolean }, command: Command) => {
+      const { history } = await import("./commands/history.ts");
+      await history(contextOf(command), withWhom, options);
+    },
+  );
+
+  addSharedOptions(verb("conversations", "all conversations with their unread counts", ["sotto conversations"])).action(
+    async (_options: unknown, command: Command) => {
+      const { conversations } = await import("./commands/conversations.ts");
+      await conversations(contextOf(command));
+    },
+  );
+
+  addSharedOptions(
+    verb("watch [with]", "print everything as it happens, one JSON object a line, until Ctrl-C", [
+      "sotto watch",
+      "sotto watch @bob --mark-read | while read -r event; do …; done",
+    ]).option("--mark-read", "what was printed counts as read"),
+  ).action(async (withWhom: string | undefined, options: { markRead?: boolean }, command: Command) => {
+    const { watch } = await import("./commands/watch.ts");
+    await watch(contextOf(command), withWhom, options);
+  });
+
+  program.commandsGroup("People");
+  addSharedOptions(
+    verb("status <name>", "whether someone is online, or when last seen, if they show it", ["sotto status @bob"]),
+  ).action(async (name: string, _options: unknown, command: Command) => {
+    const { status } = await import("./commands/status.ts");
+    await status(contextOf(command), name);
+  });
+
+  addSharedOptions(
+    verb("verify <name>", "the safety number with someone, to compare over another channel", [
+      "sotto verify @bob",
+      "sotto verify @bob --confirm",
+    ]).option("--confirm", "it was the same on both sides: remember that"),
+  ).action(async (name: string, options: { confirm?: boolean }, command: Command) => {
+    const { verify } = await import("./commands/verify.ts");
+    await verify(contextOf(command), name, options);
+  });
+
+  addSharedOptions(
+    verb("trust <host>", "accept a server's new key after its operator confirmed it", [
+      "sotto trust chat.example.org --fingerprint SHA256:…",
+    ]).requiredOption("--fingerprint <fingerprint>", "the new key, as on the server's first screen"),
+  ).action(async (host: string, options: { fingerprint: string }, command: Command) => {
+    const { trust } = await import("./commands/trust.ts");
+    await trust(contextOf(command), host, options);
+  });
+
+  program.commandsGroup("Help");
+  addSharedOptions(verb("doctor", "check that everything is in order, and say what to do", ["sotto doctor"])).action(
+    async (_options: unknown, command: Command) => {
+      const { doctor } = await import("./commands/doctor.ts");
+      setExitCode(await doctor(contextOf(command)));
+    },
+  );
+
+  verb("completion", "print a completion script for bash, zsh or fish", ["source <(sotto completion bash)"])
+    .addArgument(program.createArgument("<shell>", "the shell").choices(["bash", "zsh", "fish"]))
+    .action(async (shell: "bash" | "zsh" | "fish", _options: unknown, command: Command) => {
+      const { completion } = await import("./commands/completion.ts");
+      await completion(contextOf(command), shell, program);
+    });
+
+  return program;
+}
+
+/** The flags that every verb takes, before it or after it. */
+function addSharedOptions<C extends Command>(command: C): C {
+  return command
+    .optionsGroup("Shared options")
+    .option("--home <dir>", "the folder of the account (default: $SOTTO_HOME, else beside your other programs' data)")
+    .option("--json", "print JSON: one value, or one a line for lists")
+    .option("--quiet", "no notes on standard error, only failures");
+}
+
+function addPasswordFile<C extends Command>(command: C): C {
+  return command.option(
+    "--password-file <file>",
+    "read the password from the first line of a file (or set SOTTO_PASSWORD)",
+  );
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (!/^\d+$/.test(text) || number < min || number > max)
+      throw new InvalidArgumentError(`It takes a whole number from ${min} to ${max}.`);
+    return number;
+  };
+}

@@ -1,0 +1,336 @@
+/**
+ * A client without a server or a disk, for transcripts of the command line: it keeps what the commands need to see in memory, behaves as
+ * `Client` promises, and fails where a test says so.
+ */
+import type {
+  Client,
+  ClientEvent,
+  Conversation,
+  ConversationEvent,
+  FailureKind,
+  Message,
+  Settings,
+  WhoAmI,
+} from "@sotto/client";
+
+/** A failure as the client would throw it. */
+export function clientFailure(
+  kind: FailureKind,
+  code: string,
+  message: string,
+  options: { hint?: string; retryAfterMs?: number } = {},
+): Error {
+  return Object.assign(new Error(message), { name: "ClientError", kind, code, ...options });
+}
+
+type Row = Message | ConversationEvent;
+type Method = Exclude<keyof Client, "subscribe" | "close" | typeof Symbol.asyncDispose>;
+
+const fingerprint = `SHA256:${Array.from({ length: 16 }, () => "0a1b").join("-")}`;
+export const recoveryCode = "AB12C-DE34F-GH56J-KM78N";
+
+export class FakeClient implements Client {
+  connected = true;
+  reason = "connection refused";
+  registered: { name: string; server: string; password: string } | undefined;
+  loggedOut = false;
+  verified = new Set<string>();
+  settings: Settings = { receipts: true, presence: true };
+  rows: Row[] = [];
+  /** Everyone whom the server knows, by name without "@", with whether they are online. */
+  people = new Map<string, { online: boolean; lastSeenAt?: string }>([
+    ["bob", { online: true }],
+    ["carol", { online: false, lastSeenAt: "2026-11-20T09:30:00.000Z" }],
+  ]);
+  /** Which method fails, and how: once if `once`. */
+  failures = new Map<Method, Error>();
+  /** Calls in order, with what they were given. */
+  calls: { method: Method; options: unknown }[] = [];
+  closed = false;
+  /** How far a message of one's own gets by itself while connected. */
+  reaches: "accepted" | "delivered" | "read" | "failed" = "accepted";
+  readonly #listeners = new Set<(event: ClientEvent) => void>();
+  readonly #now: () => number;
+  readonly #titles = new Map<string, string>();
+  #made = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** An account that exists, as after `register`. */
+  static registered(now: () => number, name = "alice"): FakeClient {
+    const client = new FakeClient(now);
+    client.registered = { name, server: "chat.example.org:12345", password: "" };
+    return client;
+  }
+
+  /** A message of someone else's, as if it had just been decrypted. */
+  receive(from: string, text: string): Message {
+    const message: Message = { ...this.#stamp(from), from: `@${from}`, text, state: "received", unread: true };
+    this.rows.push(message);
+    this.#tell({ type: "message", ...message });
+    return message;
+  }
+
+  happen(withWhom: string, event: ConversationEvent["event"], text: string): void {
+    const row: ConversationEvent = { ...this.#stamp(withWhom), event, text };
+    this.rows.push(row);
+    this.#tell({ type: "event", ...row });
+  }
+
+  /** A message of one's own moves on. */
+  advance(id: string, state: "accepted" | "delivered" | "read" | "failed"): void {
+    const message = this.#message(id);
+    message.state = state;
+    if (state === "delivered" || state === "read") message.deliveredAt = this.#at();
+    if (state === "read") message.readAt = this.#at();
+    if (state === "failed") message.failure = "the conversation's log is full";
+    this.#tell({ type: "receipt", ...message });
+  }
+
+  setConnected(connected: boolean): void {
+    this.connected = connected;
+    this.#tell(
+      connected
+        ? { type: "connection", connected }
+        : { type: "connection", connected, reason: this.reason, retryInMs: 1000 },
+    );
+  }
+
+  tell(event: ClientEvent): void {
+    this.#tell(event);
+  }
+
+  async register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }) {
+    await this.#call("register", options);
+    this.registered = options;
+    return { account: "aa".repeat(16), user: options.name, device: "dd".repeat(16), recoveryCode };
+  }
+
+  async login(options: { name: string; password: string }): Promise<WhoAmI> {
+    await this.#call("login", options);
+    this.loggedOut = false;
+    return this.#self();
+  }
+
+  async logout(): Promise<void> {
+    await this.#call("logout", {});
+    this.#self();
+    this.loggedOut = true;
+  }
+
+  async whoami(): Promise<WhoAmI> {
+    await this.#call("whoami", {});
+    return this.#self();
+  }
+
+  async trust(options: { host: string; fingerprint: string }): Promise<void> {
+    await this.#call("trust", options);
+  }
+
+  async sync(options: { timeoutMs: number }) {
+    await this.#call("sync", options);
+    this.#self();
+    return this.connected ? { connected: true } : { connected: false, reason: this.reason };
+  }
+
+  async flush(options: { timeoutMs: number }) {
+    await this.#call("flush", options);
+    return { done: this.connected };
+  }
+
+  async send(options: { to: string; text: string; replyTo?: string }): Promise<Message> {
+    await this.#call("send", options);
+    const name = options.to.replace(/^@/, "");
+    if (!options.to.startsWith("@"))
+      throw clientFailure("missing", "no-conversation", `sending to ${options.to}: no such conversation`);
+    if (!this.people.has(name))
+      throw clientFailure("missing", "no-user", `sending to ${options.to}: no such user`, { hint: "names are exact" });
+    const message: Message = {
+      ...this.#stamp(name),
+      from: `@${this.registered?.name}`,
+      text: options.text,
+      state: "sending",
+      unread: false,
+    };
+    if (options.replyTo !== undefined) message.replyTo = options.replyTo;
+    this.rows.push(message);
+    return { ...message };
+  }
+
+  async waitFor(options: {
+    id: string;
+    state: "accepted" | "delivered" | "read";
+    timeoutMs: number;
+  }): Promise<Message> {
+    await this.#call("waitFor", options);
+    if (this.connected) this.advance(options.id, this.reaches);
+    return { ...this.#message(options.id) };
+  }
+
+  async inbox(options: { from?: string }): Promise<Message[]> {
+    await this.#call("inbox", options);
+    return this.#messages().filter(
+      (message) => message.unread && (options.from === undefined || message.from === options.from),
+    );
+  }
+
+  async markRead(options: { ids: string[] }): Promise<void> {
+    await this.#call("markRead", options);
+    for (const message of this.#messages()) {
+      if (!options.ids.includes(message.id) || !message.unread) continue;
+      message.unread = false;
+      this.#tell({ type: "read", conversation: message.conversation, unread: this.#unread(message.conversation) });
+    }
+  }
+
+  async history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<Row[]> {
+    await this.#call("history", options);
+    const found = this.#conversations().find(
+      ({ title, conversation }) => title === options.with || conversation.startsWith(options.with),
+    );
+    if (found === undefined)
+      throw clientFailure(
+        "missing",
+        "no-conversation",
+        `reading the history with ${options.with}: no such conversation`,
+      );
+    const rows = this.rows.filter(
+      (row) => row.conversation === found.conversation && (options.events === true || "state" in row),
+    );
+    const before =
+      options.before === undefined ? rows.length : rows.findIndex((row) => row.id.startsWith(options.before ?? ""));
+    return rows.slice(0, before).slice(-(options.limit ?? rows.length));
+  }
+
+  async notifications() {
+    await this.#call("notifications", {});
+    return this.#conversations()
+      .filter(({ unread }) => unread > 0)
+      .map(({ conversation, title, unread, lastAt = "" }) => ({
+        conversation,
+        title,
+        unread,
+        lastFrom: title,
+        lastAt,
+      }));
+  }
+
+  async conversations(): Promise<Conversation[]> {
+    await this.#call("conversations", {});
+    return this.#conversations();
+  }
+
+  async status(options: { user: string }) {
+    await this.#call("status", options);
+    const known = this.people.get(options.user.slice(1));
+    if (known === undefined) throw clientFailure("missing", "no-user", `asking for ${options.user}: no such user`);
+    return { user: options.user, ...known };
+  }
+
+  async verify(options: { user: string; confirm?: boolean }) {
+    await this.#call("verify", options);
+    if (options.confirm === true) this.verified.add(options.user);
+    const safetyNumber = Array.from({ length: 12 }, (_, group) => String(11_111 + group)).join(" ");
+    return { user: options.user, safetyNumber, qr: "00ff".repeat(16), verified: this.verified.has(options.user) };
+  }
+
+  async getSettings(): Promise<Settings> {
+    await this.#call("getSettings", {});
+    return { ...this.settings };
+  }
+
+  async setSettings(settings: Partial<Settings>): Promise<Settings> {
+    await this.#call("setSettings", settings);
+    this.settings = { ...this.settings, ...settings };
+    return { ...this.settings };
+  }
+
+  async diagnose() {
+    await this.#call("diagnose", {});
+    return [
+      { check: "store", ok: true, detail: "opens" },
+      { check: "server", ok: this.connected, detail: this.connected ? "reached" : this.reason },
+    ];
+  }
+
+  subscribe(listener: (event: ClientEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #call(method: Method, options: unknown): Promise<void> {
+    this.calls.push({ method, options });
+    await Promise.resolve();
+    const failure = this.failures.get(method);
+    if (failure) throw failure;
+  }
+
+  #self(): WhoAmI {
+    if (this.registered === undefined) {
+      throw clientFailure("usage", "no-account", "this folder has no account", {
+        hint: "create one with `sotto register NAME --server HOST:PORT`",
+      });
+    }
+    return {
+      user: this.registered.name,
+      account: "aa".repeat(16),
+      device: "dd".repeat(16),
+      server: this.registered.server,
+      connected: this.connected,
+      fingerprint,
+      loggedOut: this.loggedOut,
+    };
+  }
+
+  #at(): string {
+    return new Date(this.#now()).toISOString();
+  }
+
+  /** Ids are recognisable: which message, and in which conversation. */
+  #stamp(withWhom: string): { id: string; conversation: string; at: string } {
+    this.#made++;
+    const conversation = Buffer.from(withWhom).toString("hex").padEnd(32, "c");
+    this.#titles.set(conversation, `@${withWhom}`);
+    return { id: this.#made.toString(16).padStart(8, "0").padEnd(32, "e"), conversation, at: this.#at() };
+  }
+
+  #messages(): Message[] {
+    return this.rows.filter((row) => "state" in row);
+  }
+
+  #message(id: string): Message {
+    const message = this.#messages().find((each) => each.id === id);
+    if (message === undefined) throw clientFailure("missing", "no-message", `looking for ${id}: no such message`);
+    return message;
+  }
+
+  #unread(conversation: string): number {
+    return this.#messages().filter((message) => message.conversation === conversation && message.unread).length;
+  }
+
+  #conversations(): Conversation[] {
+    const lastByConversation = new Map(this.rows.map((row) => [row.conversation, row.at]));
+    return [...lastByConversation].map(([conversation, lastAt]) => ({
+      conversation,
+      title: this.#titles.get(conversation) ?? "?",
+      kind: "direct",
+      unread: this.#unread(conversation),
+      lastAt,
+    }));
+  }
+
+  #tell(event: ClientEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
