@@ -55,8 +55,8 @@ export interface Store extends AsyncDisposable {
 
   // The log
   /**
-   * Appends a message. `stale` unless `minSendEpoch ≤ epoch` and `epoch ≥ current − 1` hold at the commit; the same
-   * (device, submission) again answers as the first time and appends nothing.
+   * Appends a message. `stale` unless `minSendEpoch ≤ epoch ≤ current` and `epoch ≥ current − 1` hold at the commit; the
+   * same (device, submission) again answers as the first time and appends nothing, for as long as the entry is kept.
    */
   appendMessage(message: NewMessage): Promise<Appended>;
   /** Appends a commit and everything that it changes, if the conversation is still in `commit.epoch`. The same id again: as the first time. */
@@ -64,16 +64,27 @@ export interface Store extends AsyncDisposable {
   /** Entries after `after`, oldest first, until `limit` entries or about `bytesMax` bytes. */
   readLog(conversation: ConversationId, after: number, limit: number, bytesMax: number): Promise<Entry[]>;
   readInbox(device: DeviceId, after: number, limit: number): Promise<InboxItem[]>;
+  /** The newest sequence of the device's inbox, also when it is acknowledged and deleted; 0 if there never was one. */
+  getInboxHead(device: DeviceId): Promise<number>;
   /** What the device has on its disk. May be written late: a device is sent again what was not written. */
   setCursor(device: DeviceId, conversation: ConversationId, sequence: number): void;
   getCursors(device: DeviceId): Promise<{ conversation: ConversationId; sequence: number }[]>;
   /** Deletes inbox items up to `sequence`. May be written late. */
   acknowledgeInbox(device: DeviceId, sequence: number): void;
   /**
-   * Deletes entries that every current device of the conversation acknowledged and all that were accepted before
-   * `acceptedBefore`; returns how many. Does a bounded amount of work; call again while it returns more than 0.
+   * Deletes entries that every current device of the conversation acknowledged (`retention.ts` has the rule), all that
+   * were accepted before `acceptedBefore`, and key packages that expired before `now`; returns how many entries. Does a
+   * bounded amount of work; `more` says that there is more to look at.
    */
-  deleteExpired(limits: { acceptedBefore: number; now: number }): Promise<number>;
+  deleteExpired(limits: { acceptedBefore: number; now: number }): Promise<{ deleted: number; more: boolean }>;
+  /**
+   * Marks devices as lapsed that were last seen before `unseenBefore`, or before `idleBefore` while more than
+   * `entriesBehindMax` entries or `bytesBehindMax` bytes behind. Looks at a bounded number of devices at a time, in turn;
+   * `more` says that a round is not complete.
+   */
+  lapseDevices(limits: LapseLimits): Promise<{ lapsed: DeviceId[]; more: boolean }>;
+  /** The device is current again: it lost nothing, or has a new leaf. */
+  reviveDevice(device: DeviceId): Promise<void>;
 
   // Invites and settings
   createInvite(invite: Invite): Promise<void>;
@@ -167,8 +178,12 @@ export interface Leaf {
   device: DeviceId;
   account: AccountId;
   signatureKey: Uint8Array;
-  /** The first epoch that the leaf can read, and the sequence of the commit that led to it (0: from the start). */
+  /** The first epoch that the leaf can read. */
   firstEpoch: number;
+  /**
+   * The leaf is owed the entries after this sequence (0: all). It is the sequence of the commit that added the leaf; a
+   * device that added itself also gets that commit, to see that it won, so there it is one less.
+   */
   from: number;
 }
 
@@ -226,7 +241,10 @@ export interface NewCommit {
 }
 
 export type Appended =
-  /** `repeated`: it had been accepted before; the answer is the same. */
+  /**
+   * `epoch` is the message's own, or the one that the commit led to. `repeated`: it had been accepted before; the answer
+   * is the same.
+   */
   | { kind: "accepted"; sequence: number; acceptedAt: number; epoch: number; repeated: boolean }
   | { kind: "stale"; epoch: number; sequence: number }
   | { kind: "full" };
@@ -249,6 +267,13 @@ export interface InboxItem {
   from: number;
   bytes: Uint8Array;
   keyPackageRef: Uint8Array;
+}
+
+export interface LapseLimits {
+  unseenBefore: number;
+  idleBefore: number;
+  entriesBehindMax: number;
+  bytesBehindMax: number;
 }
 
 export interface Invite {

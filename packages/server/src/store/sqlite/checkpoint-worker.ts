@@ -1,0 +1,22 @@
+/** The thread of `checkpoint.ts`: a connection of its own to the database, one passive checkpoint for each message. */
+import { parentPort, workerData } from "node:worker_threads";
+import { connect } from "./database.ts";
+
+export interface CheckpointResult {
+  /** Pages in the write-ahead log, and how many of them are in the database file too. */
+  frames: number;
+  moved: number;
+  failure?: unknown;
+}
+
+const database = connect(String(workerData));
+const passive = database.prepare("PRAGMA wal_checkpoint(PASSIVE)");
+
+parentPort?.on("message", () => {
+  try {
+    const { log, checkpointed } = passive.get() as { log: number; checkpointed: number };
+    parentPort?.postMessage({ frames: log, moved: checkpointed } satisfies CheckpointResult);
+  } catch (failure) {
+    parentPort?.postMessage({ frames: 0, moved: 0, failure } satisfies CheckpointResult);
+  }
+});

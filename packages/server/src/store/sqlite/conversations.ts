@@ -1,0 +1,188 @@
+/**
+ * Rows of conversations, their members, leaves and GroupInfos, and the one cache of the store: what an append has to know
+ * about its conversation. The cache is bounded and only ever a copy of the disk: a rolled back transaction drops it whole.
+ */
+import type { AccountId, ConversationId } from "@sotto/protocol";
+import type { DatabaseSync } from "node:sqlite";
+import { idKey } from "../id-key.ts";
+import type { Conversation, Leaf, Member, NewConversation, Role } from "../store.ts";
+
+/** A conversation as the store works with it. Changed in place inside a transaction, never outside. */
+export interface ConversationState extends Omit<Conversation, "logBytes"> {
+  /** The row that names it in other tables. */
+  number: number;
+  /** Bytes ever appended to its log, and those of the entries that are deleted. */
+  total: number;
+  expiredTotal: number;
+}
+
+/** What the outside sees: a copy that later appends do not change. */
+export const toConversation = (state: ConversationState): Conversation => ({
+  conversation: state.conversation,
+  kind: state.kind,
+  suite: state.suite,
+  generation: state.generation,
+  epoch: state.epoch,
+  minSendEpoch: state.minSendEpoch,
+  head: state.head,
+  expired: state.expired,
+  logBytes: state.total - state.expiredTotal,
+  members: state.members,
+  leaves: state.leaves,
+});
+
+/**
+ * How much is kept: one for each conversation, member and leaf, about 400 bytes each. Half of it at the least are those
+ * used last: when the young half is full, it becomes the old one, and what was old and not used again goes.
+ */
+const cacheWeightMax = 100_000;
+
+export function conversationRows(database: DatabaseSync) {
+  const sql = {
+    find: database.prepare(
+      `SELECT number, conversation, kind, suite, generation, epoch, min_send_epoch AS minSendEpoch, expired,
+              expired_total AS expiredTotal FROM conversations WHERE conversation = ?`,
+    ),
+    findNumber: database.prepare("SELECT conversation FROM conversations WHERE number = ?"),
+    head: database.prepare("SELECT sequence, total FROM log WHERE conversation = ? ORDER BY sequence DESC LIMIT 1"),
+    members: database.prepare(
+      "SELECT a.account, m.role FROM members m JOIN accounts a ON a.number = m.account WHERE m.conversation = ? ORDER BY a.number",
+    ),
+    leaves: database.prepare(
+      `SELECT l.leaf, d.device, a.account, l.signature_key AS signatureKey, l.first_epoch AS firstEpoch, l.from_sequence AS "from"
+       FROM leaves l JOIN devices d ON d.number = l.device JOIN accounts a ON a.number = d.account
+       WHERE l.conversation = ? ORDER BY l.leaf`,
+    ),
+    insert: database.prepare("INSERT INTO conversations (conversation, kind, suite, created_at) VALUES (?, ?, ?, ?)"),
+    insertMember: database.prepare(
+      "INSERT INTO members (conversation, account, role) SELECT ?, number, ? FROM accounts WHERE account = ?",
+    ),
+    insertLeaf: database.prepare(
+      `INSERT INTO leaves (conversation, leaf, device, signature_key, first_epoch, from_sequence)
+       SELECT ?, ?, number, ?, ?, ? FROM devices WHERE device = ?`,
+    ),
+    deleteLeaf: database.prepare("DELETE FROM leaves WHERE conversation = ? AND leaf = ?"),
+    setEpoch: database.prepare("UPDATE conversations SET epoch = ?, min_send_epoch = ? WHERE number = ?"),
+    putGroupInfo: database.prepare("INSERT INTO group_info VALUES (?, ?, ?)"),
+    groupInfo: database.prepare("SELECT epoch, bytes FROM group_info WHERE conversation = ? AND epoch = ?"),
+    dropGroupInfos: database.prepare("DELETE FROM group_info WHERE conversation = ? AND epoch < ?"),
+    listOfAccount: database.prepare(
+      `SELECT c.conversation FROM members m JOIN conversations c ON c.number = m.conversation
+       WHERE m.account = (SELECT number FROM accounts WHERE account = ?) ORDER BY c.number`,
+    ),
+    count: database.prepare("SELECT count(*) AS conversations FROM conversations"),
+  };
+
+  let young = new Map<string, ConversationState>();
+  let old = new Map<string, ConversationState>();
+  let youngWeight = 0;
+
+  function keep(key: string, state: ConversationState): void {
+    young.set(key, state);
+    youngWeight += 1 + state.members.length + state.leaves.length;
+    if (youngWeight * 2 < cacheWeightMax) return;
+    old = young;
+    young = new Map();
+    youngWeight = 0;
+  }
+
+  function load(conversation: ConversationId): ConversationState | undefined {
+    const row = sql.find.get(conversation) as Omit<ConversationState, "head" | "total" | "members" | "leaves"> | undefined;
+    if (row === undefined) return undefined;
+    const head = sql.head.get(row.number) as { sequence: number; total: number } | undefined;
+    return {
+      number: row.number,
+      conversation: row.conversation,
+      kind: row.kind,
+      suite: row.suite,
+      generation: row.generation,
+      epoch: row.epoch,
+      minSendEpoch: row.minSendEpoch,
+      head: head?.sequence ?? row.expired,
+      total: head?.total ?? row.expiredTotal,
+      expired: row.expired,
+      expiredTotal: row.expiredTotal,
+      members: (sql.members.all(row.number) as unknown as Member[]).map(({ account, role }) => ({ account, role: role as Role })),
+      leaves: (sql.leaves.all(row.number) as unknown as Leaf[]).map((leaf) => ({ ...leaf })),
+    };
+  }
+
+  function get(conversation: ConversationId): ConversationState | undefined {
+    const key = idKey(conversation);
+    let state = young.get(key);
+    if (state !== undefined) return state;
+    state = old.get(key) ?? load(conversation);
+    if (state !== undefined) keep(key, state);
+    return state;
+  }
+
+  function insertLeaf(number: number, leaf: Leaf): void {
+    const { changes } = sql.insertLeaf.run(number, leaf.leaf, leaf.signatureKey, leaf.firstEpoch, leaf.from, leaf.device);
+    if (changes !== 1) throw new Error("a leaf's device does not exist; callers check first");
+  }
+
+  return {
+    /** The state to read, or to change inside a transaction. */
+    get,
+
+    getByNumber(number: number): ConversationState | undefined {
+      const row = sql.findNumber.get(number) as { conversation: ConversationId } | undefined;
+      return row && get(row.conversation);
+    },
+
+    list: (account: AccountId): ConversationState[] =>
+      (sql.listOfAccount.all(account) as { conversation: ConversationId }[]).map((row) => get(row.conversation)!),
+
+    create(conversation: NewConversation): "created" | "exists" {
+      if (get(conversation.conversation) !== undefined) return "exists";
+      const { lastInsertRowid } = sql.insert.run(
+        conversation.conversation, conversation.kind, conversation.suite, conversation.createdAt,
+      );
+      const number = Number(lastInsertRowid);
+      for (const { account, role } of conversation.members) {
+        const { changes } = sql.insertMember.run(number, role, account);
+        if (changes !== 1) throw new Error("a member's account does not exist; callers check first");
+      }
+      insertLeaf(number, conversation.leaf);
+      sql.putGroupInfo.run(number, 0, conversation.groupInfo);
+      return "created";
+    },
+
+    /** Moves the conversation to its next epoch: leaves out, leaves in, its GroupInfo beside the one before. */
+    advance(
+      state: ConversationState,
+      change: { removed: readonly number[]; added: readonly Leaf[]; closesPrevious: boolean; groupInfo: Uint8Array },
+    ): void {
+      const epoch = state.epoch + 1;
+      const minSendEpoch = change.closesPrevious ? epoch : state.minSendEpoch;
+      for (const leaf of change.removed) sql.deleteLeaf.run(state.number, leaf);
+      for (const leaf of change.added) insertLeaf(state.number, leaf);
+      sql.setEpoch.run(epoch, minSendEpoch, state.number);
+      sql.putGroupInfo.run(state.number, epoch, change.groupInfo);
+      sql.dropGroupInfos.run(state.number, epoch - 1);
+      // New arrays: whoever was handed the old ones keeps a consistent picture.
+      state.leaves = [...state.leaves.filter((leaf) => !change.removed.includes(leaf.leaf)), ...change.added].sort(
+        (a, b) => a.leaf - b.leaf,
+      );
+      state.epoch = epoch;
+      state.minSendEpoch = minSendEpoch;
+    },
+
+    getGroupInfo(conversation: ConversationId, which: "current" | "previous"): { epoch: number; bytes: Uint8Array } | undefined {
+      const state = get(conversation);
+      if (state === undefined) return undefined;
+      const row = sql.groupInfo.get(state.number, which === "current" ? state.epoch : state.epoch - 1);
+      return row && { epoch: row["epoch"] as number, bytes: row["bytes"] as Uint8Array };
+    },
+
+    count: (): number => (sql.count.get() as { conversations: number }).conversations,
+
+    discard(): void {
+      young = new Map();
+      old = new Map();
+      youngWeight = 0;
+    },
+  };
+}
+
+export type ConversationRows = ReturnType<typeof conversationRows>;

@@ -1,0 +1,113 @@
+/**
+ * Deletes entries that nobody is owed any more, and finds the devices that lapse; `retention.ts` has the rules and calls
+ * this in slices. Entries go from the oldest on, so that `expired` alone says which ones a conversation has lost.
+ */
+import type { DeviceId } from "@sotto/protocol";
+import type { DatabaseSync } from "node:sqlite";
+import type { LapseLimits } from "../store.ts";
+import type { ConversationRows, ConversationState } from "./conversations.ts";
+
+/** Work of one slice: a few milliseconds. */
+const entriesPerSlice = 1_000;
+const conversationsPerSlice = 200;
+const devicesPerSlice = 100;
+
+export function expiryRows(database: DatabaseSync, conversations: ConversationRows) {
+  const sql = {
+    oldest: database.prepare(`SELECT conversation, sequence, accepted_at FROM log ORDER BY id LIMIT ${entriesPerSlice}`),
+    // Every device that holds the log, with what it has; an account whose leaves are all gone holds all of it.
+    floor: database.prepare(
+      `WITH holders AS (
+         SELECT d.account, d.lapsed, max(coalesce(k.sequence, 0), l.from_sequence) AS done
+         FROM leaves l JOIN devices d ON d.number = l.device AND d.revoked_at IS NULL
+         LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation
+         WHERE l.conversation = ?1)
+       SELECT min(done) FILTER (WHERE lapsed = 0) AS floor FROM holders
+       WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.conversation = ?1 AND m.account NOT IN (SELECT account FROM holders))`,
+    ),
+    totalAt: database.prepare("SELECT total FROM log WHERE conversation = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1"),
+    delete: database.prepare("DELETE FROM log WHERE conversation = ? AND sequence <= ?"),
+    setExpired: database.prepare("UPDATE conversations SET expired = ?, expired_total = ? WHERE number = ?"),
+    numbersAfter: database.prepare(`SELECT number FROM conversations WHERE number > ? ORDER BY number LIMIT ${conversationsPerSlice}`),
+    idleDevices: database.prepare(
+      `SELECT number, device, last_seen_at FROM devices
+       WHERE number > ? AND revoked_at IS NULL AND lapsed = 0 AND last_seen_at < ? ORDER BY number LIMIT ${devicesPerSlice}`,
+    ),
+    leavesOf: database.prepare(
+      `SELECT l.conversation, max(coalesce(k.sequence, 0), l.from_sequence) AS done FROM leaves l
+       LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation WHERE l.device = ?`,
+    ),
+    setLapsed: database.prepare("UPDATE devices SET lapsed = 1 WHERE number = ?"),
+  };
+
+  function deleteUpTo(state: ConversationState, sequence: number): number {
+    const total = (sql.totalAt.get(state.number, sequence) as { total: number } | undefined)?.total;
+    if (total === undefined || sequence <= state.expired) return 0;
+    const { changes } = sql.delete.run(state.number, sequence);
+    sql.setExpired.run(sequence, total, state.number);
+    state.expired = sequence;
+    state.expiredTotal = total;
+    return Number(changes);
+  }
+
+  return {
+    /** Deletes the oldest entries of the whole log that were accepted before a time. */
+    deleteOld(acceptedBefore: number): number {
+      const upToByNumber = new Map<number, number>();
+      for (const row of sql.oldest.iterate() as unknown as Iterable<{ conversation: number; sequence: number; accepted_at: number }>) {
+        if (row.accepted_at >= acceptedBefore) break;
+        upToByNumber.set(row.conversation, row.sequence);
+      }
+      let deleted = 0;
+      for (const [number, sequence] of upToByNumber) deleted += deleteUpTo(conversations.getByNumber(number)!, sequence);
+      return deleted;
+    },
+
+    /** Deletes what every holder acknowledged, in these conversations; `unfinished` are those with more to delete. */
+    deleteAcknowledged(numbers: readonly number[]): { deleted: number; unfinished: number[] } {
+      const unfinished: number[] = [];
+      let deleted = 0;
+      for (const number of numbers) {
+        const state = conversations.getByNumber(number);
+        const floor = Math.min((sql.floor.get(number) as { floor: number | null } | undefined)?.floor ?? 0, state?.head ?? 0);
+        if (state === undefined || floor <= state.expired) continue;
+        const upTo = Math.min(floor, state.expired + entriesPerSlice - deleted);
+        if (upTo > state.expired) deleted += deleteUpTo(state, upTo);
+        if (upTo < floor) unfinished.push(number);
+      }
+      return { deleted, unfinished };
+    },
+
+    /** The next conversations in the order of their numbers; empty after the last. */
+    numbersAfter: (number: number): number[] => (sql.numbersAfter.all(number) as { number: number }[]).map((row) => row.number),
+
+    /** Looks at the devices after `after` and lapses those beyond the limits. */
+    lapse(after: number, limits: LapseLimits, seenAt: (device: DeviceId) => number) {
+      const rows = sql.idleDevices.all(after, limits.idleBefore) as { number: number; device: DeviceId; last_seen_at: number }[];
+      const lapsed: DeviceId[] = [];
+      const touched: number[] = [];
+      for (const row of rows) {
+        const lastSeenAt = Math.max(row.last_seen_at, seenAt(row.device));
+        if (lastSeenAt >= limits.idleBefore) continue;
+        const leaves = sql.leavesOf.all(row.number) as { conversation: number; done: number }[];
+        if (lastSeenAt >= limits.unseenBefore && !isBehind(leaves, limits)) continue;
+        sql.setLapsed.run(row.number);
+        lapsed.push(row.device);
+        for (const leaf of leaves) touched.push(leaf.conversation);
+      }
+      return { lapsed, touched, next: rows.length < devicesPerSlice ? undefined : rows.at(-1)!.number };
+    },
+  };
+
+  function isBehind(leaves: readonly { conversation: number; done: number }[], limits: LapseLimits): boolean {
+    let entries = 0;
+    let bytes = 0;
+    for (const { conversation, done } of leaves) {
+      const state = conversations.getByNumber(conversation)!;
+      const total = (sql.totalAt.get(conversation, done) as { total: number } | undefined)?.total ?? state.expiredTotal;
+      entries += Math.max(0, state.head - Math.max(done, state.expired));
+      bytes += Math.max(0, state.total - total);
+    }
+    return entries > limits.entriesBehindMax || bytes > limits.bytesBehindMax;
+  }
+}

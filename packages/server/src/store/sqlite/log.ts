@@ -1,0 +1,162 @@
+/**
+ * The log of each conversation and the inbox of each device: appends inside a transaction, reads outside. One row per
+ * entry whatever the number of receivers; sequences without gaps, taken from the cached conversation.
+ */
+import type { ConversationId, DeviceId, SubmissionId } from "@sotto/protocol";
+import { hash } from "node:crypto";
+import type { DatabaseSync } from "node:sqlite";
+import type { Appended, Entry, InboxItem, Leaf, NewCommit, NewMessage } from "../store.ts";
+import type { ConversationRows, ConversationState } from "./conversations.ts";
+
+/** As the column `kind` has it. */
+const kinds = { message: 0, commit: 1 } as const;
+const submissionTimeBytes = 6;
+
+interface EarlierRow {
+  conversation: number;
+  sequence: number;
+  kind: number;
+  epoch: number;
+  accepted_at: number;
+}
+
+export function logRows(database: DatabaseSync, conversations: ConversationRows, options: { logBytesMax: number }) {
+  const sql = {
+    insert: database.prepare(
+      `INSERT INTO log (conversation, sequence, kind, epoch, accepted_at, total, submission, bytes)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (submission) DO NOTHING`,
+    ),
+    earlier: database.prepare("SELECT conversation, sequence, kind, epoch, accepted_at FROM log WHERE submission = ?"),
+    read: database.prepare(
+      `SELECT sequence, kind, epoch, bytes, accepted_at FROM log
+       WHERE conversation = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
+    ),
+    nextInboxSequence: database.prepare("UPDATE devices SET inbox_head = inbox_head + 1 WHERE device = ? RETURNING number, inbox_head"),
+    insertInbox: database.prepare("INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+    readInbox: database.prepare(
+      `SELECT i.sequence, c.conversation, i.generation, c.suite, i.epoch, i.from_sequence AS "from", i.bytes, i.key_package_ref AS keyPackageRef
+       FROM inbox i JOIN conversations c ON c.number = i.conversation
+       WHERE i.device = (SELECT number FROM devices WHERE device = ?) AND i.sequence > ? ORDER BY i.sequence LIMIT ?`,
+    ),
+    inboxHead: database.prepare("SELECT inbox_head FROM devices WHERE device = ?"),
+    revive: database.prepare("UPDATE devices SET lapsed = 0 WHERE device = ?"),
+    count: database.prepare("SELECT count(*) AS entries FROM log"),
+    fileBytes: database.prepare("SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()"),
+  };
+  sql.read.setReturnArrays(true);
+
+  function stateOf(conversation: ConversationId): ConversationState {
+    const state = conversations.get(conversation);
+    if (state === undefined) throw new Error("the conversation does not exist; callers check first");
+    return state;
+  }
+
+  const stale = (state: ConversationState): Appended => ({ kind: "stale", epoch: state.epoch, sequence: state.head });
+
+  /** The answer that this submission had before, if it had one. */
+  function repeated(submission: Uint8Array, state: ConversationState): Appended | undefined {
+    const row = sql.earlier.get(submission) as EarlierRow | undefined;
+    if (row === undefined) return undefined;
+    if (row.conversation !== state.number) return stale(state);
+    const epoch = row.kind === kinds.commit ? row.epoch + 1 : row.epoch;
+    return { kind: "accepted", sequence: row.sequence, acceptedAt: row.accepted_at, epoch, repeated: true };
+  }
+
+  /** Inserts the next entry; undefined, and nothing changed, if the submission is in the log already. */
+  function insert(
+    state: ConversationState,
+    entry: { kind: number; epoch: number; acceptedAt: number; submission: Uint8Array; bytes: Uint8Array },
+  ): number | undefined {
+    const sequence = state.head + 1;
+    const total = state.total + entry.bytes.length;
+    const { changes } = sql.insert.run(
+      state.number, sequence, entry.kind, entry.epoch, entry.acceptedAt, total, entry.submission, entry.bytes,
+    );
+    if (changes !== 1) return undefined;
+    state.head = sequence;
+    state.total = total;
+    return sequence;
+  }
+
+  const isFull = (state: ConversationState, bytes: Uint8Array): boolean =>
+    state.total - state.expiredTotal + bytes.length > options.logBytesMax;
+
+  return {
+    appendMessage(message: NewMessage): Appended {
+      const { epoch, acceptedAt, bytes } = message;
+      const state = stateOf(message.conversation);
+      const submission = submissionKey(message.device, message.submission);
+      const open = epoch >= state.minSendEpoch && epoch >= state.epoch - 1 && epoch <= state.epoch;
+      if (!open) return repeated(submission, state) ?? stale(state);
+      if (isFull(state, bytes)) return repeated(submission, state) ?? { kind: "full" };
+      const sequence = insert(state, { kind: kinds.message, epoch, acceptedAt, submission, bytes });
+      if (sequence === undefined) return repeated(submission, state)!;
+      return { kind: "accepted", sequence, acceptedAt, epoch, repeated: false };
+    },
+
+    appendCommit(commit: NewCommit): Appended {
+      const state = stateOf(commit.conversation);
+      const before = repeated(commit.id, state);
+      if (before !== undefined) return before;
+      if (commit.epoch !== state.epoch) return stale(state);
+      if (isFull(state, commit.bytes)) return { kind: "full" };
+      const { epoch, acceptedAt, id, bytes } = commit;
+      const sequence = insert(state, { kind: kinds.commit, epoch, acceptedAt, submission: id, bytes })!;
+      const added: Leaf[] = commit.addedLeaves.map((leaf) => {
+        const joinsByItself = isSameDevice(leaf.device, commit.device);
+        return { ...leaf, firstEpoch: epoch + 1, from: joinsByItself ? sequence - 1 : sequence };
+      });
+      const closesPrevious = commit.changesMembership || added.length > 0 || commit.removedLeaves.length > 0;
+      conversations.advance(state, { removed: commit.removedLeaves, added, closesPrevious, groupInfo: commit.groupInfo });
+      // A lapsed device comes back with a new leaf.
+      for (const leaf of added) sql.revive.run(leaf.device);
+      for (const welcome of commit.welcomes) {
+        const row = sql.nextInboxSequence.get(welcome.device) as { number: number; inbox_head: number } | undefined;
+        if (row === undefined) throw new Error("a welcome's device does not exist; callers check first");
+        sql.insertInbox.run(
+          row.number, row.inbox_head, state.number, state.generation, epoch + 1, sequence + 1, welcome.keyPackageRef, welcome.bytes,
+        );
+      }
+      return { kind: "accepted", sequence, acceptedAt, epoch: epoch + 1, repeated: false };
+    },
+
+    readLog(conversation: ConversationId, after: number, limit: number, bytesMax: number): Entry[] {
+      const state = conversations.get(conversation);
+      const entries: Entry[] = [];
+      if (state === undefined || after >= state.head) return entries;
+      let bytesLeft = bytesMax;
+      for (const row of sql.read.iterate(state.number, after, limit) as unknown as Iterable<[number, number, number, Uint8Array, number]>) {
+        const [sequence, kind, epoch, bytes, acceptedAt] = row;
+        entries.push({ sequence, kind: kind === kinds.commit ? "commit" : "message", epoch, bytes, acceptedAt });
+        bytesLeft -= bytes.length;
+        if (bytesLeft <= 0) break;
+      }
+      return entries;
+    },
+
+    readInbox: (device: DeviceId, after: number, limit: number): InboxItem[] =>
+      (sql.readInbox.all(device, after, limit) as unknown as InboxItem[]).map((row) => ({ ...row })),
+
+    getInboxHead: (device: DeviceId): number => (sql.inboxHead.get(device)?.["inbox_head"] as number | undefined) ?? 0,
+
+    revive: (device: DeviceId): void => void sql.revive.run(device),
+
+    counts: () => ({
+      entries: (sql.count.get() as { entries: number }).entries,
+      bytes: (sql.fileBytes.get() as { bytes: number }).bytes,
+    }),
+  };
+}
+
+const isSameDevice = (a: DeviceId, b: DeviceId): boolean => Buffer.compare(a, b) === 0;
+
+/** The log's `submission` of a message. It does not tell who sent: the submission id is random and not kept. */
+function submissionKey(device: DeviceId, submission: SubmissionId): Uint8Array {
+  hashed.set(device);
+  hashed.set(submission, device.length);
+  const key = hash("sha256", hashed, "buffer").subarray(0, submission.length);
+  key.set(submission.subarray(0, submissionTimeBytes));
+  return key;
+}
+
+const hashed = new Uint8Array(32);

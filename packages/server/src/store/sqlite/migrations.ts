@@ -1,0 +1,168 @@
+/**
+ * The schema, as numbered steps. A step that was released is never edited: a change is a new step at the end. The
+ * database's `user_version` is the number of steps that it has taken.
+ *
+ * Rows refer to each other by small integers; the 16-byte ids stand once, where a thing is named. Ids of the log grow in
+ * the order of acceptance, so that new rows and their bytes go to the end of the file.
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE settings (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE accounts (
+    number           INTEGER PRIMARY KEY,
+    account          BLOB NOT NULL UNIQUE,
+    name             TEXT NOT NULL UNIQUE,
+    setup            BLOB NOT NULL,
+    stretching       INTEGER NOT NULL,
+    record           BLOB NOT NULL,
+    presence_visible INTEGER NOT NULL DEFAULT 1,
+    created_at       INTEGER NOT NULL,
+    disabled         INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+
+  CREATE TABLE chain (
+    account INTEGER NOT NULL REFERENCES accounts,
+    place   INTEGER NOT NULL,
+    entry   BLOB NOT NULL,
+    PRIMARY KEY (account, place)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE vaults (
+    account       INTEGER PRIMARY KEY REFERENCES accounts,
+    root_version  INTEGER NOT NULL,
+    wrap_password BLOB NOT NULL,
+    wrap_recovery BLOB NOT NULL,
+    root_vault    BLOB NOT NULL,
+    account_vault BLOB NOT NULL,
+    recovery_key  BLOB NOT NULL,
+    signature     BLOB NOT NULL
+  ) STRICT;
+
+  -- inbox_head: the newest sequence given out in the device's inbox; never goes back, so that none is used twice.
+  CREATE TABLE devices (
+    number        INTEGER PRIMARY KEY,
+    device        BLOB NOT NULL UNIQUE,
+    account       INTEGER NOT NULL REFERENCES accounts,
+    signature_key BLOB NOT NULL,
+    added_at      INTEGER NOT NULL,
+    last_seen_at  INTEGER NOT NULL,
+    logged_out    INTEGER NOT NULL DEFAULT 0,
+    revoked_at    INTEGER,
+    lapsed        INTEGER NOT NULL DEFAULT 0,
+    boot_counter  INTEGER NOT NULL,
+    boot_random   BLOB NOT NULL,
+    inbox_head    INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX devices_by_account ON devices (account);
+
+  CREATE TABLE key_packages (
+    number      INTEGER PRIMARY KEY,
+    ref         BLOB NOT NULL UNIQUE,
+    device      INTEGER NOT NULL REFERENCES devices,
+    suite       INTEGER NOT NULL,
+    bytes       BLOB NOT NULL,
+    not_after   INTEGER NOT NULL,
+    last_resort INTEGER NOT NULL,
+    used        INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX key_packages_by_device ON key_packages (device, suite, last_resort);
+  CREATE INDEX key_packages_by_not_after ON key_packages (not_after) WHERE last_resort = 0;
+
+  -- Which packages were handed out, and to whom. One that was handed out once is in no other table any more.
+  CREATE TABLE claims (
+    ref        BLOB NOT NULL,
+    claimed_by INTEGER NOT NULL REFERENCES accounts,
+    not_after  INTEGER NOT NULL,
+    PRIMARY KEY (ref, claimed_by)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX claims_by_not_after ON claims (not_after);
+
+  -- expired: entries up to here are deleted; expired_total: the log's running total of bytes there.
+  CREATE TABLE conversations (
+    number         INTEGER PRIMARY KEY,
+    conversation   BLOB NOT NULL UNIQUE,
+    kind           TEXT NOT NULL,
+    suite          INTEGER NOT NULL,
+    generation     INTEGER NOT NULL DEFAULT 0,
+    epoch          INTEGER NOT NULL DEFAULT 0,
+    min_send_epoch INTEGER NOT NULL DEFAULT 0,
+    expired        INTEGER NOT NULL DEFAULT 0,
+    expired_total  INTEGER NOT NULL DEFAULT 0,
+    created_at     INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE members (
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    account      INTEGER NOT NULL REFERENCES accounts,
+    role         TEXT NOT NULL,
+    PRIMARY KEY (conversation, account)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX members_by_account ON members (account);
+
+  CREATE TABLE leaves (
+    conversation  INTEGER NOT NULL REFERENCES conversations,
+    leaf          INTEGER NOT NULL,
+    device        INTEGER NOT NULL REFERENCES devices,
+    signature_key BLOB NOT NULL,
+    first_epoch   INTEGER NOT NULL,
+    from_sequence INTEGER NOT NULL,
+    PRIMARY KEY (conversation, leaf)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX leaves_by_device ON leaves (device);
+
+  -- The log has no column for the sender: MLS hides it. \`submission\` recognises an entry that is submitted again: for a
+  -- commit its SHA-256, for a message a hash of (device, submission id) behind the submission id's first six bytes, which
+  -- are the time and keep the index growing at one end. \`total\`: bytes of the conversation's log up to and with this
+  -- entry. No foreign key: the store has just looked the conversation up, and this is the one table where it would cost.
+  CREATE TABLE log (
+    id           INTEGER PRIMARY KEY,
+    conversation INTEGER NOT NULL,
+    sequence     INTEGER NOT NULL,
+    kind         INTEGER NOT NULL,
+    epoch        INTEGER NOT NULL,
+    accepted_at  INTEGER NOT NULL,
+    total        INTEGER NOT NULL,
+    submission   BLOB NOT NULL,
+    bytes        BLOB NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX log_by_sequence ON log (conversation, sequence);
+  CREATE UNIQUE INDEX log_by_submission ON log (submission);
+
+  CREATE TABLE group_info (
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    epoch        INTEGER NOT NULL,
+    bytes        BLOB NOT NULL,
+    PRIMARY KEY (conversation, epoch)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE inbox (
+    device          INTEGER NOT NULL REFERENCES devices,
+    sequence        INTEGER NOT NULL,
+    conversation    INTEGER NOT NULL REFERENCES conversations,
+    generation      INTEGER NOT NULL,
+    epoch           INTEGER NOT NULL,
+    from_sequence   INTEGER NOT NULL,
+    key_package_ref BLOB NOT NULL,
+    bytes           BLOB NOT NULL,
+    PRIMARY KEY (device, sequence)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE cursors (
+    device       INTEGER NOT NULL REFERENCES devices,
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    sequence     INTEGER NOT NULL,
+    PRIMARY KEY (device, conversation)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE invites (
+    token      BLOB PRIMARY KEY,
+    uses_left  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

@@ -1,0 +1,182 @@
+/**
+ * The store on SQLite, for one server with one data folder. Composes the rows of this folder: every write goes through
+ * the group commit, every read is one or two prepared statements. Promises what `store.ts` says; `suite.ts` checks it.
+ */
+import type { ConversationId, DeviceId } from "@sotto/protocol";
+import { limits } from "@sotto/protocol";
+import type { Device, Store } from "../store.ts";
+import { accountRows } from "./accounts.ts";
+import { createCheckpoints } from "./checkpoint.ts";
+import { conversationRows, toConversation } from "./conversations.ts";
+import { openDatabase } from "./database.ts";
+import { expiryRows } from "./expiry.ts";
+import { toStoreError } from "./failure.ts";
+import { createGroupCommit } from "./group-commit.ts";
+import { createLateWrites } from "./late-writes.ts";
+import { logRows } from "./log.ts";
+
+export interface SqliteStoreOptions {
+  /** The data folder; made if it does not exist, for its owner alone. */
+  folder: string;
+  /** What a conversation's log may hold before appends are answered with `full`. */
+  logBytesMax?: number;
+  /** Told of failures that no caller can be told of, such as a checkpoint that did not succeed. */
+  log?: (event: string, details: Record<string, unknown>) => void;
+}
+
+export interface SqliteStore extends Store {
+  /** Transactions committed so far: under load far fewer than writes. */
+  commits(): number;
+}
+
+/** Looked at in one slice of deletions. */
+const candidatesPerSlice = 200;
+
+/** @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable` */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
+  const { logBytesMax = limits.conversationLogBytesMax, log = () => {} } = options;
+  const open = openDatabase(options.folder);
+  const { database, path } = open;
+  const accounts = accountRows(database);
+  const conversations = conversationRows(database);
+  const entries = logRows(database, conversations, { logBytesMax });
+  const expiry = expiryRows(database, conversations);
+  const checkpoints = createCheckpoints(database, path, log);
+  const { write, flush, commits } = createGroupCommit(database, {
+    path,
+    discard: conversations.discard,
+    committed: checkpoints.committed,
+  });
+
+  // Conversations that may hold entries which everybody has acknowledged: those with new cursors, and once after the start all.
+  const candidates = new Set<number>();
+  let unscannedAfter: number | undefined = 0;
+  let lapseAfter = 0;
+
+  const late = createLateWrites(database, {
+    write,
+    log,
+    cursorsWritten(cursors) {
+      for (const { conversation } of cursors) {
+        const number = conversations.get(conversation)?.number;
+        if (number !== undefined) candidates.add(number);
+      }
+    },
+  });
+
+  async function read<T>(run: () => T): Promise<T> {
+    try {
+      return run();
+    } catch (error) {
+      throw toStoreError(error, path);
+    }
+  }
+
+  function nextCandidates(): number[] {
+    if (candidates.size === 0 && unscannedAfter !== undefined) {
+      const numbers = expiry.numbersAfter(unscannedAfter);
+      for (const number of numbers) candidates.add(number);
+      unscannedAfter = numbers.at(-1);
+    }
+    const taken = [...candidates.values().take(candidatesPerSlice)];
+    for (const number of taken) candidates.delete(number);
+    return taken;
+  }
+
+  const withLastSeen = (device: Device): Device => ({
+    ...device,
+    lastSeenAt: Math.max(device.lastSeenAt, late.seenAt(device.device)),
+  });
+
+  let closing: Promise<void> | undefined;
+  async function close(): Promise<void> {
+    await late.flush();
+    flush();
+    checkpoints[Symbol.dispose]();
+    try {
+      database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch (error) {
+      log("checkpoint-failed", { error });
+    }
+    open[Symbol.dispose]();
+  }
+
+  return {
+    createAccount: (account) => write(() => accounts.createAccount(account)),
+    getAccountByName: (name) => read(() => accounts.getAccountByName(name)),
+    getAccount: (account) => read(() => accounts.getAccount(account)),
+    setPresenceVisible: (account, visible) => write(() => accounts.setPresenceVisible(account, visible)),
+    getChain: (account, from, limit) => read(() => accounts.getChain(account, from, limit)),
+    getVault: (account) => read(() => accounts.getVault(account)),
+
+    getDevice: (device) =>
+      read(() => {
+        const found = accounts.getDevice(device);
+        return found && withLastSeen(found);
+      }),
+    listDevices: (account) => read(() => accounts.listDevices(account).map(withLastSeen)),
+    recordBoot: (device, boot) => write(() => accounts.recordBoot(device, boot)),
+    setDeviceLoggedOut: (device, loggedOut) => write(() => accounts.setDeviceLoggedOut(device, loggedOut)),
+    setDeviceSeen: late.setSeen,
+
+    addKeyPackages: (device, packages) => write(() => accounts.addKeyPackages(device, packages)),
+    claimKeyPackages: (claim) => write(() => accounts.claimKeyPackages(claim)),
+    countKeyPackages: (device, now) => read(() => accounts.countKeyPackages(device, now)),
+    isClaimed: (ref, by, now) => read(() => accounts.isClaimed(ref, by, now)),
+
+    createConversation: (conversation) => write(() => conversations.create(conversation)),
+    getConversation: (conversation) =>
+      read(() => {
+        const state = conversations.get(conversation);
+        return state && toConversation(state);
+      }),
+    listConversations: (account) => read(() => conversations.list(account).map(toConversation)),
+    getGroupInfo: (conversation, which) => read(() => conversations.getGroupInfo(conversation, which)),
+
+    appendMessage: (message) => write(() => entries.appendMessage(message)),
+    appendCommit: (commit) => write(() => entries.appendCommit(commit)),
+    readLog: (conversation, after, limit, bytesMax) => read(() => entries.readLog(conversation, after, limit, bytesMax)),
+    readInbox: (device, after, limit) =>
+      read(() => entries.readInbox(device, Math.max(after, late.acknowledgedInbox(device)), limit)),
+    getInboxHead: (device) => read(() => entries.getInboxHead(device)),
+    setCursor: (device: DeviceId, conversation: ConversationId, sequence: number) =>
+      late.setCursor({ device, conversation, sequence }),
+    getCursors: (device) => read(() => late.getCursors(device)),
+    acknowledgeInbox: late.acknowledgeInbox,
+
+    async deleteExpired({ acceptedBefore, now }) {
+      const numbers = nextCandidates();
+      try {
+        const { deleted, unfinished } = await write(() => {
+          accounts.deleteExpiredPackages(now);
+          const old = expiry.deleteOld(acceptedBefore);
+          const acknowledged = expiry.deleteAcknowledged(numbers);
+          return { deleted: old + acknowledged.deleted, unfinished: acknowledged.unfinished };
+        });
+        for (const number of unfinished) candidates.add(number);
+        return { deleted, more: deleted > 0 || candidates.size > 0 || unscannedAfter !== undefined };
+      } catch (error) {
+        for (const number of numbers) candidates.add(number);
+        throw error;
+      }
+    },
+
+    async lapseDevices(lapseLimits) {
+      const { lapsed, touched, next } = await write(() => expiry.lapse(lapseAfter, lapseLimits, late.seenAt));
+      lapseAfter = next ?? 0;
+      for (const number of touched) candidates.add(number);
+      return { lapsed, more: next !== undefined };
+    },
+    reviveDevice: (device) => write(() => entries.revive(device)),
+
+    createInvite: (invite) => write(() => accounts.createInvite(invite)),
+    getInvite: (token) => read(() => accounts.getInvite(token)),
+    getSetting: (key) => read(() => accounts.getSetting(key)),
+    putSetting: (key, value) => write(() => accounts.putSetting(key, value)),
+
+    stats: () => read(() => ({ ...accounts.counts(), conversations: conversations.count(), ...entries.counts() })),
+    commits,
+    close: () => (closing ??= close()),
+    [Symbol.asyncDispose]: () => (closing ??= close()),
+  };
+}
