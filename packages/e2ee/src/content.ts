@@ -1,0 +1,172 @@
+/**
+ * What a message says, inside the encryption: deterministic CBOR `[v, salt, kind, replaces, inReplyTo, expires, sentAt, body,
+ * ext]`, modelled on MIMI content (docs/encryption.md#content). Its name is a hash over sender, conversation and these bytes,
+ * taken as they came; who the sender is, MLS says and the content does not.
+ *
+ * Every message carries its sender's chain head in `ext.head`, so that a receiver who is behind hears of new and revoked
+ * devices from the people themselves. What is not understood decodes to `unknown` and keeps its place in the conversation.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { type AccountId, type ContentId, type ConversationId, decodeCbor, encodeCbor, idBytes, joinBytes, limits } from "@sotto/protocol";
+import { E2eeError } from "./errors.ts";
+
+export const contentVersion = 1;
+const saltBytes = 16;
+
+export interface ChainHead {
+  readonly n: number;
+  /** SHA-256 of the entry `n`. */
+  readonly hash: Uint8Array;
+}
+
+interface ContentFrame {
+  /** 16 random bytes, the same in every attempt to send this message. */
+  readonly salt: Uint8Array;
+  /** The first version of the message that this one edits, or deletes (with an empty text). */
+  readonly replaces?: ContentId;
+  readonly inReplyTo?: ContentId;
+  readonly expiresAtMs?: number;
+  /** The sender's claim; the order of a conversation is the server's sequence. */
+  readonly sentAtMs: number;
+  /** The newest entry of the sender's account chain that the sending device knows. */
+  readonly head: ChainHead;
+  /** What else `ext` holds; kept as it came. */
+  readonly ext?: Readonly<Record<string, unknown>>;
+}
+
+export type ContentBody =
+  | { readonly kind: "text"; readonly text: string }
+  /** Everything up to this sequence number of the conversation has reached this account. */
+  | { readonly kind: "delivered"; readonly upTo: number; readonly deliveredAtMs?: number }
+  | { readonly kind: "read"; readonly upTo: number; readonly readAtMs?: number }
+  /** The encoded roster whose hash the commit beside it carried. */
+  | { readonly kind: "roster"; readonly roster: Uint8Array };
+
+export type Content = ContentFrame & ContentBody;
+
+export type DecodedContent =
+  | Content
+  /** Made by a newer client. `sentAtMs` and `head` if its frame is one that we know. */
+  | { readonly kind: "unknown"; readonly sentAtMs?: number; readonly head?: ChainHead }
+  | { readonly kind: "malformed"; readonly reason: string };
+
+/** @throws E2eeError `content-too-large` for text above 60 KiB (UTF-8), or anything that would not fit an envelope */
+export function encodeContent(content: Content): Uint8Array {
+  const { salt, replaces, inReplyTo, expiresAtMs, sentAtMs, head, ext } = content;
+  const encoded = encodeCbor([
+    contentVersion,
+    salt,
+    content.kind,
+    replaces ?? null,
+    inReplyTo ?? null,
+    expiresAtMs ?? null,
+    sentAtMs,
+    encodeBody(content),
+    { ...ext, head: [head.n, head.hash] },
+  ]);
+  if (encoded.length > contentBytesMax) throw new E2eeError("content-too-large");
+  return encoded;
+}
+
+/** With padding and framing this is the largest that an envelope of 96 KiB carries: the next size is 128 KiB. */
+const contentBytesMax = 64 * 1024 - 128;
+
+function encodeBody(content: ContentBody): unknown {
+  switch (content.kind) {
+    case "text":
+      if (utf8Bytes(content.text) > limits.textBytesMax) throw new E2eeError("content-too-large");
+      return content.text;
+    case "delivered":
+      return { upTo: content.upTo, at: content.deliveredAtMs };
+    case "read":
+      return { upTo: content.upTo, at: content.readAtMs };
+    case "roster":
+      return content.roster;
+  }
+}
+
+/** Never throws: what is not content is `malformed`, what is newer than this code is `unknown`. */
+export function decodeContent(bytes: Uint8Array): DecodedContent {
+  if (bytes.length > contentBytesMax) return malformed("too large");
+  let fields: unknown;
+  try {
+    fields = decodeCbor(bytes.slice());
+  } catch {
+    return malformed("not CBOR");
+  }
+  if (!Array.isArray(fields) || !isCount(fields[0])) return malformed("not content");
+  if (fields[0] !== contentVersion) return { kind: "unknown" };
+  const [, salt, kind, replaces, inReplyTo, expiresAtMs, sentAtMs, body, ext] = fields as unknown[];
+  if (fields.length !== 9 || typeof kind !== "string") return malformed("frame");
+  if (!isBytes(salt, saltBytes) || !isCount(sentAtMs) || !isRecord(ext)) return malformed("frame");
+  if (replaces !== null && !isBytes(replaces, idBytes)) return malformed("replaces");
+  if (inReplyTo !== null && !isBytes(inReplyTo, idBytes)) return malformed("inReplyTo");
+  if (expiresAtMs !== null && !isCount(expiresAtMs)) return malformed("expires");
+  const { head: shown, ...others } = ext;
+  if (!Array.isArray(shown) || shown.length !== 2 || !isCount(shown[0]) || !isBytes(shown[1], 32)) return malformed("head");
+  const head: ChainHead = { n: shown[0], hash: shown[1] };
+
+  const decoded = decodeBody(kind, body);
+  if (decoded === undefined) return { kind: "unknown", sentAtMs, head };
+  if (decoded.kind === "malformed") return decoded;
+  return {
+    ...decoded,
+    salt,
+    sentAtMs,
+    head,
+    ...(replaces === null ? {} : { replaces }),
+    ...(inReplyTo === null ? {} : { inReplyTo }),
+    ...(expiresAtMs === null ? {} : { expiresAtMs }),
+    ...(Object.keys(others).length === 0 ? {} : { ext: others }),
+  };
+}
+
+function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malformed"; reason: string } | undefined {
+  switch (kind) {
+    case "text":
+      if (typeof body !== "string" || utf8Bytes(body) > limits.textBytesMax) return malformed("text");
+      return { kind, text: body };
+    case "delivered":
+    case "read": {
+      if (!isRecord(body) || !isCount(body["upTo"])) return malformed("receipt");
+      const { upTo, at } = body;
+      if (at !== undefined && !isCount(at)) return malformed("receipt");
+      if (kind === "delivered") return { kind, upTo: upTo as number, ...(at === undefined ? {} : { deliveredAtMs: at }) };
+      return { kind, upTo: upTo as number, ...(at === undefined ? {} : { readAtMs: at }) };
+    }
+    case "roster":
+      return body instanceof Uint8Array ? { kind, roster: body } : malformed("roster");
+    default:
+      return undefined;
+  }
+}
+
+const contentLabel = new TextEncoder().encode("sotto content");
+
+/**
+ * What people and clients call a message: first 16 bytes of SHA-256 over label, sender, conversation and content. All parts
+ * but the last have one length, so no two messages share the hashed bytes.
+ */
+export function contentId(sender: AccountId, conversation: ConversationId, content: Uint8Array): ContentId {
+  return sha256(joinBytes(contentLabel, sender, conversation, content)).slice(0, idBytes);
+}
+
+function utf8Bytes(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+function malformed(reason: string): { kind: "malformed"; reason: string } {
+  return { kind: "malformed", reason };
+}
+
+function isBytes(value: unknown, length: number): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === length;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+}

@@ -1,0 +1,187 @@
+/**
+ * The two ways into a group: by Welcome, when a member added this device, and by external commit, when a device of a member
+ * account comes on its own (RFC 9420 §12.4.3). Both refuse a group that is not the one expected and a tree with a leaf that no
+ * account chain vouches for. What comes from the network never throws here.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import {
+  type AccountId,
+  type ConversationId,
+  decodeMlsBytes,
+  encodeCredential,
+  findExtension,
+  readGroupInfo,
+  rosterExtension,
+  sameBytes,
+  suiteOf,
+} from "@sotto/protocol";
+import { emptyPskIndex, encodeMlsMessage, joinGroupExternal } from "ts-mls";
+import { joinGroupWithExtensions } from "ts-mls/clientState.js";
+import { type Directory, judgeCredential } from "./credential.ts";
+import type { DeviceKeys } from "./device.ts";
+import {
+  closedConfig,
+  credentialCheck,
+  decodeKeyPackageMessage,
+  engineSuite,
+  makeKeyPackage,
+  readGroupId,
+  withConfig,
+} from "./group-engine.ts";
+import { encodeGroupInfo, knownRoster } from "./group-info.ts";
+import { Group, type StagedCommit } from "./group-state.ts";
+import { decodePrivateKeyPackage } from "./key-packages.ts";
+import { decodeRoster, encodeRosterMark, roleOf } from "./roster.ts";
+
+/** Which group is meant; any other is refused. */
+export interface ExpectedGroup {
+  readonly conversation: ConversationId;
+  readonly generation?: number;
+}
+
+export type Joined =
+  | { kind: "joined"; group: Group }
+  /** Fetch these chains and try again. */
+  | { kind: "needs"; accounts: AccountId[] }
+  | { kind: "rejected"; reason: string };
+
+export type JoinedExternally =
+  | { kind: "staged"; group: Group; staged: StagedCommit }
+  | { kind: "needs"; accounts: AccountId[] }
+  | { kind: "rejected"; reason: string };
+
+function rejected(reason: string): { kind: "rejected"; reason: string } {
+  return { kind: "rejected", reason };
+}
+
+/** Reads a Welcome with the key package that it was made for. A tree that still holds a revoked leaf is joined. */
+export async function joinGroup(options: {
+  welcome: Uint8Array;
+  keyPackage: { bytes: Uint8Array; privateBytes: Uint8Array };
+  expected: ExpectedGroup;
+  device: DeviceKeys;
+  directory: Directory;
+}): Promise<Joined> {
+  const { device, directory, expected } = options;
+  const ownPackage = decodeKeyPackageMessage(options.keyPackage.bytes);
+  const ownPrivate = decodePrivateKeyPackage(options.keyPackage.privateBytes, device);
+  const check = credentialCheck(directory);
+  try {
+    const message = decodeMlsBytes(options.welcome);
+    if (message?.wireformat !== "mls_welcome") return rejected("not a Welcome");
+    const suite = message.welcome.cipherSuite === ownPackage.cipherSuite ? suiteOf(ownPackage.cipherSuite) : undefined;
+    if (suite === undefined) return rejected("suite");
+    const [state, extensions] = await joinGroupWithExtensions(
+      message.welcome,
+      ownPackage,
+      ownPrivate,
+      emptyPskIndex,
+      await engineSuite(suite),
+      undefined,
+      undefined,
+      check.config,
+    );
+    const named = matchGroup(state.groupContext.groupId, expected);
+    if (named === undefined) return rejected("another group");
+    // External senders and the like would come in here; we have none of them.
+    if (state.groupContext.extensions.length > 0) return rejected("group extensions");
+    if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
+    const encoded = findExtension(extensions, rosterExtension);
+    if (encoded !== undefined && decodeRoster(encoded) === undefined) return rejected("roster");
+    const group = new Group({
+      ...named,
+      suite,
+      device,
+      current: withConfig(state, closedConfig),
+      roster: knownRoster(encoded),
+      staged: undefined,
+    });
+    return { kind: "joined", group };
+  } catch {
+    return rejected("Welcome");
+  }
+}
+
+/**
+ * Prepares an external commit into the group of a GroupInfo; if the tree still holds an old leaf of this device, that one goes.
+ * The group becomes usable by `confirmCommit`, when the log shows the commit.
+ * @param options.knownEpoch the newest epoch that the client ever saw: an older GroupInfo is refused
+ * @param options.roster the encoded roster; if the GroupInfo carries one, it must be the same
+ */
+export async function joinByExternalCommit(options: {
+  groupInfo: Uint8Array;
+  device: DeviceKeys;
+  account: AccountId;
+  certificate: Uint8Array;
+  directory: Directory;
+  expected: ExpectedGroup;
+  knownEpoch?: number;
+  roster?: Uint8Array;
+}): Promise<JoinedExternally> {
+  const { account, device, directory, expected, knownEpoch = 0 } = options;
+  const check = credentialCheck(directory);
+  const identity = encodeCredential({ account, device: device.device, certificate: options.certificate });
+  try {
+    const info = await readGroupInfo(options.groupInfo);
+    const message = decodeMlsBytes(options.groupInfo);
+    if (info === undefined || message?.wireformat !== "mls_group_info") return rejected("not a GroupInfo");
+    const named = matchGroup(info.groupId, expected);
+    if (named === undefined) return rejected("another group");
+    if (info.epoch < knownEpoch) return rejected("older than known");
+    if (info.context.extensions.length > 0) return rejected("group extensions");
+
+    const known = options.roster ?? info.roster;
+    const roster = known && decodeRoster(known);
+    if (known !== undefined && roster === undefined) return rejected("roster");
+    if (options.roster !== undefined && info.roster !== undefined && !sameBytes(options.roster, info.roster))
+      return rejected("another roster");
+    if (roster !== undefined && roleOf(roster, account) === undefined) return rejected("not a member");
+
+    const own = judgeCredential(directory, { identity, signatureKey: device.signature.publicKey });
+    if (own === "needs-chain") return { kind: "needs", accounts: [account] };
+    if (own !== "valid") return rejected("own device");
+
+    // Asked to replace a leaf that is not there, ts-mls 1.6.4 would look for it for ever.
+    const resync = info.leaves.some((leaf) => sameBytes(leaf.signatureKey, device.signature.publicKey));
+    const suite = await engineSuite(info.suite);
+    const fresh = await makeKeyPackage({ device, identity, suite: info.suite, notAfterMs: 0, lastResort: false });
+    const roles = knownRoster(known);
+    const { publicMessage, newState } = await joinGroupExternal(
+      message.groupInfo,
+      fresh.publicPackage,
+      fresh.privatePackage,
+      resync,
+      suite,
+      undefined,
+      check.config,
+      roles === undefined ? new Uint8Array() : encodeRosterMark(roles.mark),
+    );
+    if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
+
+    const next = withConfig(newState, closedConfig);
+    const commit = encodeMlsMessage({ version: "mls10", wireformat: "mls_public_message", publicMessage });
+    const staged: StagedCommit = {
+      id: sha256(commit),
+      commit,
+      groupInfo: await encodeGroupInfo(next, info.suite, roles),
+      epoch: info.epoch + 1,
+    };
+    const group = new Group({
+      ...named,
+      suite: info.suite,
+      device,
+      current: undefined,
+      roster: undefined,
+      staged: { public: staged, next, roster: roles },
+    });
+    return { kind: "staged", group, staged };
+  } catch {
+    return rejected("GroupInfo");
+  }
+}
+
+function matchGroup(groupId: Uint8Array, expected: ExpectedGroup): { conversation: ConversationId; generation: number } | undefined {
+  const named = readGroupId(groupId);
+  if (named === undefined || !sameBytes(named.conversation, expected.conversation)) return undefined;
+  return expected.generation === undefined || named.generation === expected.generation ? named : undefined;
+}

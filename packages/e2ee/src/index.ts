@@ -1,0 +1,28 @@
+/**
+ * `@sotto/e2ee`: end-to-end encryption, bytes in and bytes out. No clock, no network, no disk: times and randomness are
+ * handed in. Opens with group.ts for conversations and vault.ts for what an account keeps.
+ */
+export * from "./account-chain.ts";
+export * from "./content.ts";
+export * from "./credential.ts";
+export * from "./device.ts";
+export * from "./errors.ts";
+export * from "./group.ts";
+export * from "./identity.ts";
+export * from "./key-packages.ts";
+export * from "./process-message.ts";
+export * from "./recovery-code.ts";
+export * from "./roster.ts";
+export * from "./safety-number.ts";
+export * from "./secret.ts";
+export * from "./vault.ts";
+export {
+  activeDevices,
+  chainDevice,
+  type ChainState,
+  decodeChainState,
+  decodeCredential,
+  encodeChainState,
+  encodeCredential,
+  verifyChain,
+} from "@sotto/protocol";

@@ -1,0 +1,261 @@
+/**
+ * What a group does with an entry of the conversation's log. Never throws on network input: whatever it is, the answer is a
+ * value and the caller's cursor moves on. The next group must be saved together with what came out, in one transaction; a
+ * result without `group` leaves the group as it is.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import {
+  type AccountId,
+  chainDevice,
+  decodeCommit,
+  decodeMlsBytes,
+  type DeviceId,
+  type PublicCommit,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
+import { type Directory, judgeCredential } from "./credential.ts";
+import { confirmCommit, groupIdOf } from "./group.ts";
+import { credentialCheck } from "./group-engine.ts";
+import { guardCommit } from "./group-guard.ts";
+import { applyCommit, openMessage } from "./group-read.ts";
+import { Group, type GroupLeaf, type KnownRoster } from "./group-state.ts";
+import { decodeRoster, encodeRoster, type Roster, rosterHash } from "./roster.ts";
+
+/** One device of one account. */
+export interface Holder {
+  readonly account: AccountId;
+  readonly device: DeviceId;
+}
+
+export type Processed =
+  | {
+      kind: "message";
+      group: Group;
+      content: Uint8Array;
+      /** From the message itself, signed; `revoked`: the account has revoked that device. */
+      sender: Holder & { readonly leaf: number; readonly revoked: boolean };
+      epoch: number;
+      authenticatedData: Uint8Array;
+    }
+  | {
+      kind: "commit";
+      group: Group;
+      /** Our own staged commit, now confirmed. */
+      own: boolean;
+      added: Holder[];
+      removed: Holder[];
+      committer: Holder;
+      /** Of the roster that holds from now on; `rosterKnown`: its content is in `group.roster`. */
+      rosterHash: Uint8Array | undefined;
+      rosterVersion: number | undefined;
+      rosterKnown: boolean;
+      /** Judged by the roster; false only where the content of the parent's roster was not known. */
+      judged: boolean;
+      external: boolean;
+      removedSelf: boolean;
+    }
+  /** Nothing to do: read before, one's own, or from an epoch that is not (any more) this device's. */
+  | {
+      kind: "skipped";
+      reason: "own-message" | "read-before" | "old-epoch" | "before-join" | "join-lost" | "removed";
+    }
+  /** Forged or against the rules; the group stays as it is. */
+  | { kind: "rejected"; reason: string }
+  /** Genuine for all we know, but this device cannot read it. A commit: the group has moved on without us. */
+  | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "future-epoch" | "cannot-follow" }
+  /** Fetch these chains (and the roster with this hash, if named), then process the same bytes again. */
+  | { kind: "needs"; accounts: AccountId[]; rosterHash?: Uint8Array };
+
+export interface ProcessOptions {
+  readonly directory: Directory;
+  /** Of the epoch that the entry belongs to, if the group does not hold its content (`group.roster`). */
+  readonly roster?: Roster | Uint8Array;
+  readonly nowMs: number;
+  /**
+   * When the server accepted the entry, if known: a device that catches up must accept what was committed by a device that
+   * was revoked only later. Without it, every revocation counts.
+   */
+  readonly acceptedAtMs?: number;
+}
+
+export async function processMessage(group: Group, bytes: Uint8Array, options: ProcessOptions): Promise<Processed> {
+  try {
+    // Our own commit is known by its hash, before anything is decoded.
+    const { staged } = group;
+    if (staged !== undefined && sameBytes(staged.id, sha256(bytes))) return ownCommit(group, staged.id, staged.commit);
+    const message = decodeMlsBytes(bytes);
+    switch (message?.wireformat) {
+      case "mls_private_message":
+        return await processApplication(group, message.privateMessage, options.directory);
+      case "mls_public_message":
+        return await processCommit(group, bytes, options);
+      default:
+        return { kind: "rejected", reason: "not a message" };
+    }
+  } catch {
+    return { kind: "unreadable", reason: "cannot-decrypt" };
+  }
+}
+
+type PrivateMessage = Parameters<typeof openMessage>[2];
+
+async function processApplication(group: Group, message: PrivateMessage, directory: Directory): Promise<Processed> {
+  if (!sameBytes(message.groupId, groupIdOf(group.conversation, group.generation))) return { kind: "rejected", reason: "another group" };
+  if (message.contentType !== "application") return { kind: "rejected", reason: "not an application message" };
+  const { current } = group.parts();
+  if (current === undefined) return { kind: "skipped", reason: "before-join" };
+  if (message.epoch > current.groupContext.epoch)
+    return group.standing === "removed" ? { kind: "skipped", reason: "removed" } : { kind: "unreadable", reason: "future-epoch" };
+
+  const opened = await openMessage(group, current, message);
+  switch (opened.kind) {
+    case "own":
+      return { kind: "skipped", reason: "own-message" };
+    case "used":
+      return { kind: "skipped", reason: "read-before" };
+    case "no-such-epoch":
+      return { kind: "skipped", reason: "old-epoch" };
+    case "gone":
+      return { kind: "unreadable", reason: "key-gone" };
+    case "unknown-sender":
+      return { kind: "rejected", reason: "sender is no leaf" };
+    case "opened": {
+      const { account, device, leaf } = opened.sender;
+      const chain = directory.chain(account);
+      const revoked = chain !== undefined && chainDevice(chain, device)?.revokedN !== undefined;
+      return {
+        kind: "message",
+        group: opened.group,
+        content: opened.content,
+        sender: { account, device, leaf, revoked },
+        epoch: Number(message.epoch),
+        authenticatedData: opened.authenticatedData,
+      };
+    }
+  }
+}
+
+async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOptions): Promise<Processed> {
+  const commit = decodeCommit(bytes);
+  if ("kind" in commit) return { kind: "rejected", reason: commit.reason };
+  if (!sameBytes(commit.groupId, groupIdOf(group.conversation, group.generation))) return { kind: "rejected", reason: "another group" };
+  if (group.standing === "removed") return { kind: "skipped", reason: "removed" };
+  const { current } = group.parts();
+  if (current === undefined) return { kind: "skipped", reason: commit.epoch < group.epoch ? "before-join" : "join-lost" };
+  if (commit.epoch < group.epoch) return { kind: "skipped", reason: "old-epoch" };
+  if (commit.epoch > group.epoch) return { kind: "unreadable", reason: "future-epoch" };
+
+  const leaves = group.leaves();
+  const roster = rosterInForce(group, options.roster);
+  const { conversation, rosterMark: mark } = group;
+  const verdict = guardCommit(commit, { conversation, leaves, roster, mark });
+  if (verdict.kind === "refused") return { kind: "rejected", reason: verdict.reason };
+  if (verdict.kind === "needs-roster") return { kind: "needs", accounts: [], ...(mark === undefined ? {} : { rosterHash: mark.hash }) };
+
+  const entering = judgeEntering(commit, leaves, options);
+  if (entering.kind !== "allowed") return entering;
+
+  const check = credentialCheck(options.directory);
+  let next;
+  try {
+    next = await applyCommit(current, commit.message, group.suite, check);
+  } catch {
+    // A forged one and one with wrong path secrets look alike from here; either way this device stays in its epoch.
+    return check.missing.length > 0 ? { kind: "needs", accounts: check.missing } : { kind: "unreadable", reason: "cannot-follow" };
+  }
+  if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
+
+  const known = rosterAfter(group, verdict.mark, options.roster);
+  const nextGroup = new Group({ ...group.parts(), current: next, roster: known, staged: undefined });
+  return {
+    kind: "commit",
+    group: nextGroup,
+    own: false,
+    ...facts(commit, leaves),
+    ...rosterFacts(nextGroup),
+    judged: verdict.judged,
+    removedSelf: nextGroup.standing === "removed",
+  };
+}
+
+function ownCommit(group: Group, id: Uint8Array, bytes: Uint8Array): Processed {
+  const commit = decodeCommit(bytes);
+  if ("kind" in commit) return { kind: "rejected", reason: commit.reason };
+  const joining = group.standing === "joining";
+  const confirmed = confirmCommit(group, id);
+  // Whom a joiner replaced is not in the tree it joined: it was a leaf of this very device.
+  const described = joining
+    ? { ...facts(commit, []), removed: commit.removed.length === 0 ? [] : [holderOf(confirmed.leaves(), confirmed.ownLeaf)] }
+    : facts(commit, group.leaves());
+  return { kind: "commit", group: confirmed, own: true, ...described, ...rosterFacts(confirmed), judged: true, removedSelf: false };
+}
+
+/** Whoever comes in by this commit, or makes it, must be of their account's chain and not revoked. */
+function judgeEntering(
+  commit: PublicCommit,
+  leaves: readonly GroupLeaf[],
+  { directory, nowMs, acceptedAtMs = nowMs }: ProcessOptions,
+): { kind: "allowed" } | Extract<Processed, { kind: "rejected" | "needs" }> {
+  const { sender } = commit;
+  const committer = sender.kind === "member" ? leaves.find(({ leaf }) => leaf === sender.leaf) : sender;
+  const missing = new Map<string, AccountId>();
+  for (const holder of committer === undefined ? commit.added : [...commit.added, committer]) {
+    switch (judgeCredential(directory, holder)) {
+      case "needs-chain":
+        missing.set(toHex(holder.account), holder.account);
+        break;
+      case "invalid":
+        return { kind: "rejected", reason: "credential" };
+      case "revoked": {
+        const revokedAtMs = chainDevice(directory.chain(holder.account)!, holder.device)!.revokedAtMs!;
+        if (revokedAtMs <= acceptedAtMs) return { kind: "rejected", reason: "revoked device" };
+        break;
+      }
+      case "valid":
+    }
+  }
+  return missing.size > 0 ? { kind: "needs", accounts: [...missing.values()] } : { kind: "allowed" };
+}
+
+function facts(commit: PublicCommit, leaves: readonly GroupLeaf[]) {
+  const { sender } = commit;
+  const committer: Holder =
+    sender.kind === "member" ? holderOf(leaves, sender.leaf) : { account: sender.account, device: sender.device };
+  return {
+    added: commit.added.map(({ account, device }): Holder => ({ account, device })),
+    removed: commit.removed.map((leaf) => holderOf(leaves, leaf)),
+    committer,
+    external: sender.kind === "external",
+  };
+}
+
+function holderOf(leaves: readonly GroupLeaf[], leaf: number): Holder {
+  const { account, device } = leaves.find((present) => present.leaf === leaf)!;
+  return { account, device };
+}
+
+function rosterFacts(group: Group) {
+  const { rosterMark: mark } = group;
+  return { rosterHash: mark?.hash, rosterVersion: mark?.version, rosterKnown: group.roster !== undefined };
+}
+
+/** The roster of the current epoch, if what the group or the caller holds is the one that its commits named. */
+function rosterInForce(group: Group, offered: Roster | Uint8Array | undefined): Roster | undefined {
+  if (group.rosterMark === undefined) return undefined;
+  return group.roster ?? decodeIf(offered, group.rosterMark.hash);
+}
+
+function rosterAfter(group: Group, mark: KnownRoster["mark"] | undefined, offered: Roster | Uint8Array | undefined): KnownRoster | undefined {
+  if (mark === undefined) return group.parts().roster;
+  for (const candidate of [group.parts().roster?.encoded, offered]) {
+    if (candidate !== undefined && sameBytes(rosterHash(candidate), mark.hash))
+      return { mark, encoded: candidate instanceof Uint8Array ? candidate.slice() : encodeRoster(candidate) };
+  }
+  return { mark };
+}
+
+function decodeIf(offered: Roster | Uint8Array | undefined, hash: Uint8Array): Roster | undefined {
+  if (offered === undefined || !sameBytes(rosterHash(offered), hash)) return undefined;
+  return offered instanceof Uint8Array ? decodeRoster(offered) : offered;
+}
