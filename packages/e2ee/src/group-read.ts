@@ -3,10 +3,27 @@
  * that it lacks: who the sender is, whether a key was used before (process-message.ts, group-guard.ts). May throw on any
  * input; process-message.ts turns that into a result.
  */
-import { processPrivateMessage, processPublicMessage, acceptAll, emptyPskIndex, type PrivateMessage } from "ts-mls";
+import {
+  acceptAll,
+  emptyPskIndex,
+  type GenerationSecret,
+  type PrivateMessage,
+  processPrivateMessage,
+  processPublicMessage,
+} from "ts-mls";
+import { deriveTreeSecret } from "ts-mls/crypto/kdf.js";
 import { decryptSenderData } from "ts-mls/privateMessage.js";
 import type { PublicMessage } from "ts-mls/publicMessage.js";
-import { closedConfig, type CredentialCheck, type EngineState, engineSuite, unusedKeysMax, withConfig } from "./group-engine.ts";
+import {
+  type CiphersuiteImpl,
+  closedConfig,
+  type CredentialCheck,
+  engineSuite,
+  type EngineState,
+  forwardStepsMax,
+  unusedKeysMax,
+  withConfig,
+} from "./group-engine.ts";
 import { Group, type GroupLeaf, leafAt } from "./group-state.ts";
 
 export type Opened =
@@ -17,6 +34,8 @@ export type Opened =
   | { kind: "used" }
   /** Its key was dropped: too many later messages of that sender were read before it. */
   | { kind: "gone" }
+  /** More messages of that sender are missing than a ratchet may be moved. */
+  | { kind: "too-far" }
   | { kind: "no-such-epoch" }
   | { kind: "unknown-sender" };
 
@@ -38,9 +57,15 @@ export async function openMessage(group: Group, state: EngineState, message: Pri
   if (sender === undefined || ratchet === undefined) return { kind: "unknown-sender" };
   if (senderData.generation < ratchet.generation && ratchet.unusedGenerations[senderData.generation] === undefined)
     return { kind: senderData.generation < ratchet.generation - unusedKeysMax ? "gone" : "used" };
+  if (senderData.generation - ratchet.generation > forwardStepsMax) return { kind: "too-far" };
 
+  const node = senderData.leafIndex * 2;
+  const advanced = secrets.with(node, { ...secrets[node]!, application: await advance(ratchet, senderData.generation, suite) });
+  const ready = isCurrent
+    ? { ...state, secretTree: advanced }
+    : { ...state, historicalReceiverData: new Map(state.historicalReceiverData).set(message.epoch, { ...past!, secretTree: advanced }) };
   // Success proves the signature of the leaf that the sender data names.
-  const result = await processPrivateMessage(state, message, emptyPskIndex, suite, acceptAll);
+  const result = await processPrivateMessage(ready, message, emptyPskIndex, suite, acceptAll);
   if (result.kind !== "applicationMessage") throw new TypeError("not an application message");
   return {
     kind: "opened",
@@ -49,6 +74,21 @@ export async function openMessage(group: Group, state: EngineState, message: Pri
     sender,
     authenticatedData: message.authenticatedData,
   };
+}
+
+/**
+ * Moves a ratchet up to a generation and keeps the keys passed by, the newest `unusedKeysMax` of them (RFC 9420 §9.2). The
+ * library would do the same, but copies all keys at every step: ten times slower over the 2,000 steps that any member can ask for.
+ */
+async function advance(ratchet: GenerationSecret, generation: number, suite: CiphersuiteImpl): Promise<GenerationSecret> {
+  if (generation <= ratchet.generation) return ratchet;
+  let { secret } = ratchet;
+  const unused = Object.entries(ratchet.unusedGenerations) as unknown as [number, Uint8Array][];
+  for (let passed = ratchet.generation; passed < generation; passed++) {
+    unused.push([passed, secret]);
+    secret = await deriveTreeSecret(secret, "secret", passed, suite.kdf.size, suite.kdf);
+  }
+  return { secret, generation, unusedGenerations: Object.fromEntries(unused.slice(-unusedKeysMax)) };
 }
 
 /** The state after a commit of the current epoch; the result counts only if `check.missing` stays empty. @throws */

@@ -63,7 +63,7 @@ export type Processed =
   /** Forged or against the rules; the group stays as it is. */
   | { kind: "rejected"; reason: string }
   /** Genuine for all we know, but this device cannot read it. A commit: the group has moved on without us. */
-  | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "future-epoch" | "cannot-follow" }
+  | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "too-far-ahead" | "future-epoch" | "cannot-follow" }
   /** Fetch these chains (and the roster with this hash, if named), then process the same bytes again. */
   | { kind: "needs"; accounts: AccountId[]; rosterHash?: Uint8Array };
 
@@ -118,6 +118,8 @@ async function processApplication(group: Group, message: PrivateMessage, directo
       return { kind: "skipped", reason: "old-epoch" };
     case "gone":
       return { kind: "unreadable", reason: "key-gone" };
+    case "too-far":
+      return { kind: "unreadable", reason: "too-far-ahead" };
     case "unknown-sender":
       return { kind: "rejected", reason: "sender is no leaf" };
     case "opened": {
