@@ -1,0 +1,245 @@
+/**
+ * Making an account and coming back to it. The password leaves this module only into OPAQUE; identity key, export key and
+ * recovery secret are forgotten when it returns. Registration is saved before it is sent, so a crash in between neither loses
+ * the account nor the recovery code.
+ */
+import {
+  createCertificate,
+  createChain,
+  createDeviceKeys,
+  createIdentity,
+  createKeyPackage,
+  createRecoveryCode,
+  createVaults,
+  decodeDeviceKeys,
+  encodeChainState,
+  devicePublicKeys,
+  encodeDeviceKeys,
+  rootVaultHash,
+  signDeviceChallenge,
+  verifyChain,
+  type CreatedKeyPackage,
+  type Suite,
+} from "@sotto/e2ee";
+import { ProtocolError, createId, limits, sameBytes, toHex } from "@sotto/protocol";
+import type { Registered } from "./api.ts";
+import { type Session, openSession } from "./connection/session.ts";
+import { plainName } from "./contacts.ts";
+import { ClientError, refusedBy } from "./errors.ts";
+import type { Address, Platform } from "./platform.ts";
+import { type AccountRecord, type BootRecord, type KeyPackageRecord, encodeRecord, keys } from "./records.ts";
+import { type ServerPin, checkServer, pinServer } from "./server-pin.ts";
+import type { State, Transaction } from "./state.ts";
+
+/** How many key packages a device keeps on the server, by suite; X-Wing is what conversations use unless told otherwise. */
+export const keyPackageTargets: readonly { suite: Suite; target: number; refillBelow: number }[] = [
+  { suite: 83, target: limits.keyPackagesPerDeviceTarget, refillBelow: limits.keyPackagesRefillBelow },
+  { suite: 1, target: 10, refillBelow: 4 },
+];
+
+export interface RegisterOptions {
+  platform: Platform;
+  state: State;
+  boot: BootRecord;
+  address: Address;
+  name: string;
+  password: string;
+  stretching: number;
+  deviceName: string;
+  invite?: Uint8Array;
+  fingerprint?: string;
+}
+
+/** @throws ClientError */
+export async function register(options: RegisterOptions): Promise<{ registered: Registered; pin: ServerPin }> {
+  const { platform, state, boot, address, password } = options;
+  const name = plainName(options.name);
+  const { checkPassword } = await import("./password-strength.ts");
+  checkPassword(password, name);
+  const session = await openSession(platform, address, { onEvent: () => {}, onClose: () => {} });
+  try {
+    const pin = pinServer(address, session, options.fingerprint);
+    const account = createId(platform.random);
+    const invite = options.invite ? { invite: options.invite } : {};
+
+    const started = await platform.password.startRegistration(password);
+    const offered = await session.request("startRegistration", { name, account, request: started.request, ...invite });
+    const { record, exportKey } = await platform.password.finishRegistration({
+      password,
+      state: started.state,
+      response: offered.response,
+      client: toHex(account),
+      server: toHex(pin.deployment),
+      stretching: options.stretching,
+    });
+
+    const identity = createIdentity(platform.random);
+    const device = createDeviceKeys(platform.random);
+    const recovery = createRecoveryCode(platform.random);
+    const vaults = createVaults({
+      random: platform.random,
+      account,
+      exportKey,
+      recoveryCode: recovery.secret,
+      identitySeed: identity.seed,
+      registrationRecord: record,
+    });
+    const chain = createChain({
+      identity,
+      account,
+      name,
+      device,
+      deviceName: options.deviceName,
+      rootVault: { version: vaults.rootVersion, hash: rootVaultHash(vaults.rootVault) },
+      nowMs: platform.clock.now(),
+    });
+    const verified = verifyChain(chain);
+    if (verified.kind !== "valid") throw new ClientError("unexpected", "register: the new account's chain is not valid");
+    const certificate = createCertificate(identity.seed, { account, ...devicePublicKeys(device) });
+    const own: AccountRecord = {
+      status: "registering",
+      account,
+      name,
+      device: device.device,
+      deviceKeys: encodeDeviceKeys(device),
+      certificate,
+      amk: { version: vaults.amk.version, key: vaults.amk.key.reveal() },
+      chain: encodeChainState(verified.chain),
+      recoveryCode: recovery.text,
+      inbox: 0,
+    };
+    const packages = await createKeyPackages(own, platform, keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })));
+    await state.transact((transaction) => {
+      transaction.putAccount(own);
+      transaction.put(keys.server, encodeRecord(pin));
+      for (const made of packages) putKeyPackage(transaction, made);
+    });
+
+    try {
+      await session.request("finishRegistration", {
+        name,
+        account,
+        device: device.device,
+        setup: offered.setup,
+        stretching: options.stretching,
+        record,
+        chain,
+        vault: {
+          rootVersion: vaults.rootVersion,
+          wrapPassword: vaults.wrapPassword,
+          wrapRecovery: vaults.wrapRecovery,
+          rootVault: vaults.rootVault,
+          accountVault: vaults.accountVault,
+          recoveryKey: vaults.recoveryPublicKey,
+          signature: vaults.signature,
+        },
+        ...toPublish(packages),
+        boot,
+        ...invite,
+      });
+    } catch (error) {
+      // A definite no: nothing of this account exists. Without an answer it may, and `register` again finds out.
+      if (error instanceof ProtocolError) await forget(state);
+      throw error;
+    }
+    await state.transact((transaction) => transaction.putAccount({ ...own, status: "active" }));
+    return { registered: registeredFrom(own), pin };
+  } catch (error) {
+    throw refusedBy(`create the account ${name}`, error);
+  } finally {
+    session.close();
+  }
+}
+
+export function registeredFrom(own: AccountRecord): Registered {
+  return { account: toHex(own.account), user: `@${own.name}`, device: toHex(own.device), recoveryCode: own.recoveryCode ?? "" };
+}
+
+/** Throws away an account that the server never took. */
+export async function forget(state: State): Promise<void> {
+  const packages = await state.readPrefix(keys.keyPackage(""));
+  await state.transact((transaction) => {
+    transaction.deleteAccount();
+    transaction.delete(keys.server);
+    for (const { key } of packages) transaction.delete(key);
+  });
+}
+
+/** Proves the password and with it brings the device back, on a connection that is closed again. @throws ClientError */
+export async function logIn(options: {
+  platform: Platform;
+  own: AccountRecord;
+  pin: ServerPin;
+  boot: BootRecord;
+  password: string;
+}): Promise<void> {
+  const { platform, own, pin, boot, password } = options;
+  const session = await openSession(platform, pin, { onEvent: () => {}, onClose: () => {} });
+  try {
+    checkServer(pin, session);
+    const started = await platform.password.startLogin(password);
+    const offered = await session.request("startLogin", { name: own.name, request: started.request });
+    if (!sameBytes(offered.account, own.account)) throw new ClientError("wrong-password", "the name or the password is not right");
+    const finished = await platform.password.finishLogin({
+      password,
+      state: started.state,
+      response: offered.response,
+      client: toHex(offered.account),
+      server: toHex(pin.deployment),
+      stretching: offered.stretching,
+    });
+    if (!finished) {
+      // The server must hear of it all the same: it counts failures, and an answer that never comes is one.
+      await session.request("finishLogin", { login: offered.login, finish: new Uint8Array(64) }).catch(() => {});
+      throw new ClientError("wrong-password", "the name or the password is not right");
+    }
+    await session.request("finishLogin", { login: offered.login, finish: finished.finish });
+    await authenticate(session, own, boot);
+  } catch (error) {
+    throw refusedBy(`log in as ${own.name}`, error);
+  } finally {
+    session.close();
+  }
+}
+
+/** Shows the server which device this is. */
+export function authenticate(session: Session, own: AccountRecord, boot: BootRecord) {
+  const { deployment, challenge } = session.hello;
+  const signature = signDeviceChallenge(decodeDeviceKeys(own.deviceKeys), { deployment, challenge });
+  return session.request("authenticate", { account: own.account, device: own.device, signature, boot });
+}
+
+export async function createKeyPackages(
+  own: AccountRecord,
+  platform: Platform,
+  wanted: readonly { suite: Suite; count: number; lastResort: boolean }[],
+): Promise<{ made: CreatedKeyPackage; suite: Suite; lastResort: boolean }[]> {
+  const device = decodeDeviceKeys(own.deviceKeys);
+  const all: { made: CreatedKeyPackage; suite: Suite; lastResort: boolean }[] = [];
+  for (const { suite, count, lastResort } of wanted) {
+    for (let i = 0; i < count + (lastResort ? 1 : 0); i++) {
+      const last = i === count;
+      const made = await createKeyPackage({
+        device,
+        account: own.account,
+        certificate: own.certificate,
+        suite,
+        notBeforeMs: platform.clock.now(),
+        lastResort: last,
+      });
+      all.push({ made, suite, lastResort: last });
+    }
+  }
+  return all;
+}
+
+export function putKeyPackage(transaction: Transaction, { made, suite, lastResort }: { made: CreatedKeyPackage; suite: Suite; lastResort: boolean }): void {
+  const record: KeyPackageRecord = { suite, bytes: made.bytes, privateBytes: made.privateBytes, notAfter: made.notAfterMs, lastResort };
+  transaction.put(keys.keyPackage(toHex(made.ref)), encodeRecord(record));
+}
+
+export function toPublish(packages: readonly { made: CreatedKeyPackage; suite: Suite; lastResort: boolean }[]) {
+  const rows = (lastResort: boolean) =>
+    packages.filter((one) => one.lastResort === lastResort).map(({ made, suite }) => ({ suite, bytes: made.bytes }));
+  return { keyPackages: rows(false), lastResorts: rows(true) };
+}

@@ -1,0 +1,27 @@
+/**
+ * What makes a message the same message when `send` is called again because the first answer was lost: its submission id
+ * (which begins with the time of writing) and its salt. Same attempt and text, same content, same id.
+ */
+import { type Random, createSubmissionId, idBytes, joinBytes } from "@sotto/protocol";
+
+export interface Attempt {
+  submission: Uint8Array;
+  salt: Uint8Array;
+  /** Milliseconds since 1970. */
+  sentAt: number;
+}
+
+const attemptBytes = 2 * idBytes;
+
+/** 32 bytes, new for every message. */
+export function createAttempt(random: Random, nowMs: number): Uint8Array {
+  return joinBytes(createSubmissionId(random, nowMs), random.bytes(idBytes));
+}
+
+/** Undefined for anything that is not an attempt. */
+export function readAttempt(bytes: Uint8Array | undefined): Attempt | undefined {
+  if (bytes?.length !== attemptBytes) return undefined;
+  let sentAt = 0;
+  for (const byte of bytes.subarray(0, 6)) sentAt = sentAt * 256 + byte;
+  return { submission: bytes.slice(0, idBytes), salt: bytes.slice(idBytes), sentAt };
+}

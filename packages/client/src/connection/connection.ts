@@ -1,0 +1,141 @@
+/**
+ * Keeps one authenticated session open: connects, checks the server against its pin, proves to be the device, subscribes, and
+ * after a loss comes back with growing pauses. What a person must decide (a changed server key, a device that was logged out or
+ * copied) stops it until `retry`. Requests made while there is no session fail at once; whoever made them keeps them.
+ */
+import {
+  type Event,
+  type MethodName,
+  type Params,
+  ProtocolError,
+  type Result,
+} from "@sotto/protocol";
+import { ClientError, refusedBy } from "../errors.ts";
+import type { Platform } from "../platform.ts";
+import { type ServerPin, checkServer } from "../server-pin.ts";
+import { type Session, openSession } from "./session.ts";
+
+export interface ConnectionOptions {
+  platform: Platform;
+  pin: ServerPin;
+  /** Keeps a pin whose TLS key moved on. Durable when it resolves. */
+  savePin(pin: ServerPin): Promise<void>;
+  /** Proves to be the device and subscribes. Called for every new session before `onConnected`. */
+  open(session: Session): Promise<void>;
+  onEvent(event: Event): void;
+  onConnected(): void;
+  /** `retryInMs` is absent when it waits for a person. */
+  onDisconnected(error: ClientError, retryInMs: number | undefined): void;
+}
+
+const firstPauseMs = 250;
+const longestPauseMs = 30_000;
+
+/** Failures of `authenticate` that do not go away by trying again. */
+const finalCodes = new Set(["device-refused", "device-logged-out", "store-copied", "server-key-changed", "unsupported-version"]);
+
+export class Connection {
+  readonly #options: ConnectionOptions;
+  #session: Session | undefined;
+  #attempt: Promise<void> | undefined;
+  #pauseMs = firstPauseMs;
+  #stopTimer: (() => void) | undefined;
+  #closed = false;
+  /** Grows with every session, so that answers of an old one are not taken for news. */
+  #generation = 0;
+  lastError: ClientError | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  get connected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Starts to connect, now, unless there is a session or an attempt under way. */
+  retry(): void {
+    if (this.#closed || this.#session || this.#attempt) return;
+    this.#stopTimer?.();
+    this.#attempt = this.#connect().finally(() => {
+      this.#attempt = undefined;
+    });
+  }
+
+  /** Resolves when the attempt that runs, if any, has ended either way. */
+  async settled(): Promise<void> {
+    await this.#attempt;
+  }
+
+  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>> {
+    if (!this.#session) return Promise.reject(new ClientError("unreachable", `${method}: not connected`));
+    return this.#session.request(method, params);
+  }
+
+  acknowledge(conversation: Uint8Array, sequence: number): void {
+    this.#session?.acknowledge(conversation, sequence);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stopTimer?.();
+    this.#generation++;
+    this.#session?.close();
+    this.#session = undefined;
+  }
+
+  async #connect(): Promise<void> {
+    const { platform, pin } = this.#options;
+    const generation = ++this.#generation;
+    const current = () => !this.#closed && generation === this.#generation;
+    let session: Session | undefined;
+    let lost: string | undefined;
+    try {
+      session = await openSession(platform, pin, {
+        onEvent: (event) => current() && this.#options.onEvent(event),
+        onClose: (reason) => {
+          lost = reason;
+          if (current() && this.#session) this.#lose(new ClientError("unreachable", reason));
+        },
+      });
+      const checked = checkServer(this.#options.pin, session);
+      if (checked !== "same") {
+        await this.#options.savePin(checked.rotated);
+        this.#options.pin = checked.rotated;
+      }
+      await this.#options.open(session);
+      if (!current()) {
+        session.close();
+        return;
+      }
+      if (lost !== undefined) throw new ClientError("unreachable", lost);
+      this.#session = session;
+      this.#pauseMs = firstPauseMs;
+      this.lastError = undefined;
+      this.#options.onConnected();
+    } catch (error) {
+      session?.close();
+      if (current()) this.#lose(error instanceof ProtocolError ? refusedBy("authenticate", error) : toClientError(error));
+    }
+  }
+
+  #lose(error: ClientError): void {
+    this.#session = undefined;
+    this.lastError = error;
+    this.#generation++;
+    if (finalCodes.has(error.code)) {
+      this.#options.onDisconnected(error, undefined);
+      return;
+    }
+    // Jitter, so that a server that comes back is not met by everybody in the same instant.
+    const jitter = this.#options.platform.random.bytes(1)[0]! / 256;
+    const pauseMs = Math.max(this.#pauseMs * (0.5 + jitter / 2), error.retryAfterMs ?? 0);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);
+    this.#stopTimer = this.#options.platform.clock.after(pauseMs, () => this.retry());
+    this.#options.onDisconnected(error, pauseMs);
+  }
+}
+
+function toClientError(error: unknown): ClientError {
+  return error instanceof ClientError ? error : refusedBy("connect", error);
+}

@@ -1,0 +1,204 @@
+/**
+ * Sotto in Node: a home folder on disk, TLS sockets, passwords stretched in a worker. `openHome` is where programs begin.
+ */
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import * as path from "node:path";
+import { toHex } from "@sotto/protocol";
+import type { Client, ClientEvent } from "./api.ts";
+import { createAttempt } from "./attempt.ts";
+import { type ClientOptions, createClient } from "./client.ts";
+import { ClientError, type ClientFailureCode } from "./errors.ts";
+import { type HomeGuest, type HomeServer, OwnerGone, type RemoteMethod, joinHome, serveHome } from "./node/home-socket.ts";
+import { createPasswordWorker } from "./node/password-worker.ts";
+import { nodeTransport } from "./node/transport.ts";
+import type { Clock, Platform } from "./platform.ts";
+import { openHomeStorage } from "./storage/home-storage.ts";
+import { type Storage, StorageError, type StorageErrorCode } from "./storage/storage.ts";
+
+export { defaultHome } from "./node/default-home.ts";
+export { nodeTransport } from "./node/transport.ts";
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+export const systemRandom = { bytes: (count: number) => new Uint8Array(randomBytes(count)) };
+
+export interface HomeOptions extends ClientOptions {
+  /** The folder; made, for its owner alone, if it is missing. */
+  home: string;
+  /** Told what was found unsafe and put right, in words for people. */
+  warn?: (message: string) => void;
+}
+
+/** How long to wait for an owner that holds the lock but does not answer yet, or has just died. */
+const ownerPatienceMs = 5_000;
+const ownerRetryMs = 50;
+
+/** Everything that the engine needs from Node, over any storage. */
+export function nodePlatform(storage: Storage): Platform {
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    transport: nodeTransport,
+    storage,
+    password: createPasswordWorker(),
+    program: `sotto ${version()}`,
+  };
+}
+
+/**
+ * Opens the account of a home folder, as its owner or through the process that owns it.
+ * @throws ClientError `store-…` if it cannot be opened
+ */
+export async function openHome(options: HomeOptions): Promise<Client> {
+  const home = new Home(options);
+  await home.open();
+  return home;
+}
+
+class Home {
+  readonly #options: HomeOptions;
+  readonly #socketPath: string;
+  readonly #listeners = new Set<(event: ClientEvent) => void>();
+  #owner: { client: Client; server: HomeServer } | undefined;
+  #guest: HomeGuest | undefined;
+  #opening: Promise<void> | undefined;
+  /** Whether somebody wants a connection kept, so that a new owner takes it over. */
+  #wantsConnection = false;
+  #closed = false;
+
+  constructor(options: HomeOptions) {
+    this.#options = options;
+    this.#socketPath = path.join(options.home, "sotto.sock");
+  }
+
+  /** Becomes the owner, or a guest of the process that is. */
+  open(): Promise<void> {
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #open(): Promise<void> {
+    const until = Date.now() + ownerPatienceMs;
+    for (;;) {
+      try {
+        const storage = await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) });
+        const client = await createClient(nodePlatform(storage), { deviceName: hostname().slice(0, 64), ...this.#options });
+        client.subscribe((event) => this.#announce(event));
+        this.#owner = { client, server: await serveHome(this.#socketPath, client) };
+        return;
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        if (error.code !== "locked") throw storeError(error, this.#options.home);
+        try {
+          this.#guest = await joinHome(this.#socketPath, {
+            onEvent: (event) => this.#announce(event),
+            onGone: () => {
+              this.#guest = undefined;
+              // Whoever watches goes on watching: as the new owner, or as its guest.
+              if (!this.#closed && this.#wantsConnection) void this.open().then(() => this.#call("sync", { timeoutMs: 10_000 })).catch(() => {});
+            },
+          });
+          return;
+        } catch {
+          if (Date.now() >= until) {
+            const holder = error.holderPid === undefined ? "another process" : `process ${error.holderPid}`;
+            throw new ClientError("store-locked", `open ${this.#options.home}: ${holder} holds it and does not answer`, {
+              cause: error,
+              hint: "end that process, or use another folder with --home",
+            });
+          }
+          await new Promise((resolve) => setTimeout(resolve, ownerRetryMs));
+        }
+      }
+    }
+  }
+
+  async #call(method: RemoteMethod, argument?: unknown): Promise<never> {
+    for (;;) {
+      if (this.#closed) throw new ClientError("unexpected", `${method}: the client is closed`);
+      if (!this.#owner && !this.#guest) await this.open();
+      try {
+        if (this.#owner) return (await (this.#owner.client[method] as (argument: unknown) => Promise<unknown>).call(this.#owner.client, argument)) as never;
+        return (await this.#guest!.call(method, argument)) as never;
+      } catch (error) {
+        if (error instanceof StorageError) throw storeError(error, this.#options.home);
+        if (!(error instanceof OwnerGone)) throw error;
+        this.#guest = undefined;
+      }
+    }
+  }
+
+  #announce(event: ClientEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  register = (options: Parameters<Client["register"]>[0]) => this.#call("register", options);
+  login = (options: Parameters<Client["login"]>[0]) => this.#call("login", options);
+  logout = () => this.#call("logout");
+  whoami = () => this.#call("whoami");
+  trust = (options: Parameters<Client["trust"]>[0]) => this.#call("trust", options);
+  sync = (options: Parameters<Client["sync"]>[0]) => {
+    this.#wantsConnection = true;
+    return this.#call("sync", options);
+  };
+  flush = (options: Parameters<Client["flush"]>[0]) => this.#call("flush", options);
+  send = (options: Parameters<Client["send"]>[0]) => this.#call("send", { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
+  waitFor = (options: Parameters<Client["waitFor"]>[0]) => this.#call("waitFor", options);
+  inbox = (options: Parameters<Client["inbox"]>[0]) => this.#call("inbox", options);
+  markRead = (options: Parameters<Client["markRead"]>[0]) => this.#call("markRead", options);
+  history = (options: Parameters<Client["history"]>[0]) => this.#call("history", options);
+  notifications = () => this.#call("notifications");
+  conversations = () => this.#call("conversations");
+  status = (options: Parameters<Client["status"]>[0]) => this.#call("status", options);
+  verify = (options: Parameters<Client["verify"]>[0]) => this.#call("verify", options);
+  getSettings = () => this.#call("getSettings");
+  setSettings = (settings: Parameters<Client["setSettings"]>[0]) => this.#call("setSettings", settings);
+  diagnose = () => this.#call("diagnose");
+
+  subscribe(listener: (event: ClientEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#guest?.close();
+    if (this.#owner) {
+      await this.#owner.server.close();
+      await this.#owner.client.close();
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+const codeByStorageCode: Record<StorageErrorCode, ClientFailureCode> = {
+  locked: "store-locked",
+  newer: "store-newer",
+  corrupt: "store-corrupt",
+  full: "store-full",
+  unwritable: "store-unwritable",
+  closed: "unexpected",
+};
+
+function storeError(error: StorageError, home: string): ClientError {
+  return new ClientError(codeByStorageCode[error.code], `open ${home}: ${error.message}`, { cause: error });
+}
+
+function version(): string {
+  const packageFile = new URL("../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(packageFile, "utf8")) as { version: string }).version;
+}

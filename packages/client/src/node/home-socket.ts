@@ -1,0 +1,187 @@
+/**
+ * Several processes on one home folder: the one that holds the store's lock owns it and serves the others over a socket that
+ * only its user can open (HOME/sotto.sock, mode 0600). When the owner ends, whoever notices first becomes the owner, and a call
+ * that was cut off is made again: reading twice is harmless, and `send` carries a key by which the second one is recognised.
+ *
+ * Frames: four bytes of length (big-endian), then CBOR: `[id, method, argument]` to the owner, `[id, true, value]` or
+ * `[id, false, failure]` back, `[0, event]` for everything that happens.
+ */
+import { chmodSync, rmSync } from "node:fs";
+import { type Server, type Socket, connect, createServer } from "node:net";
+import { decodeCbor, encodeCbor } from "@sotto/protocol";
+import type { Client, ClientEvent } from "../api.ts";
+import { ClientError, type ClientFailureCode } from "../errors.ts";
+
+/** The calls that travel; `subscribe` and `close` are the connection's own. */
+export const remoteMethods = [
+  "register", "login", "logout", "whoami", "trust", "sync", "flush", "send", "waitFor", "inbox", "markRead", "history",
+  "notifications", "conversations", "status", "verify", "getSettings", "setSettings", "diagnose",
+] as const satisfies readonly (keyof Client)[];
+export type RemoteMethod = (typeof remoteMethods)[number];
+
+const frameBytesMax = 64 * 1024 * 1024;
+
+/** Thrown to the waiting calls when the owner has gone. */
+export class OwnerGone extends Error {}
+
+export interface HomeServer {
+  /** How many other processes are being served. */
+  readonly guests: number;
+  /** Stops to take new guests, and ends when calls under way have been answered. */
+  close(): Promise<void>;
+}
+
+/** Serves `client` at `path`. The caller holds the store's lock, so a socket file that is there is a dead owner's. */
+export async function serveHome(path: string, client: Client): Promise<HomeServer> {
+  const guests = new Set<Socket>();
+  let calls = 0;
+  let onIdle = () => {};
+  const server: Server = createServer((socket) => {
+    guests.add(socket);
+    const unsubscribe = client.subscribe((event) => send(socket, [0, event]));
+    receive(socket, (message) => {
+      const [id, method, argument] = message as [number, RemoteMethod, never];
+      if (!remoteMethods.includes(method)) return;
+      calls++;
+      void (client[method] as (argument: never) => Promise<unknown>)
+        .call(client, argument)
+        .then(
+          (value) => send(socket, [id, true, value ?? null]),
+          (error: unknown) => send(socket, [id, false, failureOf(error)]),
+        )
+        .finally(() => {
+          if (--calls === 0) onIdle();
+        });
+    });
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      unsubscribe();
+      guests.delete(socket);
+    });
+  });
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, () => resolve());
+  });
+  chmodSync(path, 0o600);
+  server.unref();
+  return {
+    get guests() {
+      return guests.size;
+    },
+    async close() {
+      server.close();
+      if (calls > 0) await new Promise<void>((resolve) => (onIdle = resolve));
+      for (const guest of guests) guest.end();
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+export interface HomeGuest {
+  /** @throws ClientError as the owner's call did, OwnerGone */
+  call(method: RemoteMethod, argument: unknown): Promise<unknown>;
+  close(): void;
+}
+
+/** Connects to the owner at `path`; rejects if nobody is there. */
+export function joinHome(path: string, handlers: { onEvent(event: ClientEvent): void; onGone(): void }): Promise<HomeGuest> {
+  const { promise, resolve, reject } = Promise.withResolvers<HomeGuest>();
+  const waitingById = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
+  let nextId = 1;
+  const socket = connect(path);
+  socket.once("error", reject);
+  socket.once("connect", () => {
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      for (const waiting of waitingById.values()) waiting.reject(new OwnerGone("the process that owned the store has ended"));
+      waitingById.clear();
+      handlers.onGone();
+    });
+    receive(socket, (message) => {
+      const [id, second, third] = message as [number, unknown, unknown];
+      if (id === 0) {
+        handlers.onEvent(second as ClientEvent);
+        return;
+      }
+      const waiting = waitingById.get(id);
+      waitingById.delete(id);
+      if (second === true) waiting?.resolve(third ?? undefined);
+      else waiting?.reject(errorFrom(third));
+    });
+    resolve({
+      call(method, argument) {
+        const call = Promise.withResolvers<unknown>();
+        const id = nextId++;
+        waitingById.set(id, call);
+        if (socket.destroyed) call.reject(new OwnerGone("the process that owned the store has ended"));
+        else send(socket, [id, method, argument ?? null]);
+        return call.promise;
+      },
+      close: () => socket.destroy(),
+    });
+  });
+  return promise;
+}
+
+interface WireFailure {
+  code: ClientFailureCode;
+  message: string;
+  hint?: string;
+  retryAfterMs?: number;
+}
+
+function failureOf(error: unknown): WireFailure {
+  const failure = error instanceof ClientError ? error : new ClientError("unexpected", error instanceof Error ? error.message : String(error));
+  return {
+    code: failure.code,
+    message: failure.message,
+    ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+    ...(failure.retryAfterMs === undefined ? {} : { retryAfterMs: failure.retryAfterMs }),
+  };
+}
+
+function errorFrom(failure: unknown): ClientError {
+  const { code, message, ...options } = failure as WireFailure;
+  return new ClientError(code, message, options);
+}
+
+function send(socket: Socket, message: unknown): void {
+  if (socket.destroyed) return;
+  const body = encodeCbor(message);
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, body.length);
+  socket.cork();
+  socket.write(length);
+  socket.write(body);
+  socket.uncork();
+}
+
+/** Calls `onMessage` for every whole frame; a guest that sends something else is cut off. */
+function receive(socket: Socket, onMessage: (message: unknown) => void): void {
+  let chunks: Buffer[] = [];
+  let size = 0;
+  socket.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    size += chunk.length;
+    while (size >= 4) {
+      const all = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+      chunks = [all];
+      const length = all.readUInt32BE(0);
+      if (length > frameBytesMax) {
+        socket.destroy();
+        return;
+      }
+      if (size < 4 + length) return;
+      chunks = [all.subarray(4 + length)];
+      size -= 4 + length;
+      try {
+        onMessage(decodeCbor(new Uint8Array(all.subarray(4, 4 + length))));
+      } catch {
+        socket.destroy();
+        return;
+      }
+    }
+  });
+}

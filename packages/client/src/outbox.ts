@@ -1,0 +1,257 @@
+/**
+ * What is to be sent: written before anything leaves, encrypted once, and sent as the same bytes until the server has answered
+ * definitely. Only after `stale-epoch` is the same content (same salt, same id) encrypted again, replacing the bytes in one
+ * transaction. One message of a conversation is under way at a time, so each sender's order is the log's order.
+ */
+import { E2eeError, encodeContent, encrypt } from "@sotto/e2ee";
+import { ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
+import type { Connection } from "./connection/connection.ts";
+import type { Contacts } from "./contacts.ts";
+import type { Conversations } from "./conversations.ts";
+import { ClientError } from "./errors.ts";
+import type { Platform } from "./platform.ts";
+import type { ConversationRecord, OutboxItem } from "./records.ts";
+import type { State, Transaction } from "./state.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** A delivered receipt waits this long for others to join it, or for the read receipt that says more. */
+const receiptDelayMs = 300;
+const pauseAfterFailureMs = 1_000;
+const longestPauseMs = 60_000;
+
+export interface OutboxOptions {
+  state: State;
+  contacts: Contacts;
+  conversations: Conversations;
+  timeline: Timeline;
+  platform: Platform;
+  connection: () => Connection;
+  reached: (conversation: string, sequence: number) => Promise<void>;
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #workers = new Map<string, Promise<void>>();
+  readonly #pausedUntil = new Map<string, { at: number; pauseMs: number; error: ClientError }>();
+  #timer: { at: number; stop: () => void } | undefined;
+  #lastOrder: number;
+  #flushing = 0;
+  #closed = false;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+    this.#lastOrder = Math.max(0, ...options.state.outbox.keys());
+  }
+
+  /** The place in the queue of the next intent: microseconds since 1970, never the same twice. */
+  nextOrder(): number {
+    this.#lastOrder = Math.max(this.#lastOrder + 1, this.#options.platform.clock.now() * 1000);
+    return this.#lastOrder;
+  }
+
+  /** Queues a receipt that covers everything up to `upTo`; it takes the place of one that has not left yet. */
+  putReceipt(transaction: Transaction, conversation: ConversationRecord, kind: "delivered" | "read", upTo: number): void {
+    const { platform, contacts } = this.#options;
+    for (const item of this.#itemsOf(toHex(conversation.conversation))) {
+      const covered = item.kind === kind || (item.kind === "delivered" && kind === "read");
+      if (covered && !item.message && (item.upTo ?? 0) <= upTo) transaction.deleteOutboxItem(item.order);
+    }
+    const now = platform.clock.now();
+    const content = encodeContent({
+      ...(kind === "read" ? { kind, upTo, readAtMs: now } : { kind, upTo, deliveredAtMs: now }),
+      salt: platform.random.bytes(16),
+      sentAtMs: now,
+      head: contacts.ownHead(),
+    });
+    const order = this.nextOrder();
+    transaction.putOutboxItem({
+      order,
+      conversation: conversation.conversation,
+      kind,
+      content,
+      submission: createSubmissionId(platform.random, now),
+      upTo,
+    });
+    if (kind === "read") {
+      conversation.readSentUpTo = upTo;
+      conversation.deliveredSentUpTo = Math.max(conversation.deliveredSentUpTo, upTo);
+    } else conversation.deliveredSentUpTo = upTo;
+  }
+
+  /** The item whose encrypted bytes these are: the log's echo of an own message. */
+  itemOfMessage(conversation: string, message: Uint8Array): OutboxItem | undefined {
+    return this.#itemsOf(conversation).find((item) => item.message && sameBytes(item.message, message));
+  }
+
+  /** Starts to send whatever is due. Call it after anything was queued and whenever a connection is there. */
+  kick(): void {
+    if (this.#closed || !this.#options.connection().connected) return;
+    const conversations = new Set([...this.#options.state.outbox.values()].map((item) => toHex(item.conversation)));
+    for (const id of conversations) {
+      if (this.#workers.has(id)) continue;
+      const due = this.#due(id);
+      if (due.kind === "wait") this.#kickAfter(due.delayMs);
+      if (due.kind !== "item") continue;
+      const worker = this.#work(id).finally(() => {
+        this.#workers.delete(id);
+        this.kick();
+      });
+      this.#workers.set(id, worker);
+    }
+  }
+
+  /** Sends receipts without their delay and waits until nothing is left that could go now. False if the time was too short. */
+  async flush(timeoutMs: number): Promise<boolean> {
+    const { platform, connection, state } = this.#options;
+    const until = platform.clock.now() + timeoutMs;
+    this.#flushing++;
+    try {
+      this.kick();
+      while (state.outbox.size > 0 && connection().connected && platform.clock.now() < until) {
+        const workers = [...this.#workers.values()];
+        if (workers.length === 0) break;
+        await Promise.race([...workers, this.#sleep(Math.max(1, until - platform.clock.now()))]);
+        await state.idle();
+      }
+      return state.outbox.size === 0;
+    } finally {
+      this.#flushing--;
+    }
+  }
+
+  /** Why a conversation's messages wait, if a refusal is the reason. */
+  reasonToWait(conversation: string): string | undefined {
+    return this.#pausedUntil.get(conversation)?.error.message;
+  }
+
+  /** Forgets pauses: something has changed that may help (a new connection, a new Welcome). */
+  resume(): void {
+    this.#pausedUntil.clear();
+    this.kick();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.stop();
+    await Promise.allSettled(this.#workers.values());
+  }
+
+  #itemsOf(conversation: string): OutboxItem[] {
+    return [...this.#options.state.outbox.values()].filter((item) => toHex(item.conversation) === conversation).sort((a, b) => a.order - b.order);
+  }
+
+  /** What goes next: texts in their order, receipts when they have waited for company. */
+  #due(conversation: string): { kind: "item"; item: OutboxItem } | { kind: "wait"; delayMs: number } | { kind: "none" } {
+    const now = this.#options.platform.clock.now();
+    const paused = this.#pausedUntil.get(conversation);
+    if (paused && paused.at > now) return { kind: "wait", delayMs: paused.at - now };
+    const items = this.#itemsOf(conversation);
+    // Bytes that may have reached the server go before anything else, or the order could turn.
+    const item = items.find((candidate) => candidate.message) ?? items.find((candidate) => candidate.kind !== "delivered") ?? items[0];
+    if (!item) return { kind: "none" };
+    const dueAt = item.kind === "delivered" && !item.message && this.#flushing === 0 ? item.order / 1000 + receiptDelayMs : now;
+    return dueAt > now ? { kind: "wait", delayMs: dueAt - now } : { kind: "item", item };
+  }
+
+  async #work(conversation: string): Promise<void> {
+    const { connection, conversations, state } = this.#options;
+    while (!this.#closed && connection().connected) {
+      const due = this.#due(conversation);
+      if (due.kind !== "item") return;
+      try {
+        await conversations.open(conversation);
+        await this.#send(conversation, due.item);
+        this.#pausedUntil.delete(conversation);
+      } catch (error) {
+        if (!connection().connected || this.#closed) return;
+        await this.#failed(conversation, due.item, error);
+      }
+      await state.idle();
+    }
+  }
+
+  async #send(conversation: string, item: OutboxItem): Promise<void> {
+    const { state, connection, timeline } = this.#options;
+    const ready = await state.transact(async (transaction) => {
+      const current = state.outbox.get(item.order);
+      if (!current || current.message) return current;
+      const group = await transaction.group(conversation);
+      if (!group) throw new ClientError("unexpected", "send: the conversation's keys are missing");
+      const encrypted = await encrypt(group, current.content);
+      const next = { ...current, message: encrypted.message };
+      transaction.putGroup(conversation, encrypted.group);
+      transaction.putOutboxItem(next);
+      return next;
+    });
+    if (!ready) return;
+    const accepted = await connection().request("sendMessage", {
+      conversation: ready.conversation,
+      submission: ready.submission,
+      message: ready.message!,
+    });
+    await state.transact(async (transaction) => {
+      if (!state.outbox.has(item.order)) return;
+      const record = transaction.conversation(conversation)!;
+      transaction.deleteOutboxItem(item.order);
+      await timeline.place(transaction, record, item.order, accepted.sequence, accepted.acceptedAt);
+    });
+  }
+
+  async #failed(conversation: string, item: OutboxItem, error: unknown): Promise<void> {
+    const { reached, state, platform } = this.#options;
+    if (error instanceof ProtocolError && error.code === "stale-epoch") {
+      if (error.sequence !== undefined) await reached(conversation, error.sequence).catch(() => {});
+      // The same content again, in the new epoch. The old bytes got a definite no, so they can never turn up.
+      await state.transact((transaction) => {
+        const current = state.outbox.get(item.order);
+        if (!current?.message) return;
+        const { message: _, ...again } = current;
+        transaction.putOutboxItem(again);
+      });
+      return;
+    }
+    // Somebody's commit came between: `open` brings it to an end first.
+    if (error instanceof E2eeError && error.code === "commit-staged") return;
+    const refused = error instanceof ProtocolError ? new ClientError(error.code, error.message, { cause: error }) : error;
+    const mayHelpLater = !(refused instanceof ClientError) || isWorthWaiting(refused) || (error instanceof ProtocolError && error.retryable);
+    if (mayHelpLater) {
+      const before = this.#pausedUntil.get(conversation);
+      const pauseMs = Math.min(before ? before.pauseMs * 2 : pauseAfterFailureMs, longestPauseMs);
+      const retryAfterMs = error instanceof ProtocolError || error instanceof ClientError ? (error.retryAfterMs ?? 0) : 0;
+      const reason = refused instanceof ClientError ? refused : new ClientError("unexpected", `send: ${String(error)}`, { cause: error });
+      this.#pausedUntil.set(conversation, { at: platform.clock.now() + Math.max(pauseMs, retryAfterMs), pauseMs, error: reason });
+      return;
+    }
+    await this.#giveUp(conversation, item, refused.message);
+  }
+
+  async #giveUp(conversation: string, item: OutboxItem, reason: string): Promise<void> {
+    const { state, timeline } = this.#options;
+    await state.transact(async (transaction) => {
+      const record = transaction.conversation(conversation);
+      transaction.deleteOutboxItem(item.order);
+      if (record) await timeline.fail(transaction, record, item.order, reason);
+    });
+  }
+
+  #kickAfter(delayMs: number): void {
+    const { clock } = this.#options.platform;
+    const at = clock.now() + delayMs;
+    if (this.#timer && this.#timer.at <= at) return;
+    this.#timer?.stop();
+    const stop = clock.after(delayMs, () => {
+      this.#timer = undefined;
+      this.kick();
+    });
+    this.#timer = { at, stop };
+  }
+
+  #sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#options.platform.clock.after(delayMs, resolve));
+  }
+}
+
+/** Refusals that may end by themselves, beside those that the protocol marks so. */
+function isWorthWaiting(error: ClientError): boolean {
+  return error.kind === "unreachable" || error.code === "no-device" || error.code === "rate-limited";
+}

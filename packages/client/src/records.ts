@@ -1,0 +1,140 @@
+/**
+ * What the engine stores, by key. Values are deterministic CBOR; the storage below seals them, so keys carry only ids and
+ * sequence numbers.
+ *
+ *   account                                  who this home is, its device keys, how far it got        AccountRecord
+ *   server                                   the pinned server                                        ServerPin
+ *   boot                                     counter and random of this run                           BootRecord
+ *   settings                                 receipts, presence                                       Settings
+ *   contact/<account>                        chain, pinned identity, verification                     ContactRecord
+ *   key-package/<ref>                        private half until a Welcome uses it                     KeyPackageRecord
+ *   conversation/<id>                        cursor, marks, counts                                    ConversationRecord
+ *   group/<id>/epoch, group/<id>/ratchet     MLS state (e2ee/group.ts)                                bytes
+ *   timeline/<id>/<sequence>                 what is shown, at its place in the log                   Row
+ *   timeline/<id>/p<order>                   own messages that have no place yet                      Row
+ *   content/<content id>                     where a message is                                       [conversation, place]
+ *   outbox/<order>                           intents, until the server has accepted them              OutboxItem
+ */
+import { decodeCbor, encodeCbor } from "@sotto/protocol";
+import type { Settings } from "./api.ts";
+
+export interface AccountRecord {
+  /** `registering`: sent, and not yet answered. `logged-out`: the server refuses the device until `login`. */
+  status: "registering" | "active" | "logged-out";
+  account: Uint8Array;
+  name: string;
+  device: Uint8Array;
+  deviceKeys: Uint8Array;
+  certificate: Uint8Array;
+  /** The newest account master key. */
+  amk: { version: number; key: Uint8Array };
+  chain: Uint8Array;
+  /** Kept only until it has been shown. */
+  recoveryCode?: string;
+  /** Inbox items up to here are on disk. */
+  inbox: number;
+}
+
+export interface BootRecord {
+  counter: number;
+  random: Uint8Array;
+}
+
+export interface ContactRecord {
+  account: Uint8Array;
+  name: string;
+  /** The verified chain (encodeChainState). */
+  chain: Uint8Array;
+  /** The identity key that a person compared, if one did. */
+  verifiedIdentity?: Uint8Array;
+  firstSeenAt: number;
+}
+
+export interface KeyPackageRecord {
+  suite: number;
+  bytes: Uint8Array;
+  privateBytes: Uint8Array;
+  notAfter: number;
+  lastResort: boolean;
+}
+
+export interface ConversationRecord {
+  conversation: Uint8Array;
+  kind: "direct";
+  peer: Uint8Array;
+  suite: number;
+  generation: number;
+  /** `new`: only on this device. `created`: on the server with our leaf alone. `open`: the other side has a leaf. */
+  phase: "new" | "created" | "open";
+  /** Entries up to here have been taken in. */
+  cursor: number;
+  /** Sequences up to which things were read here, and receipts were queued; and what the other side reported. */
+  readUpTo: number;
+  deliveredSentUpTo: number;
+  readSentUpTo: number;
+  peerDeliveredUpTo: number;
+  peerReadUpTo: number;
+  /** Newest message of another that calls for a receipt. */
+  receivedUpTo: number;
+  unread: number;
+  lastAt: number;
+  lastFrom: Uint8Array;
+}
+
+export interface Row {
+  kind: "message" | "event";
+  id: Uint8Array;
+  from: Uint8Array;
+  /** When the author says to have written it, and when the server had it. */
+  sentAt: number;
+  acceptedAt?: number;
+  text: string;
+  event?: string;
+  replyTo?: Uint8Array;
+  deliveredAt?: number;
+  readAt?: number;
+  failure?: string;
+}
+
+export interface OutboxItem {
+  order: number;
+  conversation: Uint8Array;
+  kind: "text" | "delivered" | "read" | "roster";
+  content: Uint8Array;
+  submission: Uint8Array;
+  /** The encrypted message once there is one: the same bytes are sent until the server answers definitely. */
+  message?: Uint8Array;
+  /** For receipts: the sequence that they cover. */
+  upTo?: number;
+}
+
+const digits = 16;
+const padded = (value: number) => String(value).padStart(digits, "0");
+
+/** The place of a row: its sequence, or `p` and its order in the outbox while it has none. Places sort as they are shown. */
+export const placeOf = (sequence: number): string => padded(sequence);
+export const pendingPlaceOf = (order: number): string => `p${padded(order)}`;
+/** The sequence of a place, undefined while it has none. */
+export const sequenceOf = (place: string): number | undefined => (place.startsWith("p") ? undefined : Number(place));
+
+export const keys = {
+  account: "account",
+  server: "server",
+  boot: "boot",
+  settings: "settings",
+  contact: (account: string) => `contact/${account}`,
+  keyPackage: (ref: string) => `key-package/${ref}`,
+  conversation: (id: string) => `conversation/${id}`,
+  epochRecord: (id: string) => `group/${id}/epoch`,
+  ratchetRecord: (id: string) => `group/${id}/ratchet`,
+  row: (id: string, place: string) => `timeline/${id}/${place}`,
+  rows: (id: string) => `timeline/${id}/`,
+  content: (contentId: string) => `content/${contentId}`,
+  outboxItem: (order: number) => `outbox/${padded(order)}`,
+} as const;
+
+export const defaultSettings: Settings = { receipts: true, presence: true };
+
+export const encodeRecord = (record: object): Uint8Array => encodeCbor(record);
+/** What `encodeRecord` wrote. The store is sealed, so the shape is ours; bytes are copied out of the buffer they came in. */
+export const decodeRecord = <R>(bytes: Uint8Array): R => decodeCbor(bytes) as R;

@@ -1,0 +1,302 @@
+/**
+ * The engine's memory of its store, and the only way to change either: `transact` runs one change at a time, writes all of it
+ * in one batch, and only then lets memory and listeners see it. So nothing is shown that is not on disk, and a failed write
+ * leaves everything as it was. No network inside a transaction.
+ */
+import { type Group, decodeDeviceKeys, decodeGroup, encodeEpochRecord, encodeRatchetRecord } from "@sotto/e2ee";
+import { toHex } from "@sotto/protocol";
+import type { ClientEvent, Settings } from "./api.ts";
+import {
+  type AccountRecord,
+  type ContactRecord,
+  type ConversationRecord,
+  type OutboxItem,
+  type Row,
+  decodeRecord,
+  defaultSettings,
+  encodeRecord,
+  keys,
+} from "./records.ts";
+import { type Change, type Storage, prefixRange } from "./storage/storage.ts";
+
+/** Groups kept decoded; the others are read from the store when they are needed. */
+const groupsInMemoryMax = 64;
+
+export class State {
+  readonly #storage: Storage;
+  readonly #emit: (event: ClientEvent) => void;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  account: AccountRecord | undefined;
+  settings: Settings = defaultSettings;
+  readonly contacts = new Map<string, ContactRecord>();
+  readonly accountByName = new Map<string, string>();
+  readonly conversations = new Map<string, ConversationRecord>();
+  /** In the order in which they are to be sent. */
+  readonly outbox = new Map<number, OutboxItem>();
+  readonly groups = new Map<string, Group>();
+
+  private constructor(storage: Storage, emit: (event: ClientEvent) => void) {
+    this.#storage = storage;
+    this.#emit = emit;
+  }
+
+  /** Reads what is always in memory: account, contacts, conversations, outbox. */
+  static async load(storage: Storage, emit: (event: ClientEvent) => void): Promise<State> {
+    const state = new State(storage, emit);
+    const account = await storage.get(keys.account);
+    if (account) state.account = decodeRecord<AccountRecord>(account);
+    const settings = await storage.get(keys.settings);
+    if (settings) state.settings = { ...defaultSettings, ...decodeRecord<Settings>(settings) };
+    for (const { value } of await storage.range(prefixRange("contact/"))) state.rememberContact(decodeRecord<ContactRecord>(value));
+    for (const { value } of await storage.range(prefixRange("conversation/"))) {
+      const conversation = decodeRecord<ConversationRecord>(value);
+      state.conversations.set(toHex(conversation.conversation), conversation);
+    }
+    for (const { value } of await storage.range(prefixRange("outbox/"))) {
+      const item = decodeRecord<OutboxItem>(value);
+      state.outbox.set(item.order, item);
+    }
+    return state;
+  }
+
+  rememberContact(contact: ContactRecord): void {
+    const account = toHex(contact.account);
+    this.contacts.set(account, contact);
+    this.accountByName.set(contact.name, account);
+  }
+
+  /** Runs after all transactions before it. What `work` put is durable, and was announced, when the promise resolves. */
+  transact<T>(work: (transaction: Transaction) => Promise<T> | T): Promise<T> {
+    const run = async (): Promise<T> => {
+      const transaction = new Transaction(this, this.#storage);
+      const result = await work(transaction);
+      transaction.saveGroups();
+      if (transaction.changes.length > 0) await this.#storage.write(transaction.changes);
+      for (const apply of transaction.applied) apply();
+      this.#forgetGroups();
+      for (const event of transaction.events) this.#emit(event);
+      return result;
+    };
+    const next = this.#tail.then(run, run);
+    this.#tail = next.catch(() => {});
+    return next;
+  }
+
+  /** Resolves when every transaction that has begun is through. */
+  async idle(): Promise<void> {
+    await this.#tail;
+  }
+
+  async readRow(conversation: string, place: string): Promise<Row | undefined> {
+    const value = await this.#storage.get(keys.row(conversation, place));
+    return value && decodeRecord<Row>(value);
+  }
+
+  /** Rows of a conversation with from ≤ place < to, in the order in which they are shown. */
+  async readRows(
+    conversation: string,
+    options: { from?: string; to?: string; limit?: number; reverse?: boolean } = {},
+  ): Promise<{ place: string; row: Row }[]> {
+    const prefix = keys.rows(conversation);
+    const entries = await this.#storage.range({
+      from: prefix + (options.from ?? ""),
+      to: options.to === undefined ? prefixRange(prefix).to : prefix + options.to,
+      ...(options.limit === undefined ? {} : { limit: options.limit }),
+      ...(options.reverse === undefined ? {} : { reverse: options.reverse }),
+    });
+    return entries.map(({ key, value }) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) }));
+  }
+
+  /** Where the messages are whose content id begins so; at most `limit`. */
+  async findContent(idPrefix: string, limit: number): Promise<{ id: string; conversation: string; place: string }[]> {
+    const entries = await this.#storage.range({ ...prefixRange(keys.content(idPrefix)), limit });
+    return entries.map(({ key, value }) => {
+      const [conversation, place] = decodeRecord<[string, string]>(value);
+      return { id: key.slice(keys.content("").length), conversation, place };
+    });
+  }
+
+  read(key: string): Promise<Uint8Array | undefined> {
+    return this.#storage.get(key);
+  }
+
+  readPrefix(prefix: string): Promise<{ key: string; value: Uint8Array }[]> {
+    return this.#storage.range(prefixRange(prefix));
+  }
+
+  #forgetGroups(): void {
+    for (const id of this.groups.keys()) {
+      if (this.groups.size <= groupsInMemoryMax) return;
+      this.groups.delete(id);
+    }
+  }
+}
+
+/** One change under way: reads see what it has put before, memory and disk see it when it is through. */
+export class Transaction {
+  readonly changes: Change[] = [];
+  readonly applied: (() => void)[] = [];
+  readonly events: ClientEvent[] = [];
+  readonly #state: State;
+  readonly #storage: Storage;
+  readonly #values = new Map<string, Uint8Array | undefined>();
+  readonly #conversations = new Map<string, ConversationRecord>();
+  readonly #groups = new Map<string, Group | undefined>();
+  /** As they were read from the store in this transaction. */
+  readonly #groupsBefore = new Map<string, Group>();
+  readonly #contacts = new Map<string, ContactRecord>();
+
+  constructor(state: State, storage: Storage) {
+    this.#state = state;
+    this.#storage = storage;
+  }
+
+  /** Announces something once it is durable. */
+  emit(event: ClientEvent): void {
+    this.events.push(event);
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    return this.#values.has(key) ? this.#values.get(key) : this.#storage.get(key);
+  }
+
+  put(key: string, value: Uint8Array): void {
+    this.#values.set(key, value);
+    this.changes.push({ kind: "put", key, value });
+  }
+
+  delete(key: string): void {
+    this.#values.set(key, undefined);
+    this.changes.push({ kind: "delete", key });
+  }
+
+  putAccount(account: AccountRecord): void {
+    this.put(keys.account, encodeRecord(account));
+    this.applied.push(() => (this.#state.account = account));
+  }
+
+  deleteAccount(): void {
+    this.delete(keys.account);
+    this.applied.push(() => (this.#state.account = undefined));
+  }
+
+  putSettings(settings: Settings): void {
+    this.put(keys.settings, encodeRecord(settings));
+    this.applied.push(() => (this.#state.settings = settings));
+  }
+
+  contact(account: string): ContactRecord | undefined {
+    return this.#contacts.get(account) ?? this.#state.contacts.get(account);
+  }
+
+  putContact(contact: ContactRecord): void {
+    const account = toHex(contact.account);
+    this.#contacts.set(account, contact);
+    this.put(keys.contact(account), encodeRecord(contact));
+    this.applied.push(() => this.#state.rememberContact(contact));
+  }
+
+  /** A copy to change and hand to `putConversation`. */
+  conversation(id: string): ConversationRecord | undefined {
+    const known = this.#conversations.get(id) ?? this.#state.conversations.get(id);
+    return known && { ...known };
+  }
+
+  putConversation(conversation: ConversationRecord): void {
+    const id = toHex(conversation.conversation);
+    this.#conversations.set(id, conversation);
+    this.put(keys.conversation(id), encodeRecord(conversation));
+    this.applied.push(() => this.#state.conversations.set(id, conversation));
+  }
+
+  async group(id: string): Promise<Group | undefined> {
+    if (this.#groups.has(id)) return this.#groups.get(id);
+    const known = this.#state.groups.get(id);
+    if (known) return known;
+    const [epochRecord, ratchetRecord] = [await this.get(keys.epochRecord(id)), await this.get(keys.ratchetRecord(id))];
+    const account = this.#state.account;
+    if (!epochRecord || !ratchetRecord || !account) return undefined;
+    const group = decodeGroup({ epochRecord, ratchetRecord, device: decodeDeviceKeys(account.deviceKeys) });
+    this.#groups.set(id, group);
+    this.#groupsBefore.set(id, group);
+    this.applied.push(() => this.#state.groups.set(id, group));
+    return group;
+  }
+
+  /** Written with the rest at the end of the transaction. */
+  putGroup(id: string, group: Group): void {
+    this.#groups.set(id, group);
+  }
+
+  /** Writes the groups that were put: the small ratchet record always, the epoch record when the epoch or the staged commit moved. */
+  saveGroups(): void {
+    for (const [id, group] of this.#groups) {
+      const before = this.#groupsBefore.get(id) ?? this.#state.groups.get(id);
+      if (!group || group === before) continue;
+      const sameEpoch = before?.epoch === group.epoch && before.staged === group.staged && before.generation === group.generation;
+      if (!sameEpoch) this.put(keys.epochRecord(id), encodeEpochRecord(group));
+      this.put(keys.ratchetRecord(id), encodeRatchetRecord(group));
+      this.applied.push(() => {
+        // Last used goes last, so that the first is the one to forget.
+        this.#state.groups.delete(id);
+        this.#state.groups.set(id, group);
+      });
+    }
+  }
+
+  deleteGroup(id: string): void {
+    this.#groups.set(id, undefined);
+    this.delete(keys.epochRecord(id));
+    this.delete(keys.ratchetRecord(id));
+    this.applied.push(() => this.#state.groups.delete(id));
+  }
+
+  async row(conversation: string, place: string): Promise<Row | undefined> {
+    const value = await this.get(keys.row(conversation, place));
+    return value && decodeRecord<Row>(value);
+  }
+
+  /** Rows with from ≤ place < to, as this transaction sees them. */
+  async rows(conversation: string, from: string, to: string): Promise<{ place: string; row: Row }[]> {
+    const prefix = keys.rows(conversation);
+    const found = new Map<string, Uint8Array>();
+    for (const { key, value } of await this.#storage.range({ from: prefix + from, to: prefix + to })) found.set(key, value);
+    for (const [key, value] of this.#values) {
+      if (!key.startsWith(prefix) || key < prefix + from || key >= prefix + to) continue;
+      if (value) found.set(key, value);
+      else found.delete(key);
+    }
+    return [...found]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) }));
+  }
+
+  /** Puts a row, and for messages the way from their id to it. */
+  putRow(conversation: string, place: string, row: Row): void {
+    this.put(keys.row(conversation, place), encodeRecord(row));
+    if (row.kind === "message") this.put(keys.content(toHex(row.id)), encodeRecord([conversation, place]));
+  }
+
+  deleteRow(conversation: string, place: string): void {
+    this.delete(keys.row(conversation, place));
+  }
+
+  /** Where the message of this content id is, if it is known. */
+  async place(contentId: Uint8Array): Promise<{ conversation: string; place: string } | undefined> {
+    const value = await this.get(keys.content(toHex(contentId)));
+    if (!value) return undefined;
+    const [conversation, place] = decodeRecord<[string, string]>(value);
+    return { conversation, place };
+  }
+
+  putOutboxItem(item: OutboxItem): void {
+    this.put(keys.outboxItem(item.order), encodeRecord(item));
+    this.applied.push(() => this.#state.outbox.set(item.order, item));
+  }
+
+  deleteOutboxItem(order: number): void {
+    this.delete(keys.outboxItem(order));
+    this.applied.push(() => this.#state.outbox.delete(order));
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * What is shown of a conversation: rows at their place in the log, own messages without a place at the end, and the marks that
+ * receipts set on them. Everything here runs inside a transaction and touches nothing but the store.
+ */
+import { sameBytes, toHex } from "@sotto/protocol";
+import type { ConversationEvent, Message, MessageState } from "./api.ts";
+import type { Contacts } from "./contacts.ts";
+import { type ConversationRecord, type Row, pendingPlaceOf, placeOf, sequenceOf } from "./records.ts";
+import type { State, Transaction } from "./state.ts";
+
+export const rfc3339 = (timeMs: number): string => new Date(timeMs).toISOString();
+
+export class Timeline {
+  readonly #state: State;
+  readonly #contacts: Contacts;
+
+  constructor(state: State, contacts: Contacts) {
+    this.#state = state;
+    this.#contacts = contacts;
+  }
+
+  /** A row for people and programs. `conversation` as it stands, for the unread mark. */
+  toMessage(conversation: ConversationRecord, place: string, row: Row): Message {
+    const own = this.isOwn(row);
+    const sequence = sequenceOf(place);
+    const message: Message = {
+      id: toHex(row.id),
+      conversation: toHex(conversation.conversation),
+      from: this.#contacts.nameOf(row.from),
+      at: rfc3339(row.sentAt),
+      text: row.text,
+      state: own ? stateOf(row, sequence) : "received",
+      unread: !own && sequence !== undefined && sequence > conversation.readUpTo,
+    };
+    if (row.deliveredAt !== undefined) message.deliveredAt = rfc3339(row.deliveredAt);
+    if (row.readAt !== undefined) message.readAt = rfc3339(row.readAt);
+    if (row.replyTo !== undefined) message.replyTo = toHex(row.replyTo);
+    if (row.failure !== undefined) message.failure = row.failure;
+    return message;
+  }
+
+  toEvent(conversation: ConversationRecord, row: Row): ConversationEvent {
+    return {
+      id: toHex(row.id),
+      conversation: toHex(conversation.conversation),
+      at: rfc3339(row.acceptedAt ?? row.sentAt),
+      event: row.event as ConversationEvent["event"],
+      text: row.text,
+      from: this.#contacts.nameOf(row.from),
+    };
+  }
+
+  isOwn(row: Row): boolean {
+    return this.#state.account !== undefined && sameBytes(row.from, this.#state.account.account);
+  }
+
+  /** An own message before it is sent. */
+  putPending(transaction: Transaction, conversation: ConversationRecord, order: number, row: Row): void {
+    const place = pendingPlaceOf(order);
+    transaction.putRow(toHex(conversation.conversation), place, row);
+    transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, row) });
+  }
+
+  /** Moves an own message to the place that the server gave it. Nothing happens if it is there already. */
+  async place(transaction: Transaction, conversation: ConversationRecord, order: number, sequence: number, acceptedAt: number): Promise<void> {
+    const id = toHex(conversation.conversation);
+    const pending = pendingPlaceOf(order);
+    const row = await transaction.row(id, pending);
+    if (!row) return;
+    const { failure: _, ...rest } = row;
+    const placed: Row = { ...rest, acceptedAt };
+    transaction.deleteRow(id, pending);
+    transaction.putRow(id, placeOf(sequence), placed);
+    transaction.emit({ type: "receipt", ...this.toMessage(conversation, placeOf(sequence), placed) });
+  }
+
+  /** Says on an own message why it will not be sent. */
+  async fail(transaction: Transaction, conversation: ConversationRecord, order: number, failure: string): Promise<void> {
+    const id = toHex(conversation.conversation);
+    const place = pendingPlaceOf(order);
+    const row = await transaction.row(id, place);
+    if (!row) return;
+    const failed: Row = { ...row, failure };
+    transaction.putRow(id, place, failed);
+    transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, failed) });
+  }
+
+  /** A message of another, or of another own device. False if the same content was shown before. Changes `conversation`. */
+  async receive(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): Promise<boolean> {
+    if (await transaction.place(row.id)) return false;
+    const id = toHex(conversation.conversation);
+    transaction.putRow(id, placeOf(sequence), row);
+    conversation.lastAt = Math.max(conversation.lastAt, row.acceptedAt ?? row.sentAt);
+    if (this.isOwn(row)) {
+      transaction.emit({ type: "receipt", ...this.toMessage(conversation, placeOf(sequence), row) });
+    } else {
+      conversation.lastFrom = row.from;
+      conversation.receivedUpTo = sequence;
+      if (sequence > conversation.readUpTo) conversation.unread++;
+      transaction.emit({ type: "message", ...this.toMessage(conversation, placeOf(sequence), row) });
+    }
+    return true;
+  }
+
+  /** Something that happened and is no message. */
+  note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): void {
+    transaction.putRow(toHex(conversation.conversation), placeOf(sequence), row);
+    transaction.emit({ type: "event", ...this.toEvent(conversation, row) });
+  }
+
+  /** The other side has everything up to `upTo`, or has read it. Cumulative; changes `conversation`. */
+  async applyReceipt(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    kind: "delivered" | "read",
+    upTo: number,
+    at: number,
+  ): Promise<void> {
+    const before = kind === "read" ? conversation.peerReadUpTo : conversation.peerDeliveredUpTo;
+    if (upTo <= before) return;
+    if (kind === "read") conversation.peerReadUpTo = upTo;
+    conversation.peerDeliveredUpTo = Math.max(conversation.peerDeliveredUpTo, upTo);
+    const id = toHex(conversation.conversation);
+    for (const { place, row } of await transaction.rows(id, placeOf(before + 1), placeOf(upTo + 1))) {
+      if (row.kind !== "message" || !this.isOwn(row)) continue;
+      const marked: Row = { ...row, deliveredAt: row.deliveredAt ?? at };
+      if (kind === "read") marked.readAt = row.readAt ?? at;
+      transaction.putRow(id, place, marked);
+      transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, marked) });
+    }
+  }
+
+  /** Everything up to `upTo` was read here. Changes `conversation`. */
+  async markRead(transaction: Transaction, conversation: ConversationRecord, upTo: number): Promise<void> {
+    if (upTo <= conversation.readUpTo) return;
+    conversation.readUpTo = upTo;
+    const id = toHex(conversation.conversation);
+    const rest = await transaction.rows(id, placeOf(upTo + 1), "p");
+    conversation.unread = rest.filter(({ row }) => row.kind === "message" && !this.isOwn(row)).length;
+    transaction.emit({ type: "read", conversation: id, unread: conversation.unread });
+  }
+}
+
+function stateOf(row: Row, sequence: number | undefined): MessageState {
+  if (row.failure !== undefined) return "failed";
+  if (sequence === undefined) return "sending";
+  if (row.readAt !== undefined) return "read";
+  return row.deliveredAt === undefined ? "accepted" : "delivered";
+}
