@@ -15,3 +15,4 @@ export * from "./fingerprint.ts";
 export * from "./invite-link.ts";
 export * from "./mls-public.ts";
 export * from "./private-message.ts";
+export * from "./hot-frames.ts";

@@ -33,6 +33,7 @@ export const limits = {
   handshakeTimeoutMs: 10 * second,
   headersTimeoutMs: 10 * second,
   firstFrameTimeoutMs: 10 * second,
+  authenticationTimeoutMs: 2 * minute,
   unauthenticatedBytesMax: 16 * KiB,
   unauthenticatedSocketsPerAddressMax: 20,
   unauthenticatedSocketsMax: 2_000,

@@ -54,6 +54,8 @@ export const methods = {
       tlsKeySignature: bytesUpTo(64),
       challenge: bytesOf(32),
       registration: v.picklist(["open", "invite", "closed"]),
+      /** Whether messages of people one never wrote to arrive at once or wait as requests. */
+      strangers: v.optional(v.picklist(["allow", "request"])),
       timeMs,
     }),
     failures: ["unsupported-version"],
