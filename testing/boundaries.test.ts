@@ -49,7 +49,7 @@ function readWorkspace(): Workspace {
   };
 }
 
-void test("every import follows the arrows, and the packages without I/O stay without", () => {
+test("every import follows the arrows, and the packages without I/O stay without", () => {
   const workspace = readWorkspace();
   assert.ok(workspace.sources.size > 20, "the sources were found");
   assert.deepEqual(findViolations(workspace), []);
@@ -96,7 +96,7 @@ function workspaceOf(sources: Record<string, string>): Workspace {
   };
 }
 
-void test("a workspace that keeps the rules has no violations", () => {
+test("a workspace that keeps the rules has no violations", () => {
   assert.deepEqual(findViolations(workspaceOf(sound)), []);
 });
 
@@ -243,7 +243,7 @@ const planted: { breach: string; file: string; text: string; seen: RegExp }[] = 
 ];
 
 for (const { breach, file, text, seen } of planted) {
-  void test(`it is noticed: ${breach}`, () => {
+  test(`it is noticed: ${breach}`, () => {
     const violations = findViolations(workspaceOf({ ...sound, [file]: text }));
     assert.ok(
       violations.some((line) => line.includes(file) && seen.test(line)),
@@ -261,7 +261,7 @@ const innocent: Record<string, string> = {
 };
 
 for (const [what, text] of Object.entries(innocent)) {
-  void test(`it is no violation: ${what}`, () => {
+  test(`it is no violation: ${what}`, () => {
     assert.deepEqual(findViolations(workspaceOf({ ...sound, "packages/e2ee/src/a.ts": text })), []);
   });
 }

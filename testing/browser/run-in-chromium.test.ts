@@ -8,7 +8,7 @@ const sample = (name: string) => import.meta.resolve(`./samples/${name}.ts`);
 
 testInChromium("the suite for both worlds, in Chromium", { entry: sample("both-worlds") });
 
-void test("every way to fail, and to skip, is told from passing", { skip: chromiumMissing ?? false }, async () => {
+test("every way to fail, and to skip, is told from passing", { skip: chromiumMissing ?? false }, async () => {
   const results = await runInChromium({ entry: sample("failing") });
   const passed = results.filter((result) => result.ok && result.skipped === undefined);
   assert.deepEqual(
@@ -23,15 +23,15 @@ void test("every way to fail, and to skip, is told from passing", { skip: chromi
   );
 });
 
-void test("a file that breaks while it is loaded fails as a whole", { skip: chromiumMissing ?? false }, async () => {
+test("a file that breaks while it is loaded fails as a whole", { skip: chromiumMissing ?? false }, async () => {
   await assert.rejects(runInChromium({ entry: sample("broken") }), /broken at load/);
 });
 
-void test("a file that needs Node's modules is refused by name", async () => {
+test("a file that needs Node's modules is refused by name", async () => {
   await assert.rejects(runInChromium({ entry: sample("needs-node") }), /node:fs is not there in a browser/);
 });
 
-void test("a page with a strict content policy runs its tests too", { skip: chromiumMissing ?? false }, async () => {
+test("a page with a strict content policy runs its tests too", { skip: chromiumMissing ?? false }, async () => {
   const headers = { "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'" };
   const results = await runInChromium({ entry: sample("both-worlds"), headers });
   assert.ok(results.every((result) => result.ok));

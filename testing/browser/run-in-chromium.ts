@@ -79,7 +79,7 @@ export async function runInChromium({
 
 /** Runs the file's tests in Chromium, each reported as a subtest of `name`; skipped where there is no Chromium. */
 export function testInChromium(name: string, options: RunInChromium): void {
-  void test(name, { skip: chromiumMissing ?? false }, async (t) => {
+  test(name, { skip: chromiumMissing ?? false }, async (t) => {
     for (const result of await runInChromium(options)) {
       await t.test(result.name, { skip: result.skipped ?? false }, () => {
         if (!result.ok) throw new Error(`in Chromium: ${result.error ?? "failed"}`);
