@@ -6,7 +6,6 @@
 import {
   type Group,
   type Suite,
-  confirmCommit,
   createGroup,
   decodeDeviceKeys,
   directRoster,
@@ -78,8 +77,8 @@ export class Conversations {
       if (!conversation) throw new ClientError("no-conversation", `there is no conversation ${id}`);
       const group = await this.#group(id);
       if (!group) await this.#begin(id);
-      else if (conversation.phase === "new") await this.#create(id, group);
       else if (group.staged) await this.#submit(id, group);
+      else if (conversation.phase === "new") await this.#create(id, group);
       else if (!hasLeafOf(group, conversation.peer)) await this.#add(id, conversation);
       else return;
     }
@@ -121,12 +120,12 @@ export class Conversations {
       suite: joined.group.suite,
       generation: joined.group.generation,
       phase: "open",
-      cursor: welcome.from,
+      cursor: welcome.from - 1,
     };
     transaction.putGroup(id, joined.group);
     transaction.putConversation(conversation);
     if (!before) {
-      timeline.note(transaction, conversation, welcome.from, {
+      timeline.note(transaction, conversation, welcome.from - 1, {
         kind: "event",
         id: platform.random.bytes(16),
         from: peer,
@@ -169,11 +168,6 @@ export class Conversations {
   async #create(id: string, group: Group): Promise<void> {
     const { state, connection } = this.#options;
     const conversation = state.conversations.get(id)!;
-    if (group.staged) {
-      // An external join that was cut off: back to the question who made the conversation.
-      await this.#joinByItself(id);
-      return;
-    }
     const info = await groupInfo(group);
     let sequence: number;
     try {
@@ -207,6 +201,7 @@ export class Conversations {
     if (state.conversations.get(id)?.phase === "new") await this.#joinByItself(id);
   }
 
+  /** Prepares an external commit; `open` submits it like any other. */
   async #joinByItself(id: string): Promise<void> {
     const { state, contacts, platform, connection } = this.#options;
     const lastAt = this.#joinedAt.get(id);
@@ -234,19 +229,12 @@ export class Conversations {
     }
     if (joined.kind !== "staged") throw new ClientError("commit-refused", "join the conversation: the server's description of it is not valid");
     this.#joinedAt.set(id, now);
-    const { group, staged } = joined;
-    const accepted = await connection().request("submitCommit", {
-      conversation: conversation.conversation,
-      commit: staged.commit,
-      groupInfo: staged.groupInfo,
-    });
-    // The joiner had no epoch to read the log in, so the compare-and-set of the server is what there is to go by; a server that
-    // lies here only keeps this device out, which it can do anyway.
+    const { group } = joined;
     await state.transact((transaction) => {
       const record = transaction.conversation(id)!;
-      if (record.phase === "open") return;
-      transaction.putGroup(id, confirmCommit(group, staged.id));
-      transaction.putConversation({ ...record, phase: "open", generation: current.generation, suite: group.suite, cursor: accepted.sequence });
+      if (record.phase !== "new") return;
+      transaction.putGroup(id, group);
+      transaction.putConversation({ ...record, generation: current.generation, suite: group.suite });
     });
   }
 
@@ -296,7 +284,10 @@ export class Conversations {
       if (error.code === "stale-epoch" && error.sequence !== undefined) await reached(id, error.sequence);
       await state.transact(async (transaction) => {
         const current = await transaction.group(id);
-        if (current?.staged && sameBytes(current.staged.id, staged.id)) transaction.putGroup(id, discardCommit(current));
+        if (!current?.staged || !sameBytes(current.staged.id, staged.id)) return;
+        // Who was only joining has nothing to go back to, and begins again.
+        if (current.standing === "joining") transaction.deleteGroup(id);
+        else transaction.putGroup(id, discardCommit(current));
       });
       if (error.code === "commit-refused") throw error;
     }

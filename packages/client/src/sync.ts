@@ -219,7 +219,8 @@ export class Sync {
     const { contacts, timeline, platform } = this.#options;
     const conversation = transaction.conversation(id);
     if (!conversation || sequence <= conversation.cursor) return false;
-    if (sequence !== conversation.cursor + 1) {
+    // While joining, the log begins where it lets us in.
+    if (sequence !== conversation.cursor + 1 && conversation.phase !== "new") {
       this.#note(transaction, conversation, sequence - 1, conversation.peer, "unreadable", "the server left out entries of this conversation");
       transaction.emit({ type: "security", code: "entries-missing", text: `the server left out entries of the conversation with ${contacts.nameOf(conversation.peer)}` });
     }
@@ -277,6 +278,7 @@ export class Sync {
             this.#note(transaction, conversation, sequence, account, "device-added", `${contacts.nameOf(account)} reads on another device now`);
           }
         }
+        if (!open && processed.own && conversation.phase === "new") conversation.phase = "created";
         for (const { account } of processed.removed) {
           this.#note(transaction, conversation, sequence, account, "device-removed", `a device of ${contacts.nameOf(account)} was removed`);
         }
