@@ -186,11 +186,18 @@ function ownCommit(group: Group, id: Uint8Array, bytes: Uint8Array): Processed {
   if ("kind" in commit) return { kind: "rejected", reason: commit.reason };
   const joining = group.standing === "joining";
   const confirmed = confirmCommit(group, id);
-  // Whom a joiner replaced is not in the tree it joined: it was a leaf of this very device.
-  const described = joining
-    ? { ...facts(commit, []), removed: commit.removed.length === 0 ? [] : [holderOf(confirmed.leaves(), confirmed.ownLeaf)] }
-    : facts(commit, group.leaves());
-  return { kind: "commit", group: confirmed, own: true, ...described, ...rosterFacts(confirmed), judged: true, removedSelf: false };
+  const own = holderOf(confirmed.leaves(), confirmed.ownLeaf);
+  // A joiner never saw the tree it joined; the only leaf that it can have removed is an old one of its own.
+  const leaves = joining ? commit.removed.map((leaf) => ({ ...own, leaf })) : group.leaves();
+  return {
+    kind: "commit",
+    group: confirmed,
+    own: true,
+    ...facts(commit, leaves),
+    ...rosterFacts(confirmed),
+    judged: true,
+    removedSelf: false,
+  };
 }
 
 /** Whoever comes in by this commit, or makes it, must be of their account's chain and not revoked. */
@@ -220,7 +227,9 @@ function judgeEntering(
   return missing.size > 0 ? { kind: "needs", accounts: [...missing.values()] } : { kind: "allowed" };
 }
 
-function facts(commit: PublicCommit, leaves: readonly GroupLeaf[]) {
+type LeafHolder = Pick<GroupLeaf, "leaf" | "account" | "device">;
+
+function facts(commit: PublicCommit, leaves: readonly LeafHolder[]) {
   const { sender } = commit;
   const committer: Holder =
     sender.kind === "member" ? holderOf(leaves, sender.leaf) : { account: sender.account, device: sender.device };
@@ -232,7 +241,7 @@ function facts(commit: PublicCommit, leaves: readonly GroupLeaf[]) {
   };
 }
 
-function holderOf(leaves: readonly GroupLeaf[], leaf: number): Holder {
+function holderOf(leaves: readonly LeafHolder[], leaf: number): Holder {
   const { account, device } = leaves.find((present) => present.leaf === leaf)!;
   return { account, device };
 }
