@@ -61,7 +61,7 @@ export interface Delivery {
   /** Call it when the store has an entry, whoever submitted it. */
   appended(conversation: ConversationId, entry: Entry): void;
   /** Call it when the store has a Welcome for a device. */
-  welcomed(device: DeviceId, item: Pick<InboxItem, "sequence">): void;
+  welcomed(device: DeviceId): void;
   /** Call it when a conversation is new or its leaves changed otherwise than by a commit handed to `appended`. */
   conversationChanged(conversation: ConversationId): void;
   /** Ends the device's connection: from now on it gets nothing. */
@@ -479,11 +479,9 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   return {
     attach,
     appended,
-    welcomed(device, { sequence }) {
+    welcomed(device) {
       const session = sessionsByDevice.get(idKey(device));
       if (session === undefined) return;
-      session.inbox.head = Math.max(session.inbox.head, sequence);
-      if (session.inbox.sent >= sequence) return;
       markBehind(session.inbox);
       plan(session);
     },
