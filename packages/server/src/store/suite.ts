@@ -1,0 +1,849 @@
+/**
+ * What every store must do, as tests: `storeSuite(name, open)` runs them against one implementation. Each test opens a
+ * store of its own. Crashes, full disks and damaged files are each implementation's own tests.
+ */
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { describe, test } from "node:test";
+import { type AccountId, createSubmissionId, type ConversationId, type DeviceId, sameBytes, toHex } from "@sotto/protocol";
+import type { Appended, NewAccount, NewCommit, NewKeyPackage, NewMessage, Store } from "./store.ts";
+
+export interface OpenedStore extends AsyncDisposable {
+  readonly store: Store;
+  /** Closes the store and opens it again on the same data. */
+  reopen(): Promise<Store>;
+  /** Commits so far, where the implementation can tell. */
+  commits?(): number;
+}
+
+export type OpenStore = (options?: { logBytesMax?: number }) => Promise<OpenedStore>;
+
+const now = 1_800_000_000_000;
+const suiteNumber = 83;
+const random = { bytes: (count: number): Uint8Array => new Uint8Array(randomBytes(count)) };
+const id = (): Uint8Array => random.bytes(16);
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** An account's creation with one device, valid but for the meaning of its bytes. */
+export function newAccount(name: string, change: Partial<NewAccount> = {}): NewAccount {
+  return {
+    account: id(),
+    name,
+    setup: id(),
+    stretching: 1,
+    record: utf8(`record of ${name}`),
+    createdAt: now,
+    chain: [utf8("create"), utf8("add device")],
+    vault: {
+      rootVersion: 1,
+      wrapPassword: utf8("wrap password"),
+      wrapRecovery: utf8("wrap recovery"),
+      rootVault: utf8("root vault"),
+      accountVault: utf8("account vault"),
+      recoveryKey: random.bytes(32),
+      signature: random.bytes(64),
+    },
+    device: { device: id(), signatureKey: random.bytes(32), boot: { counter: 1, random: random.bytes(16) } },
+    keyPackages: [],
+    invite: undefined,
+    ...change,
+  };
+}
+
+export function newKeyPackage(change: Partial<NewKeyPackage> = {}): NewKeyPackage {
+  return { ref: random.bytes(32), suite: suiteNumber, bytes: random.bytes(64), notAfter: now + 1_000_000, lastResort: false, ...change };
+}
+
+interface Person {
+  account: AccountId;
+  device: DeviceId;
+  signatureKey: Uint8Array;
+}
+
+export async function createPerson(store: Store, name: string, change: Partial<NewAccount> = {}): Promise<Person> {
+  const account = newAccount(name, change);
+  assert.equal(await store.createAccount(account), "created");
+  return { account: account.account, device: account.device.device, signatureKey: account.device.signatureKey };
+}
+
+const leafOf = (person: Person, leaf: number) => ({ leaf, device: person.device, account: person.account, signatureKey: person.signatureKey });
+
+/** A conversation of these people, in which so far only the first has a leaf. */
+export async function createConversationOf(store: Store, ...people: [Person, ...Person[]]): Promise<ConversationId> {
+  const conversation = id();
+  const created = await store.createConversation({
+    conversation,
+    kind: "direct",
+    suite: suiteNumber,
+    createdAt: now,
+    members: people.map(({ account }, i) => ({ account, role: i === 0 ? ("admin" as const) : ("member" as const) })),
+    leaf: { ...leafOf(people[0], 0), firstEpoch: 0, from: 0 },
+    groupInfo: utf8("GroupInfo of epoch 0"),
+  });
+  assert.equal(created, "created");
+  return conversation;
+}
+
+let messagesMade = 0;
+
+export function newMessage(conversation: ConversationId, sender: Pick<Person, "device">, change: Partial<NewMessage> = {}): NewMessage {
+  return {
+    conversation,
+    device: sender.device,
+    submission: createSubmissionId(random, now + messagesMade),
+    epoch: 0,
+    bytes: utf8(`message ${messagesMade++}`),
+    acceptedAt: now,
+    ...change,
+  };
+}
+
+export function newCommit(conversation: ConversationId, sender: Pick<Person, "device">, epoch: number, change: Partial<NewCommit> = {}): NewCommit {
+  const bytes = random.bytes(100);
+  return {
+    conversation,
+    device: sender.device,
+    id: new Uint8Array(createHash("sha256").update(bytes).digest()),
+    epoch,
+    bytes,
+    groupInfo: utf8(`GroupInfo of epoch ${epoch + 1}`),
+    acceptedAt: now,
+    changesMembership: false,
+    addedLeaves: [],
+    removedLeaves: [],
+    welcomes: [],
+    ...change,
+  };
+}
+
+/** A commit that brings people in by Welcome. */
+export function newAdd(conversation: ConversationId, sender: Person, epoch: number, leaves: readonly [leaf: number, person: Person][]): NewCommit {
+  return newCommit(conversation, sender, epoch, {
+    changesMembership: true,
+    addedLeaves: leaves.map(([leaf, person]) => leafOf(person, leaf)),
+    welcomes: leaves.map(([, { device }]) => ({ device, keyPackageRef: random.bytes(32), bytes: utf8("Welcome") })),
+  });
+}
+
+const sequenceOf = (outcome: Appended): number => {
+  assert.equal(outcome.kind, "accepted");
+  return outcome.kind === "accepted" ? outcome.sequence : 0;
+};
+
+async function readAll(store: Store, conversation: ConversationId): Promise<{ sequence: number; text: string }[]> {
+  const entries = await store.readLog(conversation, 0, 100_000, 1e9);
+  return entries.map(({ sequence, bytes }) => ({ sequence, text: new TextDecoder().decode(bytes) }));
+}
+
+async function deleteAllExpired(store: Store, limits: { acceptedBefore: number; now: number }): Promise<number> {
+  let deleted = 0;
+  for (let slice = 0; slice < 1_000; slice++) {
+    const outcome = await store.deleteExpired(limits);
+    deleted += outcome.deleted;
+    if (!outcome.more) return deleted;
+  }
+  throw new Error("deleteExpired says that there is more for ever");
+}
+
+export function storeSuite(name: string, open: OpenStore): void {
+  describe(`store: ${name}`, () => {
+    const it = (title: string, run: (opened: OpenedStore) => Promise<void>, options?: { logBytesMax?: number }): void => {
+      test(title, async () => {
+        await using opened = await open(options);
+        await run(opened);
+      });
+    };
+
+    describe("accounts", () => {
+      it("an account is found by name and by id, with chain, vault and device", async ({ store, reopen }) => {
+        const alice = newAccount("alice", { keyPackages: [newKeyPackage()] });
+        assert.equal(await store.createAccount(alice), "created");
+        const reopened = await reopen();
+        const expected = {
+          account: alice.account, name: "alice", setup: alice.setup, stretching: 1, record: alice.record,
+          presenceVisible: true, createdAt: now, disabled: false,
+        };
+        same(await reopened.getAccountByName("alice"), expected);
+        same(await reopened.getAccount(alice.account), expected);
+        same(await reopened.getChain(alice.account, 0, 10), alice.chain);
+        same(await reopened.getChain(alice.account, 1, 10), alice.chain.slice(1));
+        same(await reopened.getChain(alice.account, 0, 1), alice.chain.slice(0, 1));
+        same(await reopened.getVault(alice.account), alice.vault);
+        const device = {
+          device: alice.device.device, account: alice.account, signatureKey: alice.device.signatureKey, addedAt: now, lastSeenAt: now,
+          loggedOut: false, revokedAt: undefined, lapsed: false,
+        };
+        same(await reopened.getDevice(alice.device.device), device);
+        same(await reopened.listDevices(alice.account), [device]);
+        same(await reopened.countKeyPackages(alice.device.device, now), [{ suite: suiteNumber, available: 1, lastResortUsed: false }]);
+      });
+
+      it("what does not exist is undefined or empty", async ({ store }) => {
+        assert.equal(await store.getAccountByName("nobody"), undefined);
+        assert.equal(await store.getAccount(id()), undefined);
+        assert.equal(await store.getVault(id()), undefined);
+        assert.equal(await store.getDevice(id()), undefined);
+        assert.equal(await store.getConversation(id()), undefined);
+        assert.equal(await store.getGroupInfo(id(), "current"), undefined);
+        assert.equal(await store.getInvite(id()), undefined);
+        assert.equal(await store.getSetting("nothing"), undefined);
+        assert.equal(await store.getInboxHead(id()), 0);
+        for (const empty of [
+          store.getChain(id(), 0, 10), store.listDevices(id()), store.listConversations(id()), store.readLog(id(), 0, 10, 1000),
+          store.readInbox(id(), 0, 10), store.getCursors(id()), store.countKeyPackages(id(), now),
+        ]) {
+          same(await empty, []);
+        }
+      });
+
+      it("of a hundred accounts of one name that are created at once, one is", async ({ store }) => {
+        const outcomes = await Promise.all(Array.from({ length: 100 }, () => store.createAccount(newAccount("alice"))));
+        assert.equal(outcomes.filter((outcome) => outcome === "created").length, 1);
+        assert.equal(outcomes.filter((outcome) => outcome === "name-taken").length, 99);
+        assert.equal((await store.stats()).devices, 1);
+      });
+
+      it("an account id or a device id is used once", async ({ store }) => {
+        const alice = newAccount("alice");
+        await store.createAccount(alice);
+        assert.equal(await store.createAccount(newAccount("bob", { account: alice.account })), "account-exists");
+        assert.equal(await store.createAccount(newAccount("carol", { device: alice.device })), "account-exists");
+        assert.equal(await store.getAccountByName("bob"), undefined);
+      });
+
+      it("an invite is spent by exactly as many accounts as it has uses", async ({ store, reopen }) => {
+        const invite = { token: id(), usesLeft: 3, expiresAt: now + 1000, createdAt: now };
+        await store.createInvite(invite);
+        const outcomes = await Promise.all(
+          Array.from({ length: 10 }, (_, i) => store.createAccount(newAccount(`user${i}`, { invite: invite.token }))),
+        );
+        assert.equal(outcomes.filter((outcome) => outcome === "created").length, 3);
+        assert.equal(outcomes.filter((outcome) => outcome === "invite-invalid").length, 7);
+        same(await (await reopen()).getInvite(invite.token), { ...invite, usesLeft: 0 });
+      });
+
+      it("an account that cannot be created spends no invite", async ({ store }) => {
+        const invite = { token: id(), usesLeft: 1, expiresAt: now + 1000, createdAt: now };
+        await store.createInvite(invite);
+        await store.createAccount(newAccount("alice"));
+        assert.equal(await store.createAccount(newAccount("alice", { invite: invite.token })), "name-taken");
+        assert.equal((await store.getInvite(invite.token))?.usesLeft, 1);
+      });
+
+      it("an unknown or expired invite creates nothing", async ({ store }) => {
+        const expired = { token: id(), usesLeft: 1, expiresAt: now, createdAt: now - 1000 };
+        await store.createInvite(expired);
+        assert.equal(await store.createAccount(newAccount("alice", { invite: expired.token })), "invite-invalid");
+        assert.equal(await store.createAccount(newAccount("alice", { invite: id() })), "invite-invalid");
+        assert.equal(await store.getAccountByName("alice"), undefined);
+      });
+
+      it("presence can be hidden and shown", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        await store.setPresenceVisible(alice.account, false);
+        assert.equal((await store.getAccount(alice.account))?.presenceVisible, false);
+        await store.setPresenceVisible(alice.account, true);
+        assert.equal((await store.getAccount(alice.account))?.presenceVisible, true);
+      });
+    });
+
+    describe("devices", () => {
+      it("a boot of a later counter is recorded, an earlier one and another of the same counter are copies", async ({ store, reopen }) => {
+        const { device } = await createPerson(store, "alice");
+        const boots = [5, 5, 9].map((counter) => ({ counter, random: random.bytes(16) }));
+        assert.equal(await store.recordBoot(device, boots[0]!), "recorded");
+        assert.equal(await store.recordBoot(device, boots[0]!), "recorded");
+        assert.equal(await store.recordBoot(device, boots[1]!), "copied");
+        assert.equal(await store.recordBoot(device, boots[2]!), "recorded");
+        assert.equal(await store.recordBoot(device, boots[0]!), "copied");
+        assert.equal(await (await reopen()).recordBoot(device, boots[2]!), "recorded");
+      });
+
+      it("of two copies of a device's store that boot at once, one is told", async ({ store }) => {
+        const { device } = await createPerson(store, "alice");
+        const outcomes = await Promise.all([1, 2].map(() => store.recordBoot(device, { counter: 7, random: random.bytes(16) })));
+        assert.deepEqual(outcomes.toSorted(), ["copied", "recorded"]);
+      });
+
+      it("logging out and the time last seen are kept", async ({ store, reopen }) => {
+        const { device } = await createPerson(store, "alice");
+        await store.setDeviceLoggedOut(device, true);
+        store.setDeviceSeen(device, now + 5);
+        store.setDeviceSeen(device, now + 3);
+        assert.equal((await store.getDevice(device))?.lastSeenAt, now + 5);
+        const found = await (await reopen()).getDevice(device);
+        assert.equal(found?.loggedOut, true);
+        assert.equal(found?.lastSeenAt, now + 5);
+      });
+    });
+
+    describe("key packages", () => {
+      const claimOf = (alice: Person, bob: Person) => ({ account: alice.account, suite: suiteNumber, by: bob.account, now });
+
+      it("a thousand claims at once hand out each package once, and then the last resort", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const packages = Array.from({ length: 100 }, () => newKeyPackage());
+        const lastResort = newKeyPackage({ lastResort: true });
+        await store.addKeyPackages(alice.device, [...packages, lastResort]);
+        const claims = (await Promise.all(Array.from({ length: 1_000 }, () => store.claimKeyPackages(claimOf(alice, bob))))).flat();
+        assert.equal(claims.length, 1_000);
+        const once = claims.filter((claim) => !claim.lastResort).map((claim) => toHex(claim.bytes));
+        assert.equal(once.length, 100);
+        assert.deepEqual(new Set(once), new Set(packages.map((keyPackage) => toHex(keyPackage.bytes))));
+        assert.ok(claims.every((claim) => sameBytes(claim.device, alice.device)));
+        assert.ok(claims.filter((claim) => claim.lastResort).every((claim) => sameBytes(claim.bytes, lastResort.bytes)));
+        same(await store.countKeyPackages(alice.device, now), [{ suite: suiteNumber, available: 0, lastResortUsed: true }]);
+      });
+
+      it("a device without packages, or logged out, is left out of a claim", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        same(await store.claimKeyPackages(claimOf(alice, bob)), []);
+        await store.addKeyPackages(alice.device, [newKeyPackage()]);
+        await store.setDeviceLoggedOut(alice.device, true);
+        same(await store.claimKeyPackages(claimOf(alice, bob)), []);
+        await store.setDeviceLoggedOut(alice.device, false);
+        assert.equal((await store.claimKeyPackages(claimOf(alice, bob))).length, 1);
+      });
+
+      it("packages of another suite and expired ones are not handed out, an expired last resort is", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        await store.addKeyPackages(alice.device, [newKeyPackage({ suite: 1 }), newKeyPackage({ notAfter: now })]);
+        same(await store.claimKeyPackages(claimOf(alice, bob)), []);
+        same(await store.countKeyPackages(alice.device, now), [
+          { suite: 1, available: 1, lastResortUsed: false },
+          { suite: suiteNumber, available: 0, lastResortUsed: false },
+        ]);
+        await store.addKeyPackages(alice.device, [newKeyPackage({ lastResort: true, notAfter: now - 1 })]);
+        assert.equal((await store.claimKeyPackages(claimOf(alice, bob)))[0]?.lastResort, true);
+      });
+
+      it("a package counts as claimed for whom it was handed to, until it expires", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const keyPackage = newKeyPackage();
+        await store.addKeyPackages(alice.device, [keyPackage]);
+        assert.equal(await store.isClaimed(keyPackage.ref, bob.account, now), false);
+        await store.claimKeyPackages(claimOf(alice, bob));
+        const reopened = await reopen();
+        assert.equal(await reopened.isClaimed(keyPackage.ref, bob.account, now), true);
+        assert.equal(await reopened.isClaimed(keyPackage.ref, alice.account, now), false);
+        assert.equal(await reopened.isClaimed(keyPackage.ref, bob.account, keyPackage.notAfter), false);
+      });
+
+      it("a package that was handed out is not taken back by publishing it again", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const keyPackage = newKeyPackage();
+        await store.addKeyPackages(alice.device, [keyPackage, keyPackage]);
+        same(await store.countKeyPackages(alice.device, now), [{ suite: suiteNumber, available: 1, lastResortUsed: false }]);
+        await store.claimKeyPackages(claimOf(alice, bob));
+        await store.addKeyPackages(alice.device, [keyPackage]);
+        same(await store.claimKeyPackages(claimOf(alice, bob)), []);
+      });
+
+      it("a new last resort replaces the one of its suite", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const [first, second, other] = [newKeyPackage({ lastResort: true }), newKeyPackage({ lastResort: true }), newKeyPackage({ lastResort: true, suite: 1 })];
+        await store.addKeyPackages(alice.device, [first, other]);
+        await store.claimKeyPackages(claimOf(alice, bob));
+        await store.addKeyPackages(alice.device, [second]);
+        same(await store.countKeyPackages(alice.device, now), [
+          { suite: 1, available: 0, lastResortUsed: false },
+          { suite: suiteNumber, available: 0, lastResortUsed: false },
+        ]);
+        same((await store.claimKeyPackages(claimOf(alice, bob)))[0]?.bytes, second.bytes);
+        assert.equal(await store.isClaimed(first.ref, bob.account, now), true);
+      });
+    });
+
+    describe("conversations", () => {
+      it("a conversation starts empty at epoch 0 with its members and one leaf", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        const expected = {
+          conversation, kind: "direct", suite: suiteNumber, generation: 0, epoch: 0, minSendEpoch: 0, head: 0, expired: 0, logBytes: 0,
+          members: [{ account: alice.account, role: "admin" }, { account: bob.account, role: "member" }],
+          leaves: [{ ...leafOf(alice, 0), firstEpoch: 0, from: 0 }],
+        };
+        same(await store.getConversation(conversation), expected);
+        const reopened = await reopen();
+        same(await reopened.getConversation(conversation), expected);
+        same(await reopened.listConversations(bob.account), [expected]);
+        same(await reopened.getGroupInfo(conversation, "current"), { epoch: 0, bytes: utf8("GroupInfo of epoch 0") });
+        assert.equal(await reopened.getGroupInfo(conversation, "previous"), undefined);
+      });
+
+      it("of two creators of one conversation, one succeeds", async ({ store }) => {
+        const people = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+        const conversation = id();
+        const outcomes = await Promise.all(
+          people.map((person) =>
+            store.createConversation({
+              conversation, kind: "direct", suite: suiteNumber, createdAt: now, members: people.map(({ account }) => ({ account, role: "admin" as const })),
+              leaf: { ...leafOf(person, 0), firstEpoch: 0, from: 0 }, groupInfo: utf8("GroupInfo"),
+            }),
+          ),
+        );
+        assert.deepEqual(outcomes, ["created", "exists"]);
+        assert.equal((await store.getConversation(conversation))?.leaves.length, 1);
+      });
+
+      it("a conversation that was handed out does not change later", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const before = await store.getConversation(conversation);
+        await store.appendMessage(newMessage(conversation, alice));
+        await store.appendCommit(newCommit(conversation, alice, 0));
+        assert.equal(before?.head, 0);
+        assert.equal(before?.epoch, 0);
+        assert.equal(before?.leaves.length, 1);
+      });
+    });
+
+    describe("messages", () => {
+      it("messages are numbered from 1 and read back in order", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const messages = Array.from({ length: 5 }, (_, i) => newMessage(conversation, alice, { acceptedAt: now + i }));
+        for (const [i, message] of messages.entries()) {
+          same(await store.appendMessage(message), { kind: "accepted", sequence: i + 1, acceptedAt: now + i, epoch: 0, repeated: false });
+        }
+        const reopened = await reopen();
+        same(
+          await reopened.readLog(conversation, 2, 2, 1000),
+          [2, 3].map((i) => ({ sequence: i + 1, kind: "message", epoch: 0, bytes: messages[i]!.bytes, acceptedAt: now + i })),
+        );
+        const found = await reopened.getConversation(conversation);
+        assert.equal(found?.head, 5);
+        assert.equal(found?.logBytes, messages.reduce((sum, { bytes }) => sum + bytes.length, 0));
+      });
+
+      it("sequences have no gaps when many devices send into many conversations at once", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversations = await Promise.all(Array.from({ length: 10 }, () => createConversationOf(store, alice, bob)));
+        const sends = Array.from({ length: 1_000 }, (_, i) => newMessage(conversations[(i * 7) % 10]!, i % 2 === 0 ? alice : bob));
+        const outcomes = await Promise.all(sends.map((message) => store.appendMessage(message)));
+        const reopened = await reopen();
+        for (const conversation of conversations) {
+          const mine = sends.flatMap((message, i) =>
+            message.conversation === conversation ? [{ sequence: sequenceOf(outcomes[i]!), text: new TextDecoder().decode(message.bytes) }] : [],
+          );
+          assert.deepEqual(mine.map(({ sequence }) => sequence), mine.map((_, i) => i + 1));
+          assert.deepEqual(await readAll(reopened, conversation), mine);
+        }
+      });
+
+      it("writes that arrive together share a commit", async ({ store, commits }) => {
+        if (commits === undefined) return;
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const before = commits();
+        await Promise.all(Array.from({ length: 200 }, () => store.appendMessage(newMessage(conversation, alice))));
+        assert.equal(commits() - before, 1);
+      });
+
+      it("the same submission is answered as the first time and stored once", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const message = newMessage(conversation, alice);
+        await store.appendMessage(newMessage(conversation, alice));
+        const first = await store.appendMessage(message);
+        await store.appendMessage(newMessage(conversation, alice));
+        const reopened = await reopen();
+        same(await reopened.appendMessage({ ...message, acceptedAt: now + 999 }), { ...first, repeated: true });
+        assert.equal((await reopened.getConversation(conversation))?.head, 3);
+      });
+
+      it("the same submission many times at once is stored once", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const message = newMessage(conversation, alice);
+        const outcomes = await Promise.all(Array.from({ length: 50 }, () => store.appendMessage(message)));
+        assert.deepEqual(new Set(outcomes.map(sequenceOf)), new Set([1]));
+        assert.equal(outcomes.filter((outcome) => outcome.kind === "accepted" && !outcome.repeated).length, 1);
+        assert.equal((await store.appendMessage(newMessage(conversation, alice))).kind, "accepted");
+        assert.deepEqual((await readAll(store, conversation)).map(({ sequence }) => sequence), [1, 2]);
+      });
+
+      it("the same submission id of another device is another message", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        const message = newMessage(conversation, alice);
+        assert.equal(sequenceOf(await store.appendMessage(message)), 1);
+        assert.equal(sequenceOf(await store.appendMessage({ ...message, device: bob.device })), 2);
+      });
+
+      it("a message of an epoch that is too old, closed or yet to come is stale", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const early = newMessage(conversation, alice, { epoch: 0 });
+        await store.appendMessage(early);
+        for (const epoch of [0, 1, 2]) await store.appendCommit(newCommit(conversation, alice, epoch));
+        const stale = { kind: "stale", epoch: 3, sequence: 4 };
+        same(await store.appendMessage(newMessage(conversation, alice, { epoch: 1 })), stale);
+        same(await store.appendMessage(newMessage(conversation, alice, { epoch: 4 })), stale);
+        same(await store.appendMessage(early), { kind: "accepted", sequence: 1, acceptedAt: now, epoch: 0, repeated: true });
+        assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 2 }))).kind, "accepted");
+        assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 3 }))).kind, "accepted");
+        await store.appendCommit(newCommit(conversation, alice, 3, { changesMembership: true }));
+        assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 3 }))).kind, "stale");
+        assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 4 }))).kind, "accepted");
+      });
+
+      it("a full log takes no more, answers what it has, and takes more when entries are gone", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const first = newMessage(conversation, alice, { bytes: random.bytes(60), acceptedAt: now - 10 });
+        assert.equal(sequenceOf(await store.appendMessage(first)), 1);
+        same(await store.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(60) })), { kind: "full" });
+        same(await store.appendCommit(newCommit(conversation, alice, 0)), { kind: "full" });
+        assert.equal((await store.appendMessage(first)).kind, "accepted");
+        assert.equal(await deleteAllExpired(store, { acceptedBefore: now, now }), 1);
+        const reopened = await reopen();
+        assert.equal((await reopened.getConversation(conversation))?.logBytes, 0);
+        assert.equal(sequenceOf(await reopened.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(60) }))), 2);
+      }, { logBytesMax: 100 });
+
+      it("a page ends at its number of entries or at about its bytes, and holds at least one", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        for (let i = 0; i < 10; i++) await store.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(100) }));
+        const lengthOf = async (after: number, limit: number, bytesMax: number) => (await store.readLog(conversation, after, limit, bytesMax)).length;
+        assert.equal(await lengthOf(0, 4, 10_000), 4);
+        assert.equal(await lengthOf(0, 100, 300), 3);
+        assert.equal(await lengthOf(0, 100, 1), 1);
+        assert.equal(await lengthOf(8, 100, 10_000), 2);
+        assert.equal(await lengthOf(10, 100, 10_000), 0);
+        assert.equal(await lengthOf(99, 100, 10_000), 0);
+      });
+
+      it("a message into a conversation that does not exist fails alone", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const outcomes = await Promise.allSettled([
+          store.appendMessage(newMessage(conversation, alice)),
+          store.appendMessage(newMessage(id(), alice)),
+          store.appendMessage(newMessage(conversation, alice)),
+        ]);
+        assert.deepEqual(outcomes.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+        assert.deepEqual((await readAll(store, conversation)).map(({ sequence }) => sequence), [1, 2]);
+      });
+    });
+
+    describe("commits", () => {
+      it("a commit moves the epoch, the leaves, the GroupInfo and the inboxes in one step", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendMessage(newMessage(conversation, alice));
+        const commit = newAdd(conversation, alice, 0, [[1, bob]]);
+        same(await store.appendCommit(commit), { kind: "accepted", sequence: 2, acceptedAt: now, epoch: 1, repeated: false });
+        const reopened = await reopen();
+        const found = await reopened.getConversation(conversation);
+        assert.equal(found?.epoch, 1);
+        assert.equal(found?.minSendEpoch, 1);
+        assert.equal(found?.head, 2);
+        same(found?.leaves, [
+          { ...leafOf(alice, 0), firstEpoch: 0, from: 0 },
+          { ...leafOf(bob, 1), firstEpoch: 1, from: 2 },
+        ]);
+        same(await reopened.getGroupInfo(conversation, "current"), { epoch: 1, bytes: utf8("GroupInfo of epoch 1") });
+        same(await reopened.getGroupInfo(conversation, "previous"), { epoch: 0, bytes: utf8("GroupInfo of epoch 0") });
+        const { keyPackageRef } = commit.welcomes[0]!;
+        same(await reopened.readInbox(bob.device, 0, 10), [
+          { sequence: 1, conversation, generation: 0, suite: suiteNumber, epoch: 1, from: 3, bytes: utf8("Welcome"), keyPackageRef },
+        ]);
+        assert.equal(await reopened.getInboxHead(bob.device), 1);
+        same(await reopened.readLog(conversation, 1, 10, 1000), [{ sequence: 2, kind: "commit", epoch: 0, bytes: commit.bytes, acceptedAt: now }]);
+      });
+
+      it("of a hundred commits for one epoch, one wins and the others hear where it is now", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const outcomes = await Promise.all(Array.from({ length: 100 }, () => store.appendCommit(newCommit(conversation, alice, 0))));
+        assert.equal(outcomes.filter(({ kind }) => kind === "accepted").length, 1);
+        for (const outcome of outcomes) if (outcome.kind === "stale") same(outcome, { kind: "stale", epoch: 1, sequence: 1 });
+        assert.equal((await store.getConversation(conversation))?.epoch, 1);
+      });
+
+      it("the same commit again is answered as the first time, though the epoch has moved on", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        const commit = newAdd(conversation, alice, 0, [[1, bob]]);
+        const first = await store.appendCommit(commit);
+        await store.appendCommit(newCommit(conversation, alice, 1));
+        const reopened = await reopen();
+        same(await reopened.appendCommit(commit), { ...first, repeated: true });
+        assert.equal((await reopened.getConversation(conversation))?.head, 2);
+        assert.equal((await reopened.readInbox(bob.device, 0, 10)).length, 1);
+      });
+
+      it("a commit that fails leaves nothing behind", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        const stranger = { account: bob.account, device: id(), signatureKey: random.bytes(32) };
+        const before = await store.getConversation(conversation);
+        const outcomes = await Promise.allSettled([
+          store.appendCommit(newAdd(conversation, alice, 0, [[1, bob], [2, stranger]])),
+          store.appendMessage(newMessage(conversation, alice)),
+        ]);
+        assert.deepEqual(outcomes.map(({ status }) => status), ["rejected", "fulfilled"]);
+        const after = await store.getConversation(conversation);
+        same({ ...after, head: 0, logBytes: 0 }, before);
+        assert.equal(after?.head, 1);
+        same(await store.readInbox(bob.device, 0, 10), []);
+        assert.equal(await store.getInboxHead(bob.device), 0);
+      });
+
+      it("only a commit that changes membership closes the epoch before", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newCommit(conversation, alice, 0));
+        assert.equal((await store.getConversation(conversation))?.minSendEpoch, 0);
+        await store.appendCommit(newAdd(conversation, alice, 1, [[1, bob]]));
+        assert.equal((await store.getConversation(conversation))?.minSendEpoch, 2);
+        await store.appendCommit(newCommit(conversation, alice, 2, { removedLeaves: [1] }));
+        const found = await store.getConversation(conversation);
+        assert.equal(found?.minSendEpoch, 3);
+        assert.deepEqual(found?.leaves.map(({ leaf }) => leaf), [0]);
+      });
+
+      it("a device that joins by its own commit is owed that commit", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendMessage(newMessage(conversation, alice));
+        await store.appendCommit(newCommit(conversation, bob, 0, { changesMembership: true, addedLeaves: [leafOf(bob, 1)] }));
+        const leaf = (await store.getConversation(conversation))?.leaves.find(({ device }) => sameBytes(device, bob.device));
+        assert.equal(leaf?.from, 1);
+        assert.equal(leaf?.firstEpoch, 1);
+      });
+
+      it("a leaf's place can be taken over in the same commit", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        await store.appendCommit(newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }));
+        for (const each of [store, await reopen()]) {
+          if (each === store) continue;
+          same((await each.getConversation(conversation))?.leaves[1], { ...leafOf(bob, 1), firstEpoch: 2, from: 1 });
+        }
+      });
+
+      it("the GroupInfo before the previous one is gone", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        for (const epoch of [0, 1, 2]) await store.appendCommit(newCommit(conversation, alice, epoch));
+        assert.equal((await store.getGroupInfo(conversation, "current"))?.epoch, 3);
+        assert.equal((await store.getGroupInfo(conversation, "previous"))?.epoch, 2);
+      });
+    });
+
+    describe("inboxes and cursors", () => {
+      it("acknowledged inbox items are gone and their numbers are not used again", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversations = await Promise.all([1, 2, 3].map(() => createConversationOf(store, alice, bob)));
+        for (const conversation of conversations.slice(0, 2)) await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        store.acknowledgeInbox(bob.device, 2);
+        same(await store.readInbox(bob.device, 0, 10), []);
+        const reopened = await reopen();
+        same(await reopened.readInbox(bob.device, 0, 10), []);
+        assert.equal(await reopened.getInboxHead(bob.device), 2);
+        await reopened.appendCommit(newAdd(conversations[2]!, alice, 0, [[1, bob]]));
+        assert.deepEqual((await reopened.readInbox(bob.device, 0, 10)).map(({ sequence }) => sequence), [3]);
+      });
+
+      it("the inbox is read after a place and up to a limit", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        for (let i = 0; i < 4; i++) await store.appendCommit(newAdd(await createConversationOf(store, alice, bob), alice, 0, [[1, bob]]));
+        assert.deepEqual((await store.readInbox(bob.device, 1, 2)).map(({ sequence }) => sequence), [2, 3]);
+      });
+
+      it("a cursor only goes forward and is found again", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const [one, two] = [await createConversationOf(store, alice), await createConversationOf(store, alice)];
+        store.setCursor(alice.device, one, 5);
+        store.setCursor(alice.device, one, 3);
+        store.setCursor(alice.device, two, 1);
+        same(await store.getCursors(alice.device), [{ conversation: one, sequence: 5 }, { conversation: two, sequence: 1 }]);
+        const reopened = await reopen();
+        reopened.setCursor(alice.device, one, 4);
+        same(await reopened.getCursors(alice.device), [{ conversation: one, sequence: 5 }, { conversation: two, sequence: 1 }]);
+        same(await (await reopen()).getCursors(alice.device), [{ conversation: one, sequence: 5 }, { conversation: two, sequence: 1 }]);
+      });
+    });
+
+    describe("retention", () => {
+      const keepAll = { acceptedBefore: 0, now };
+
+      /** Alice and bob in a conversation with five messages after the commit that brought bob in. */
+      async function talk(store: Store) {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        for (let i = 0; i < 5; i++) await store.appendMessage(newMessage(conversation, alice, { epoch: 1, acceptedAt: now + i }));
+        return { alice, bob, conversation };
+      }
+
+      it("entries go when every device of the conversation has acknowledged them, and not before", async ({ store, reopen }) => {
+        const { alice, bob, conversation } = await talk(store);
+        store.setCursor(alice.device, conversation, 6);
+        store.setCursor(bob.device, conversation, 4);
+        const reopened = await reopen();
+        assert.equal(await deleteAllExpired(reopened, keepAll), 4);
+        const found = await reopened.getConversation(conversation);
+        assert.equal(found?.expired, 4);
+        assert.equal(found?.head, 6);
+        assert.deepEqual((await reopened.readLog(conversation, 0, 10, 1000)).map(({ sequence }) => sequence), [5, 6]);
+        assert.equal(await deleteAllExpired(reopened, keepAll), 0);
+      });
+
+      it("an emptied log goes on with the next number", async ({ store, reopen }) => {
+        const { alice, bob, conversation } = await talk(store);
+        for (const { device } of [alice, bob]) store.setCursor(device, conversation, 6);
+        const reopened = await reopen();
+        assert.equal(await deleteAllExpired(reopened, keepAll), 6);
+        const again = await reopen();
+        const found = await again.getConversation(conversation);
+        assert.equal(found?.head, 6);
+        assert.equal(found?.logBytes, 0);
+        assert.equal(sequenceOf(await again.appendMessage(newMessage(conversation, alice, { epoch: 1 }))), 7);
+      });
+
+      it("a leaf that has not acknowledged anything holds what came after it", async ({ store, reopen }) => {
+        const { alice, conversation } = await talk(store);
+        store.setCursor(alice.device, conversation, 6);
+        assert.equal(await deleteAllExpired(await reopen(), keepAll), 1);
+      });
+
+      it("a member account without a device holds everything", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendMessage(newMessage(conversation, alice));
+        store.setCursor(alice.device, conversation, 1);
+        assert.equal(await deleteAllExpired(await reopen(), keepAll), 0);
+      });
+
+      it("a device that logged out still holds the log, a lapsed one does not", async ({ store, reopen }) => {
+        const { alice, bob, conversation } = await talk(store);
+        store.setCursor(alice.device, conversation, 6);
+        await store.setDeviceLoggedOut(bob.device, true);
+        store.setDeviceSeen(alice.device, now + 1000);
+        const reopened = await reopen();
+        assert.equal(await deleteAllExpired(reopened, keepAll), 1);
+        const { lapsed } = await reopened.lapseDevices({ unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 });
+        same(lapsed, [bob.device]);
+        assert.equal((await reopened.getDevice(bob.device))?.lapsed, true);
+        assert.equal(await deleteAllExpired(reopened, keepAll), 5);
+      });
+
+      it("when every device has lapsed, entries stay until they are old", async ({ store }) => {
+        const { conversation } = await talk(store);
+        const { lapsed } = await store.lapseDevices({ unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 });
+        assert.equal(lapsed.length, 2);
+        assert.equal(await deleteAllExpired(store, keepAll), 0);
+        assert.equal(await deleteAllExpired(store, { acceptedBefore: now + 3, now }), 4);
+        assert.equal((await store.getConversation(conversation))?.expired, 4);
+      });
+
+      it("entries go when they are old, whoever lacks them", async ({ store, reopen }) => {
+        const { conversation } = await talk(store);
+        assert.equal(await deleteAllExpired(store, { acceptedBefore: now + 2, now }), 3);
+        assert.equal((await (await reopen()).getConversation(conversation))?.expired, 3);
+      });
+
+      it("thousands of entries go in slices", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        await Promise.all(Array.from({ length: 3_000 }, () => store.appendMessage(newMessage(conversation, alice))));
+        const first = await store.deleteExpired({ acceptedBefore: now + 1, now });
+        assert.ok(first.deleted > 0 && first.deleted < 3_000 && first.more);
+        assert.equal(first.deleted + (await deleteAllExpired(store, { acceptedBefore: now + 1, now })), 3_000);
+      });
+
+      it("a device lapses by entries, by bytes or by time, and one that was seen just now does not", async ({ store }) => {
+        const { alice, bob } = await talk(store);
+        const generous = { unseenBefore: 0, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 };
+        same((await store.lapseDevices(generous)).lapsed, []);
+        same((await store.lapseDevices({ ...generous, idleBefore: now, entriesBehindMax: 4 })).lapsed, []);
+        same((await store.lapseDevices({ ...generous, entriesBehindMax: 5 })).lapsed, [alice.device]);
+        same((await store.lapseDevices({ ...generous, bytesBehindMax: 20 })).lapsed, [bob.device]);
+      });
+
+      it("a lapsed device comes back with a new leaf, or when it lost nothing", async ({ store }) => {
+        const { bob, alice, conversation } = await talk(store);
+        const everybody = { unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 };
+        assert.equal((await store.lapseDevices(everybody)).lapsed.length, 2);
+        await store.appendCommit(newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }));
+        assert.equal((await store.getDevice(bob.device))?.lapsed, false);
+        await store.reviveDevice(alice.device);
+        assert.equal((await store.getDevice(alice.device))?.lapsed, false);
+      });
+
+      it("devices are looked at in turn, a bounded number at a time", async ({ store }) => {
+        for (let i = 0; i < 250; i += 50) await Promise.all(Array.from({ length: 50 }, (_, k) => store.createAccount(newAccount(`user${i + k}`))));
+        const everybody = { unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 0, bytesBehindMax: 0 };
+        const lapsed = new Set<string>();
+        for (let more = true; more; ) {
+          const outcome = await store.lapseDevices(everybody);
+          for (const device of outcome.lapsed) lapsed.add(toHex(device));
+          more = outcome.more;
+        }
+        assert.equal(lapsed.size, 250);
+      });
+    });
+
+    describe("settings, invites, counts", () => {
+      it("a setting is kept and replaced", async ({ store, reopen }) => {
+        await store.putSetting("created", utf8("one"));
+        await store.putSetting("created", utf8("two"));
+        same(await (await reopen()).getSetting("created"), utf8("two"));
+      });
+
+      it("counts say how much there is", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        await store.appendMessage(newMessage(conversation, alice));
+        const { bytes, ...counts } = await store.stats();
+        assert.deepEqual(counts, { accounts: 1, devices: 1, conversations: 1, entries: 1 });
+        assert.ok(bytes > 0);
+      });
+
+      it("closing twice is closing once, and writes everything that waits", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        const sent = store.appendMessage(newMessage(conversation, alice));
+        await Promise.all([store.close(), store.close()]);
+        assert.equal(sequenceOf(await sent), 1);
+        assert.equal((await (await reopen()).getConversation(conversation))?.head, 1);
+      });
+    });
+  });
+}
+
+/** Deep equality that does not tell a Buffer or a database row's null prototype from a plain value. */
+function same(actual: unknown, expected: unknown): void {
+  assert.deepEqual(plain(actual), plain(expected));
+}
+
+function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return `bytes ${toHex(value)}`;
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)]));
+}
