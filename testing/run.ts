@@ -67,6 +67,9 @@ function seconds(durationMs: number): string {
 const queue = files.values();
 await Promise.all(Array.from({ length: filesAtOnce }, () => runFiles(queue)));
 
+if (inCi && words.length === 0 && !files.some((file) => file.includes("vectors"))) {
+  failures.push("✗ no test file is called *vectors*: the official vectors did not run\n");
+}
 const unmet = inCi ? skipped.filter((skip) => /vectors/i.test(skip)) : [];
 failures.push(...unmet.map((skip) => `✗ ${skip}\n    the vectors are obligatory with CI=true\n`));
 
