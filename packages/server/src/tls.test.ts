@@ -76,13 +76,9 @@ test("Node connects to a self-made certificate by name and address when told to 
   await once(server.listen(0, "127.0.0.1"), "listening");
   const { port } = server.address() as { port: number };
   for (const host of ["localhost", "127.0.0.1"]) {
-    const socket = tls.connect({
-      host,
-      port,
-      family: 4,
-      ca: current.cert,
-      ...(host === "localhost" ? { servername: host } : {}),
-    });
+    const options: tls.ConnectionOptions = { host: "127.0.0.1", port, ca: current.cert };
+    if (host === "localhost") options.servername = host;
+    const socket = tls.connect(options);
     await once(socket, "secureConnect");
     assert.equal(socket.authorized, true);
     assert.equal(socket.getProtocol(), "TLSv1.3");

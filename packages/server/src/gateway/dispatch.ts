@@ -1,0 +1,197 @@
+/**
+ * From a frame to a method and back: decodes, checks who asks, counts it against its limit, checks the parameters, runs the
+ * method's file, encodes its answer. Everything that it needs to know of a method is in the protocol's table. Messages and
+ * acks, which are nearly all there is, skip the general decoder and nothing else.
+ *
+ * A peer that does not speak the protocol is cut off; a request that fails is answered with its code; a bug is answered
+ * `internal` and leaves one log line without anybody's data. Replies may overtake each other.
+ */
+import {
+  buckets,
+  type Caller,
+  decodeFrame,
+  encodeFailure,
+  encodeReply,
+  encodeSendReply,
+  type Frame,
+  isMethodName,
+  limits,
+  type MethodName,
+  methods,
+  ProtocolError,
+  readAckSequence,
+  readSendMessage,
+  toHex,
+} from "@sotto/protocol";
+import * as v from "valibot";
+import { describeError, type Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Handlers } from "../methods/registry.ts";
+import type { RateLimits } from "../rate-limits.ts";
+import { type Store, StoreError } from "../store/store.ts";
+import type { Connection } from "./connection.ts";
+
+interface DispatchOptions {
+  readonly handlers: Handlers;
+  readonly store: Store;
+  readonly rates: RateLimits;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly monotonicMs: () => number;
+}
+
+/** A handler without its types: what it takes and gives is checked by the table's schemas. */
+type AnyHandler = (params: unknown, caller: unknown) => unknown;
+
+const storeFailureLoggedEveryMs = 10_000;
+
+export function createDispatch({ handlers, store, rates, metrics, log, monotonicMs }: DispatchOptions) {
+  let storeFailureLoggedMs = -Infinity;
+
+  /** The result of a method for whoever is at the other end. @throws ProtocolError */
+  async function run(connection: Connection, name: MethodName, given: unknown, isChecked: boolean): Promise<unknown> {
+    const { bucket, params: schema } = methods[name];
+    const caller = methods[name].caller as Caller;
+    const { identity } = connection;
+    if (connection.version === undefined && name !== "hello") throw new ProtocolError("malformed");
+    if (caller === "account" ? identity.kind === "anyone" : caller !== "anyone" && identity.kind !== "device") {
+      throw new ProtocolError("not-authenticated");
+    }
+    let params = given as Record<string, unknown>;
+    if (!isChecked) {
+      const parsed = v.safeParse(schema, given);
+      if (!parsed.success) throw new ProtocolError("malformed");
+      params = parsed.output;
+    }
+    if (bucket !== "none") takeToken(connection, bucket, params);
+
+    const handler = handlers[name] as AnyHandler;
+    if (caller === "anyone" || identity.kind === "anyone") return handler(params, { connection });
+    if (identity.kind === "account") return handler(params, { connection, account: identity.account });
+    const { account, device } = identity;
+    if (caller !== "member") return handler(params, { connection, account, device });
+
+    const conversation = await store.getConversation(params["conversation"] as Uint8Array);
+    // To others a conversation does not exist.
+    if (conversation === undefined || !conversation.members.some((member) => isSameId(member.account, account))) {
+      throw new ProtocolError("not-found");
+    }
+    return handler(params, { connection, account, device, conversation });
+  }
+
+  /** @throws ProtocolError `rate-limited` */
+  function takeToken(connection: Connection, bucket: keyof typeof buckets, params: Record<string, unknown>): void {
+    const key = bucketKey(connection, buckets[bucket].by, params);
+    if (key === undefined) return;
+    const retryAfterMs = rates.take(bucket, key);
+    if (retryAfterMs > 0) throw new ProtocolError("rate-limited", { retryAfterMs });
+  }
+
+  function toProtocolError(error: unknown, name: MethodName): ProtocolError {
+    if (error instanceof ProtocolError && error.code !== "internal") return error;
+    if (error instanceof StoreError) {
+      // Every request of everybody fails while the disk is full; that is one line, not thousands.
+      if (monotonicMs() - storeFailureLoggedMs > storeFailureLoggedEveryMs) {
+        storeFailureLoggedMs = monotonicMs();
+        log.error("the store refuses to write", { code: error.code, why: error.message });
+      }
+      return new ProtocolError("unavailable");
+    }
+    const cause = error instanceof ProtocolError ? error.cause : error;
+    log.error("a bug in a method", { method: name, ...describeError(cause) });
+    return new ProtocolError("internal");
+  }
+
+  async function answer(
+    connection: Connection,
+    id: number,
+    name: MethodName,
+    params: unknown,
+    isChecked: boolean,
+  ): Promise<void> {
+    connection.requestsInFlight++;
+    try {
+      const result = await run(connection, name, params, isChecked);
+      if (name === "sendMessage") {
+        const { sequence, acceptedAt } = result as { sequence: number; acceptedAt: number };
+        connection.send(encodeSendReply(id, sequence, acceptedAt));
+      } else {
+        connection.send(encodeReply(id, result));
+      }
+      metrics.request(name, "ok");
+    } catch (error) {
+      const failure = toProtocolError(error, name);
+      connection.send(encodeFailure(id, failure.toFailure()));
+      metrics.request(name, failure.code);
+    } finally {
+      connection.requestsInFlight--;
+    }
+    if (connection.endsAfterReply !== undefined) connection.end(connection.endsAfterReply);
+  }
+
+  function refuse(connection: Connection, id: number, name: MethodName | "unknown", failure: ProtocolError): void {
+    connection.send(encodeFailure(id, failure.toFailure()));
+    metrics.request(name, failure.code);
+  }
+
+  function request(connection: Connection, id: number, name: string, params: unknown, isChecked: boolean): void {
+    if (!isMethodName(name)) return refuse(connection, id, "unknown", new ProtocolError("unknown-method"));
+    if (connection.requestsInFlight >= limits.requestsInFlightPerSocketMax)
+      return refuse(connection, id, name, new ProtocolError("busy"));
+    void answer(connection, id, name, params, isChecked);
+  }
+
+  function acknowledge(connection: Connection, conversation: Uint8Array, sequence: number): void {
+    if (connection.identity.kind !== "device") return connection.refuse("ack before login");
+    connection.identity.delivery.ack(conversation, sequence);
+  }
+
+  /** Takes one frame of a connection. Never throws. */
+  return function receive(connection: Connection, bytes: Uint8Array): void {
+    const sequence = readAckSequence(bytes);
+    if (sequence >= 0) return acknowledge(connection, bytes.subarray(-16), sequence);
+    const message = readSendMessage(bytes);
+    if (message !== undefined && message.params.message.length <= limits.envelopeBytesMax) {
+      return request(connection, message.id, "sendMessage", message.params, true);
+    }
+    let frame: Frame;
+    try {
+      frame = decodeFrame(bytes);
+    } catch {
+      return connection.refuse("malformed frame");
+    }
+    if (frame.kind === "ack") return acknowledge(connection, frame.conversation, frame.sequence);
+    if (frame.kind !== "request") return connection.refuse("a frame that only servers send");
+    request(connection, frame.id, frame.method, frame.params, false);
+  };
+}
+
+/** What a bucket counts by, or undefined where it does not apply. */
+function bucketKey(
+  connection: Connection,
+  by: (typeof buckets)[keyof typeof buckets]["by"],
+  params: Record<string, unknown>,
+): string | undefined {
+  const { identity, peer } = connection;
+  switch (by) {
+    case "address":
+      return peer.isLoopback ? undefined : peer.key;
+    case "account":
+      return identity.kind === "anyone" ? peer.key : identity.accountKey;
+    case "account-and-target":
+      return `${identity.kind === "anyone" ? peer.key : identity.accountKey} ${toHex(params["account"] as Uint8Array)}`;
+    case "device":
+      if (identity.kind === "device") return identity.deviceKey;
+      // Who only claims to be a device must not use up what the device has: that is counted by its address too.
+      return `${params["device"] instanceof Uint8Array ? toHex(params["device"]) : ""} ${peer.key}`;
+    case "name":
+    case "name-and-address":
+      // Counted by accounts/logins.ts, which knows whether an attempt failed.
+      return undefined;
+  }
+}
+
+function isSameId(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < 16; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

@@ -1,0 +1,28 @@
+/** A connection proves to be a device by signing the challenge of its `hello`. */
+import { deviceChallengeBytes, ProtocolError, sameBytes, verifySignature } from "@sotto/protocol";
+import { openSession } from "../accounts/open-session.ts";
+import type { MethodFile } from "./method.ts";
+
+export const authenticate: MethodFile<"authenticate"> =
+  (services) =>
+  async ({ account, device, signature, boot }, { connection }) => {
+    const { store, deploymentKey, now } = services;
+    const { identity, challenge } = connection;
+    if (identity.kind === "device" || challenge === undefined) throw new ProtocolError("not-permitted");
+    const known = await store.getDevice(device);
+    const owner = known && (await store.getAccount(known.account));
+    const isActive =
+      known !== undefined &&
+      owner?.disabled === false &&
+      known.revokedAt === undefined &&
+      sameBytes(known.account, account);
+    const signed = deviceChallengeBytes({ deployment: deploymentKey.publicKey, device, challenge });
+    if (!isActive || !verifySignature(known.signatureKey, signed, signature)) throw new ProtocolError("device-refused");
+
+    const provedPassword = identity.kind === "account" && sameBytes(identity.account, account);
+    if (known.loggedOut && !provedPassword) throw new ProtocolError("device-logged-out");
+    if ((await store.recordBoot(device, boot)) === "copied") throw new ProtocolError("store-copied");
+    if (known.loggedOut) await store.setDeviceLoggedOut(device, false);
+    openSession(services, connection, account, device);
+    return { keyPackages: await store.countKeyPackages(device, now()) };
+  };

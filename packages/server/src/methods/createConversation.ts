@@ -1,0 +1,48 @@
+/** Opens a direct conversation with the caller's leaf alone; everyone else comes by commits. */
+import { directConversationId, ProtocolError, sameBytes } from "@sotto/protocol";
+import { groupIdOf } from "../conversations/group-id.ts";
+import type { MethodFile } from "./method.ts";
+
+export const createConversation: MethodFile<"createConversation"> =
+  ({ store, delivery, now }) =>
+  async ({ conversation, kind, suite, peer, groupInfo }, { account, device }) => {
+    if (sameBytes(peer, account)) throw new ProtocolError("not-permitted");
+    if (!sameBytes(conversation, directConversationId(account, peer))) throw new ProtocolError("commit-refused");
+    const other = await store.getAccount(peer);
+    if (other === undefined || other.disabled) throw new ProtocolError("not-found");
+    if ((await store.getConversation(conversation)) !== undefined) throw new ProtocolError("conversation-exists");
+
+    const { readGroupInfo } = await import("@sotto/protocol/mls-public");
+    const info = await readGroupInfo(groupInfo);
+    const known = await store.getDevice(device);
+    const [own, ...others] = info?.leaves ?? [];
+    const isOwnGroup =
+      info?.signatureValid === true &&
+      info.suite === suite &&
+      info.epoch === 0 &&
+      sameBytes(info.groupId, groupIdOf(conversation, 0)) &&
+      own !== undefined &&
+      others.length === 0 &&
+      sameBytes(own.account, account) &&
+      sameBytes(own.device, device) &&
+      known !== undefined &&
+      sameBytes(own.signatureKey, known.signatureKey);
+    if (!isOwnGroup) throw new ProtocolError("commit-refused");
+
+    const createdAt = now();
+    const outcome = await store.createConversation({
+      conversation,
+      kind,
+      suite,
+      createdAt,
+      members: [
+        { account, role: "member" },
+        { account: peer, role: "member" },
+      ],
+      leaf: { leaf: own.leaf, device, account, signatureKey: own.signatureKey, firstEpoch: 0, from: 0 },
+      groupInfo,
+    });
+    if (outcome === "exists") throw new ProtocolError("conversation-exists");
+    delivery.conversationChanged(conversation);
+    return { sequence: 0, acceptedAt: createdAt };
+  };

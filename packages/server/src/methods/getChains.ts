@@ -1,0 +1,25 @@
+/** The entries of several accounts' chains, as many as fit one reply; whoever asked asks again from where they end. */
+import { limits, ProtocolError, type Result } from "@sotto/protocol";
+import type { MethodFile } from "./method.ts";
+
+// Ids, lengths and the frame around the entries.
+const replyOverheadBytes = 16 * 1024;
+const entryOverheadBytes = 8;
+
+export const getChains: MethodFile<"getChains"> =
+  ({ store }) =>
+  async ({ accounts }) => {
+    const chains: Result<"getChains">["chains"] = [];
+    let bytesLeft = limits.frameBytesMax - replyOverheadBytes;
+    for (const { account, from } of accounts) {
+      if ((await store.getAccount(account)) === undefined) throw new ProtocolError("not-found");
+      const entries: Uint8Array[] = [];
+      for (const entry of await store.getChain(account, from, limits.chainEntriesPerReplyMax)) {
+        bytesLeft -= entry.length + entryOverheadBytes;
+        if (bytesLeft < 0) break;
+        entries.push(entry);
+      }
+      chains.push({ account, entries });
+    }
+    return { chains };
+  };

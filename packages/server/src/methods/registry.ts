@@ -1,0 +1,49 @@
+/** Every method of the protocol with its file; one that is missing here is a type error. */
+import type { MethodName } from "@sotto/protocol";
+import type { Services } from "../services.ts";
+import { authenticate } from "./authenticate.ts";
+import { claimKeyPackages } from "./claimKeyPackages.ts";
+import { createConversation } from "./createConversation.ts";
+import { finishLogin } from "./finishLogin.ts";
+import { finishRegistration } from "./finishRegistration.ts";
+import { getChains } from "./getChains.ts";
+import { getGroupInfo } from "./getGroupInfo.ts";
+import { getPresence } from "./getPresence.ts";
+import { hello } from "./hello.ts";
+import { logout } from "./logout.ts";
+import { lookupAccount } from "./lookupAccount.ts";
+import { publishKeyPackages } from "./publishKeyPackages.ts";
+import { sendMessage } from "./sendMessage.ts";
+import { setPresence } from "./setPresence.ts";
+import { startLogin } from "./startLogin.ts";
+import { startRegistration } from "./startRegistration.ts";
+import { submitCommit } from "./submitCommit.ts";
+import { subscribe } from "./subscribe.ts";
+import type { Handler, MethodFile } from "./method.ts";
+
+const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
+  hello,
+  startRegistration,
+  finishRegistration,
+  startLogin,
+  finishLogin,
+  authenticate,
+  logout,
+  lookupAccount,
+  getChains,
+  publishKeyPackages,
+  claimKeyPackages,
+  createConversation,
+  submitCommit,
+  sendMessage,
+  getGroupInfo,
+  subscribe,
+  getPresence,
+  setPresence,
+};
+
+export type Handlers = { readonly [Name in MethodName]: Handler<Name> };
+
+export function createHandlers(services: Services): Handlers {
+  return Object.fromEntries(Object.entries(files).map(([name, file]) => [name, file(services)])) as unknown as Handlers;
+}

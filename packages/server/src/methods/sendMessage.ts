@@ -1,0 +1,31 @@
+/** Appends a message to the log; answered when it is on disk. Nearly every request is this one. */
+import { ProtocolError, readPrivateMessage } from "@sotto/protocol";
+import { isGroupIdOf } from "../conversations/group-id.ts";
+import type { MethodFile } from "./method.ts";
+
+export const sendMessage: MethodFile<"sendMessage"> =
+  ({ store, delivery, metrics, now }) =>
+  async ({ conversation: name, submission, message }, { device, conversation }) => {
+    const header = readPrivateMessage(message);
+    if (header === undefined || header.contentType !== "application") throw new ProtocolError("malformed");
+    if (!isGroupIdOf(header.groupId, name, conversation.generation)) throw new ProtocolError("commit-refused");
+    const { epoch } = header;
+    const outcome = await store.appendMessage({
+      conversation: name,
+      device,
+      submission,
+      epoch,
+      bytes: message,
+      acceptedAt: now(),
+    });
+
+    if (outcome.kind === "stale")
+      throw new ProtocolError("stale-epoch", { epoch: outcome.epoch, sequence: outcome.sequence });
+    if (outcome.kind === "full") throw new ProtocolError("quota-exceeded");
+    const { sequence, acceptedAt } = outcome;
+    if (!outcome.repeated) {
+      metrics.appended("message");
+      delivery.appended(name, { sequence, kind: "message", epoch, bytes: message, acceptedAt });
+    }
+    return { sequence, acceptedAt };
+  };

@@ -1,0 +1,48 @@
+/** Moves a conversation to its next epoch: everything checked, then one transaction with compare-and-set on the epoch. */
+import { createHash } from "node:crypto";
+import { ProtocolError } from "@sotto/protocol";
+import { checkCommit, epochOfCommit } from "../conversations/check-commit.ts";
+import type { MethodFile } from "./method.ts";
+
+export const submitCommit: MethodFile<"submitCommit"> =
+  ({ store, delivery, metrics, now }) =>
+  async ({ conversation: name, commit, groupInfo, welcome }, { account, device, conversation }) => {
+    const id = new Uint8Array(createHash("sha256").update(commit).digest());
+    const epoch = await epochOfCommit(commit);
+    // A past epoch cannot be moved again: only an answer that was given before can be given once more.
+    const changes =
+      epoch < conversation.epoch
+        ? { changesMembership: false, addedLeaves: [], removedLeaves: [], welcomes: [] }
+        : await checkCommit({ store, now: now() }, { account, device, conversation, commit, groupInfo, welcome });
+    const acceptedAt = now();
+    const outcome = await store.appendCommit({
+      conversation: name,
+      device,
+      id,
+      epoch,
+      bytes: commit,
+      groupInfo,
+      acceptedAt,
+      ...changes,
+    });
+
+    switch (outcome.kind) {
+      case "stale":
+        throw new ProtocolError("stale-epoch", { epoch: outcome.epoch, sequence: outcome.sequence });
+      case "full":
+        throw new ProtocolError("quota-exceeded");
+      case "accepted":
+        if (!outcome.repeated) {
+          metrics.appended("commit");
+          delivery.appended(name, {
+            sequence: outcome.sequence,
+            kind: "commit",
+            epoch,
+            bytes: commit,
+            acceptedAt: outcome.acceptedAt,
+          });
+          for (const welcomed of changes.welcomes) delivery.welcomed(welcomed.device);
+        }
+        return { sequence: outcome.sequence, epoch: outcome.epoch, acceptedAt: outcome.acceptedAt };
+    }
+  };

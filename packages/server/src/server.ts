@@ -1,0 +1,207 @@
+/**
+ * The server, put together: data folder and store, keys, methods, delivery, gateway, control socket. Composition only; what
+ * each part does is in its own file. Opening is all or nothing: what was opened is closed again if a later part fails.
+ */
+import { formatFingerprint, limits, type Random, versions } from "@sotto/protocol";
+import { firstInvite, makeInvite, type Reach, rememberReach } from "./accounts/invites.ts";
+import { createLogins } from "./accounts/logins.ts";
+import { openOpaque } from "./accounts/opaque.ts";
+import { createRegistration } from "./accounts/registration.ts";
+import { type ConfigInput, readConfig } from "./config.ts";
+import { openControl } from "./control.ts";
+import { openDataFolder } from "./data-folder.ts";
+import { createDelivery } from "./delivery.ts";
+import { openDeploymentKey } from "./deployment-key.ts";
+import { createAdmission } from "./gateway/admission.ts";
+import { createDispatch } from "./gateway/dispatch.ts";
+import { createGateway } from "./gateway/http.ts";
+import { Sessions } from "./gateway/sessions.ts";
+import { describeError, type Log, silentLog } from "./log.ts";
+import { createHandlers } from "./methods/registry.ts";
+import { createMetrics } from "./metrics.ts";
+import { createPresence, type Presence } from "./presence.ts";
+import { createRateLimits } from "./rate-limits.ts";
+import { toServerError } from "./server-error.ts";
+import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
+import { systemRandom } from "./system-random.ts";
+import { machineHosts, openTls } from "./tls.ts";
+
+const stopWithinMs = 4_000;
+const createdAtSetting = "created-at";
+
+export interface Surroundings {
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Milliseconds that never go back. */
+  readonly monotonicMs?: () => number;
+  readonly random?: Random;
+  readonly log?: Log;
+}
+
+export interface Server extends AsyncDisposable {
+  readonly port: number;
+  /** What to type into a client or a browser, the best first. */
+  readonly addresses: readonly string[];
+  /** `SHA256:…`, as people compare it. */
+  readonly fingerprint: string;
+  /** The absolute path of the data folder. */
+  readonly dataFolder: string;
+  readonly registration: "open" | "invite" | "closed";
+  /** Until when this machine itself may register without an invite, in milliseconds since 1970; undefined if it may not. */
+  readonly localRegistrationUntil: number | undefined;
+  /** A link that lets one person in, where that takes a link. */
+  readonly firstInvite: string | undefined;
+  /** What the rate limits are multiplied by; to be shown when it is not 1. */
+  readonly rateFactor: number;
+  /** Tells everybody, writes what waits, closes; takes five seconds at the most. Again: the same promise. */
+  stop(): Promise<void>;
+}
+
+/** Starts a server; it takes connections when this resolves. @throws ServerError */
+export async function createServer(input: ConfigInput, surroundings: Surroundings = {}): Promise<Server> {
+  try {
+    return await open(input, surroundings);
+  } catch (error) {
+    throw toServerError(error);
+  }
+}
+
+async function open(input: ConfigInput, surroundings: Surroundings): Promise<Server> {
+  const {
+    now = Date.now,
+    monotonicMs = () => performance.now(),
+    random = systemRandom,
+    log = silentLog,
+  } = surroundings;
+  const config = readConfig(input);
+  await using opened = new AsyncDisposableStack();
+
+  const folder = openDataFolder(config.data);
+  const store = opened.use(
+    await openSqliteStore({ folder, log: (event, details) => log.warn(event, describeError(details["error"])) }),
+  );
+  const createdAt = await readCreatedAt(store, now());
+  const deploymentKey = openDeploymentKey(folder);
+  const tls = opened.use(
+    openTls({ config, folder, random, now, log, changed: (identity) => gateway.setIdentity(identity) }),
+  );
+  const opaque = await openOpaque({ folder, store, random, deployment: deploymentKey.publicKey });
+
+  const rates = createRateLimits({ monotonicMs, factor: config.rateFactor });
+  const metrics = opened.use(createMetrics());
+  const sessions = new Sessions(config.rateFactor);
+  const registration = createRegistration({ config, store, now, createdAt });
+  const logins = createLogins({ store, opaque, rates, random, monotonicMs });
+  const delivery = createDelivery({
+    store,
+    limits,
+    now,
+    log: (event, details) => log.warn(event, describeError(details["error"])),
+    presenceChanged: (account, online) => presence.changed(account, online),
+  });
+  const presence: Presence = opened.use(createPresence({ store, delivery, now, log }));
+
+  const services = {
+    config,
+    store,
+    delivery,
+    sessions,
+    deploymentKey,
+    opaque,
+    logins,
+    registration,
+    presence,
+    metrics,
+    random,
+    now,
+  };
+  const handlers = createHandlers(services);
+  const receive = createDispatch({ handlers, store, rates, metrics, log, monotonicMs });
+  const admission = createAdmission({ rates, factor: config.rateFactor });
+  const gateway = createGateway({
+    config,
+    admission,
+    metrics,
+    tls: () => tls.current,
+    received: receive,
+    closed: (connection) => {
+      logins.forget(connection);
+      sessions.remove(connection);
+    },
+    isHealthy: () => true,
+  });
+  metrics.gauge("connections", "Open WebSockets.", () => gateway.connections.size);
+  metrics.gauge("unauthenticated_sockets", "Sockets that have not shown who they are.", () => admission.size);
+  metrics.gauge("devices_online", "Devices with a session.", () => delivery.counts().sessions);
+  metrics.gauge("store_commits_total", "Transactions of the store; each is one fsync.", () => store.commits());
+  metrics.gauge("accounts", "Accounts.", async () => (await store.stats()).accounts);
+
+  const port = await gateway.listen();
+  opened.defer(() => gateway.stop(stopWithinMs));
+
+  const { names, addresses } = machineHosts();
+  const hosts =
+    config.hosts.length > 0
+      ? config.hosts
+      : [...addresses.filter((address) => !address.includes(":")), ...names, "localhost"];
+  const reach = (): Reach => ({ host: hosts[0] ?? "localhost", port, fingerprint: tls.current.spkiSha256 });
+  await rememberReach(store, reach());
+  const shown = [...new Set([...config.hosts, ...addresses, ...names, "localhost"])];
+  const urls = shown.map((host) => `https://${host.includes(":") ? `[${host}]` : host}:${port}`);
+  const startedAt = now();
+  const source = { store, random, now };
+  opened.use(
+    await openControl(
+      folder,
+      {
+        invite: async (terms) => ({ link: await makeInvite(source, reach(), terms) }),
+        status: async () => ({
+          pid: process.pid,
+          version: versions[0],
+          startedAt,
+          addresses: urls,
+          fingerprint: formatFingerprint(tls.current.spkiSha256),
+          registration: config.registration,
+          connections: gateway.connections.size,
+          devicesOnline: delivery.counts().sessions,
+          ...(await store.stats()),
+        }),
+      },
+      log,
+    ),
+  );
+
+  const localUntil = createdAt + limits.localRegistrationMs;
+  const mayRegisterHere = config.registration === "invite" && config.localRegistration && now() < localUntil;
+  const invite = config.registration === "invite" ? await firstInvite(source, reach()) : undefined;
+
+  const parts = opened.move();
+  let stopped: Promise<void> | undefined;
+  const stop = () => (stopped ??= parts.disposeAsync());
+  return {
+    port,
+    addresses: urls,
+    fingerprint: formatFingerprint(tls.current.spkiSha256),
+    dataFolder: folder,
+    registration: config.registration,
+    localRegistrationUntil: mayRegisterHere ? localUntil : undefined,
+    firstInvite: invite,
+    rateFactor: config.rateFactor,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** When the data folder was first used. */
+async function readCreatedAt(
+  store: {
+    getSetting(key: string): Promise<Uint8Array | undefined>;
+    putSetting(key: string, value: Uint8Array): Promise<void>;
+  },
+  nowMs: number,
+): Promise<number> {
+  const known = await store.getSetting(createdAtSetting);
+  if (known !== undefined) return Number(Buffer.from(known).toString());
+  await store.putSetting(createdAtSetting, Buffer.from(String(nowMs)));
+  return nowMs;
+}

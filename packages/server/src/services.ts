@@ -1,0 +1,28 @@
+/** What the methods work with. Each method file takes from it what it needs, and no more. */
+import type { Random } from "@sotto/protocol";
+import type { Logins } from "./accounts/logins.ts";
+import type { OpaqueServer } from "./accounts/opaque.ts";
+import type { Registration } from "./accounts/registration.ts";
+import type { Config } from "./config.ts";
+import type { Delivery } from "./delivery.ts";
+import type { DeploymentKey } from "./deployment-key.ts";
+import type { Sessions } from "./gateway/sessions.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Presence } from "./presence.ts";
+import type { Store } from "./store/store.ts";
+
+export interface Services {
+  readonly config: Config;
+  readonly store: Store;
+  readonly delivery: Delivery;
+  readonly sessions: Sessions;
+  readonly deploymentKey: DeploymentKey;
+  readonly opaque: OpaqueServer;
+  readonly logins: Logins;
+  readonly registration: Registration;
+  readonly presence: Presence;
+  readonly metrics: Metrics;
+  readonly random: Random;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
