@@ -144,7 +144,7 @@ function reservedFault(specifier: string, file: string, isTest: boolean): string
 }
 
 function isTestFile(file: string): boolean {
-  return !file.startsWith("packages/") || /\.(browser-)?test\.ts$/.test(file) || file.includes("/src/testing/");
+  return !file.startsWith("packages/") || file.endsWith(".test.ts") || file.includes("/src/testing/");
 }
 
 function resolveEntry(specifier: string, { packages }: Workspace): string | undefined {
