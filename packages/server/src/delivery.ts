@@ -157,9 +157,22 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     const deviceKey = idKey(target.device);
     const before = sessionsByDevice.get(deviceKey);
     const session: Session = {
-      target, deviceKey, accountKey: idKey(target.account), isOpen: true, subscription: 0, isStarted: false,
-      streams: new Map(), inbox: undefined as unknown as Stream, behind: [], unacked: 0, isSubscribed: false,
-      changedMeanwhile: [], unsynced: 0, mustSaySynced: false, isQueued: false, reading: undefined,
+      target,
+      deviceKey,
+      accountKey: idKey(target.account),
+      isOpen: true,
+      subscription: 0,
+      isStarted: false,
+      streams: new Map(),
+      inbox: undefined as unknown as Stream,
+      behind: [],
+      unacked: 0,
+      isSubscribed: false,
+      changedMeanwhile: [],
+      unsynced: 0,
+      mustSaySynced: false,
+      isQueued: false,
+      reading: undefined,
     };
     session.inbox = createStream(session, inboxId, 0, 0);
     sessionsByDevice.set(deviceKey, session);
@@ -247,9 +260,15 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.unsynced = 0;
     session.mustSaySynced = false;
     const [known, conversations, inboxHead, row] = await Promise.all([
-      store.getCursors(device), store.listConversations(account), store.getInboxHead(device), store.getDevice(device),
+      store.getCursors(device),
+      store.listConversations(account),
+      store.getInboxHead(device),
+      store.getDevice(device),
     ]);
-    const result = { conversations: conversations.map((conversation) => describe(conversation, device)), inbox: inboxHead };
+    const result = {
+      conversations: conversations.map((conversation) => describe(conversation, device)),
+      inbox: inboxHead,
+    };
     if (!session.isOpen || session.subscription !== subscription) return result;
 
     const cursors = new Map(params.cursors.map(([conversation, sequence]) => [idKey(conversation), sequence]));
@@ -277,7 +296,8 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.isSubscribed = true;
     for (const conversation of session.changedMeanwhile) refresh(conversation);
     // It was given up, but nothing that it lacks is deleted: it holds the log again.
-    if (row?.lapsed === true && isComplete) void store.reviveDevice(device).catch((error: unknown) => log("revive-failed", { error }));
+    if (row?.lapsed === true && isComplete)
+      void store.reviveDevice(device).catch((error: unknown) => log("revive-failed", { error }));
     defer(() => {
       if (session.subscription !== subscription) return;
       session.isStarted = true;
@@ -530,5 +550,14 @@ function describe(conversation: Conversation, device: DeviceId): Result<"subscri
 const encodeEntry = (conversation: ConversationId, { sequence, kind, epoch, bytes, acceptedAt }: Entry): Uint8Array =>
   encodeEntryEvent(sequence, { conversation, kind, epoch, bytes, acceptedAt });
 
-const encodeWelcome = ({ sequence, conversation, generation, suite, epoch, from, bytes, keyPackageRef }: InboxItem): Uint8Array =>
+const encodeWelcome = ({
+  sequence,
+  conversation,
+  generation,
+  suite,
+  epoch,
+  from,
+  bytes,
+  keyPackageRef,
+}: InboxItem): Uint8Array =>
   encodeEvent(sequence, "welcome", { conversation, generation, suite, epoch, from, bytes, keyPackageRef });

@@ -40,8 +40,16 @@ export interface Store extends AsyncDisposable {
   // Key packages
   addKeyPackages(device: DeviceId, packages: readonly NewKeyPackage[]): Promise<void>;
   /** One unexpired package of each active device, each handed out once; the last resort where none is left. */
-  claimKeyPackages(claim: { account: AccountId; suite: number; by: AccountId; now: number }): Promise<ClaimedKeyPackage[]>;
-  countKeyPackages(device: DeviceId, now: number): Promise<{ suite: number; available: number; lastResortUsed: boolean }[]>;
+  claimKeyPackages(claim: {
+    account: AccountId;
+    suite: number;
+    by: AccountId;
+    now: number;
+  }): Promise<ClaimedKeyPackage[]>;
+  countKeyPackages(
+    device: DeviceId,
+    now: number,
+  ): Promise<{ suite: number; available: number; lastResortUsed: boolean }[]>;
   /** Whether the package of this reference was handed to `by` and is still good. */
   isClaimed(ref: Uint8Array, by: AccountId, now: number): Promise<boolean>;
 
@@ -51,7 +59,10 @@ export interface Store extends AsyncDisposable {
   /** Every conversation of which the account is a member now. */
   listConversations(account: AccountId): Promise<Conversation[]>;
   /** The GroupInfo of the current epoch, or the one before it. */
-  getGroupInfo(conversation: ConversationId, which: "current" | "previous"): Promise<{ epoch: number; bytes: Uint8Array } | undefined>;
+  getGroupInfo(
+    conversation: ConversationId,
+    which: "current" | "previous",
+  ): Promise<{ epoch: number; bytes: Uint8Array } | undefined>;
 
   // The log
   /**

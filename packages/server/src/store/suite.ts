@@ -5,7 +5,14 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { type AccountId, createSubmissionId, type ConversationId, type DeviceId, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type AccountId,
+  createSubmissionId,
+  type ConversationId,
+  type DeviceId,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import type { Appended, NewAccount, NewCommit, NewKeyPackage, NewMessage, Store } from "./store.ts";
 
 export interface OpenedStore extends AsyncDisposable {
@@ -51,7 +58,14 @@ export function newAccount(name: string, change: Partial<NewAccount> = {}): NewA
 }
 
 export function newKeyPackage(change: Partial<NewKeyPackage> = {}): NewKeyPackage {
-  return { ref: random.bytes(32), suite: suiteNumber, bytes: random.bytes(64), notAfter: now + 1_000_000, lastResort: false, ...change };
+  return {
+    ref: random.bytes(32),
+    suite: suiteNumber,
+    bytes: random.bytes(64),
+    notAfter: now + 1_000_000,
+    lastResort: false,
+    ...change,
+  };
 }
 
 interface Person {
@@ -66,7 +80,12 @@ export async function createPerson(store: Store, name: string, change: Partial<N
   return { account: account.account, device: account.device.device, signatureKey: account.device.signatureKey };
 }
 
-const leafOf = (person: Person, leaf: number) => ({ leaf, device: person.device, account: person.account, signatureKey: person.signatureKey });
+const leafOf = (person: Person, leaf: number) => ({
+  leaf,
+  device: person.device,
+  account: person.account,
+  signatureKey: person.signatureKey,
+});
 
 /** A conversation of these people, in which so far only the first has a leaf. */
 export async function createConversationOf(store: Store, ...people: [Person, ...Person[]]): Promise<ConversationId> {
@@ -86,7 +105,11 @@ export async function createConversationOf(store: Store, ...people: [Person, ...
 
 let messagesMade = 0;
 
-export function newMessage(conversation: ConversationId, sender: Pick<Person, "device">, change: Partial<NewMessage> = {}): NewMessage {
+export function newMessage(
+  conversation: ConversationId,
+  sender: Pick<Person, "device">,
+  change: Partial<NewMessage> = {},
+): NewMessage {
   return {
     conversation,
     device: sender.device,
@@ -98,7 +121,12 @@ export function newMessage(conversation: ConversationId, sender: Pick<Person, "d
   };
 }
 
-export function newCommit(conversation: ConversationId, sender: Pick<Person, "device">, epoch: number, change: Partial<NewCommit> = {}): NewCommit {
+export function newCommit(
+  conversation: ConversationId,
+  sender: Pick<Person, "device">,
+  epoch: number,
+  change: Partial<NewCommit> = {},
+): NewCommit {
   const bytes = random.bytes(100);
   return {
     conversation,
@@ -117,7 +145,12 @@ export function newCommit(conversation: ConversationId, sender: Pick<Person, "de
 }
 
 /** A commit that brings people in by Welcome. */
-export function newAdd(conversation: ConversationId, sender: Person, epoch: number, leaves: readonly [leaf: number, person: Person][]): NewCommit {
+export function newAdd(
+  conversation: ConversationId,
+  sender: Person,
+  epoch: number,
+  leaves: readonly [leaf: number, person: Person][],
+): NewCommit {
   return newCommit(conversation, sender, epoch, {
     changesMembership: true,
     addedLeaves: leaves.map(([leaf, person]) => leafOf(person, leaf)),
@@ -147,7 +180,11 @@ async function deleteAllExpired(store: Store, limits: { acceptedBefore: number; 
 
 export function storeSuite(name: string, open: OpenStore): void {
   describe(`store: ${name}`, () => {
-    const it = (title: string, run: (opened: OpenedStore) => Promise<void>, options?: { logBytesMax?: number }): void => {
+    const it = (
+      title: string,
+      run: (opened: OpenedStore) => Promise<void>,
+      options?: { logBytesMax?: number },
+    ): void => {
       test(title, async () => {
         await using opened = await open(options);
         await run(opened);
@@ -160,8 +197,14 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await store.createAccount(alice), "created");
         const reopened = await reopen();
         const expected = {
-          account: alice.account, name: "alice", setup: alice.setup, stretching: 1, record: alice.record,
-          presenceVisible: true, createdAt: now, disabled: false,
+          account: alice.account,
+          name: "alice",
+          setup: alice.setup,
+          stretching: 1,
+          record: alice.record,
+          presenceVisible: true,
+          createdAt: now,
+          disabled: false,
         };
         same(await reopened.getAccountByName("alice"), expected);
         same(await reopened.getAccount(alice.account), expected);
@@ -170,12 +213,20 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await reopened.getChain(alice.account, 0, 1), alice.chain.slice(0, 1));
         same(await reopened.getVault(alice.account), alice.vault);
         const device = {
-          device: alice.device.device, account: alice.account, signatureKey: alice.device.signatureKey, addedAt: now, lastSeenAt: now,
-          loggedOut: false, revokedAt: undefined, lapsed: false,
+          device: alice.device.device,
+          account: alice.account,
+          signatureKey: alice.device.signatureKey,
+          addedAt: now,
+          lastSeenAt: now,
+          loggedOut: false,
+          revokedAt: undefined,
+          lapsed: false,
         };
         same(await reopened.getDevice(alice.device.device), device);
         same(await reopened.listDevices(alice.account), [device]);
-        same(await reopened.countKeyPackages(alice.device.device, now), [{ suite: suiteNumber, available: 1, lastResortUsed: false }]);
+        same(await reopened.countKeyPackages(alice.device.device, now), [
+          { suite: suiteNumber, available: 1, lastResortUsed: false },
+        ]);
       });
 
       it("what does not exist is undefined or empty", async ({ store }) => {
@@ -189,8 +240,13 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await store.getSetting("nothing"), undefined);
         assert.equal(await store.getInboxHead(id()), 0);
         for (const empty of [
-          store.getChain(id(), 0, 10), store.listDevices(id()), store.listConversations(id()), store.readLog(id(), 0, 10, 1000),
-          store.readInbox(id(), 0, 10), store.getCursors(id()), store.countKeyPackages(id(), now),
+          store.getChain(id(), 0, 10),
+          store.listDevices(id()),
+          store.listConversations(id()),
+          store.readLog(id(), 0, 10, 1000),
+          store.readInbox(id(), 0, 10),
+          store.getCursors(id()),
+          store.countKeyPackages(id(), now),
         ]) {
           same(await empty, []);
         }
@@ -248,7 +304,10 @@ export function storeSuite(name: string, open: OpenStore): void {
     });
 
     describe("devices", () => {
-      it("a boot of a later counter is recorded, an earlier one and another of the same counter are copies", async ({ store, reopen }) => {
+      it("a boot of a later counter is recorded, an earlier one and another of the same counter are copies", async ({
+        store,
+        reopen,
+      }) => {
         const { device } = await createPerson(store, "alice");
         const boots = [5, 5, 9].map((counter) => ({ counter, random: random.bytes(16) }));
         assert.equal(await store.recordBoot(device, boots[0]!), "recorded");
@@ -261,7 +320,9 @@ export function storeSuite(name: string, open: OpenStore): void {
 
       it("of two copies of a device's store that boot at once, one is told", async ({ store }) => {
         const { device } = await createPerson(store, "alice");
-        const outcomes = await Promise.all([1, 2].map(() => store.recordBoot(device, { counter: 7, random: random.bytes(16) })));
+        const outcomes = await Promise.all(
+          [1, 2].map(() => store.recordBoot(device, { counter: 7, random: random.bytes(16) })),
+        );
         assert.deepEqual(outcomes.toSorted(), ["copied", "recorded"]);
       });
 
@@ -278,7 +339,12 @@ export function storeSuite(name: string, open: OpenStore): void {
     });
 
     describe("key packages", () => {
-      const claimOf = (alice: Person, bob: Person) => ({ account: alice.account, suite: suiteNumber, by: bob.account, now });
+      const claimOf = (alice: Person, bob: Person) => ({
+        account: alice.account,
+        suite: suiteNumber,
+        by: bob.account,
+        now,
+      });
 
       it("a thousand claims at once hand out each package once, and then the last resort", async ({ store }) => {
         const alice = await createPerson(store, "alice");
@@ -286,14 +352,20 @@ export function storeSuite(name: string, open: OpenStore): void {
         const packages = Array.from({ length: 100 }, () => newKeyPackage());
         const lastResort = newKeyPackage({ lastResort: true });
         await store.addKeyPackages(alice.device, [...packages, lastResort]);
-        const claims = (await Promise.all(Array.from({ length: 1_000 }, () => store.claimKeyPackages(claimOf(alice, bob))))).flat();
+        const claims = (
+          await Promise.all(Array.from({ length: 1_000 }, () => store.claimKeyPackages(claimOf(alice, bob))))
+        ).flat();
         assert.equal(claims.length, 1_000);
         const once = claims.filter((claim) => !claim.lastResort).map((claim) => toHex(claim.bytes));
         assert.equal(once.length, 100);
         assert.deepEqual(new Set(once), new Set(packages.map((keyPackage) => toHex(keyPackage.bytes))));
         assert.ok(claims.every((claim) => sameBytes(claim.device, alice.device)));
-        assert.ok(claims.filter((claim) => claim.lastResort).every((claim) => sameBytes(claim.bytes, lastResort.bytes)));
-        same(await store.countKeyPackages(alice.device, now), [{ suite: suiteNumber, available: 0, lastResortUsed: true }]);
+        assert.ok(
+          claims.filter((claim) => claim.lastResort).every((claim) => sameBytes(claim.bytes, lastResort.bytes)),
+        );
+        same(await store.countKeyPackages(alice.device, now), [
+          { suite: suiteNumber, available: 0, lastResortUsed: true },
+        ]);
       });
 
       it("a device without packages, or logged out, is left out of a claim", async ({ store }) => {
@@ -307,7 +379,9 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal((await store.claimKeyPackages(claimOf(alice, bob))).length, 1);
       });
 
-      it("packages of another suite and expired ones are not handed out, an expired last resort is", async ({ store }) => {
+      it("packages of another suite and expired ones are not handed out, an expired last resort is", async ({
+        store,
+      }) => {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
         await store.addKeyPackages(alice.device, [newKeyPackage({ suite: 1 }), newKeyPackage({ notAfter: now })]);
@@ -338,7 +412,9 @@ export function storeSuite(name: string, open: OpenStore): void {
         const bob = await createPerson(store, "bob");
         const keyPackage = newKeyPackage();
         await store.addKeyPackages(alice.device, [keyPackage, keyPackage]);
-        same(await store.countKeyPackages(alice.device, now), [{ suite: suiteNumber, available: 1, lastResortUsed: false }]);
+        same(await store.countKeyPackages(alice.device, now), [
+          { suite: suiteNumber, available: 1, lastResortUsed: false },
+        ]);
         await store.claimKeyPackages(claimOf(alice, bob));
         await store.addKeyPackages(alice.device, [keyPackage]);
         same(await store.claimKeyPackages(claimOf(alice, bob)), []);
@@ -347,7 +423,11 @@ export function storeSuite(name: string, open: OpenStore): void {
       it("a new last resort replaces the one of its suite", async ({ store }) => {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
-        const [first, second, other] = [newKeyPackage({ lastResort: true }), newKeyPackage({ lastResort: true }), newKeyPackage({ lastResort: true, suite: 1 })];
+        const [first, second, other] = [
+          newKeyPackage({ lastResort: true }),
+          newKeyPackage({ lastResort: true }),
+          newKeyPackage({ lastResort: true, suite: 1 }),
+        ];
         await store.addKeyPackages(alice.device, [first, other]);
         await store.claimKeyPackages(claimOf(alice, bob));
         await store.addKeyPackages(alice.device, [second]);
@@ -366,8 +446,19 @@ export function storeSuite(name: string, open: OpenStore): void {
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
         const expected = {
-          conversation, kind: "direct", suite: suiteNumber, generation: 0, epoch: 0, minSendEpoch: 0, head: 0, expired: 0, logBytes: 0,
-          members: [{ account: alice.account, role: "admin" }, { account: bob.account, role: "member" }],
+          conversation,
+          kind: "direct",
+          suite: suiteNumber,
+          generation: 0,
+          epoch: 0,
+          minSendEpoch: 0,
+          head: 0,
+          expired: 0,
+          logBytes: 0,
+          members: [
+            { account: alice.account, role: "admin" },
+            { account: bob.account, role: "member" },
+          ],
           leaves: [{ ...leafOf(alice, 0), firstEpoch: 0, from: 0 }],
         };
         same(await store.getConversation(conversation), expected);
@@ -384,8 +475,13 @@ export function storeSuite(name: string, open: OpenStore): void {
         const outcomes = await Promise.all(
           people.map((person) =>
             store.createConversation({
-              conversation, kind: "direct", suite: suiteNumber, createdAt: now, members: people.map(({ account }) => ({ account, role: "admin" as const })),
-              leaf: { ...leafOf(person, 0), firstEpoch: 0, from: 0 }, groupInfo: utf8("GroupInfo"),
+              conversation,
+              kind: "direct",
+              suite: suiteNumber,
+              createdAt: now,
+              members: people.map(({ account }) => ({ account, role: "admin" as const })),
+              leaf: { ...leafOf(person, 0), firstEpoch: 0, from: 0 },
+              groupInfo: utf8("GroupInfo"),
             }),
           ),
         );
@@ -411,30 +507,54 @@ export function storeSuite(name: string, open: OpenStore): void {
         const conversation = await createConversationOf(store, alice);
         const messages = Array.from({ length: 5 }, (_, i) => newMessage(conversation, alice, { acceptedAt: now + i }));
         for (const [i, message] of messages.entries()) {
-          same(await store.appendMessage(message), { kind: "accepted", sequence: i + 1, acceptedAt: now + i, epoch: 0, repeated: false });
+          same(await store.appendMessage(message), {
+            kind: "accepted",
+            sequence: i + 1,
+            acceptedAt: now + i,
+            epoch: 0,
+            repeated: false,
+          });
         }
         const reopened = await reopen();
         same(
           await reopened.readLog(conversation, 2, 2, 1000),
-          [2, 3].map((i) => ({ sequence: i + 1, kind: "message", epoch: 0, bytes: messages[i]!.bytes, acceptedAt: now + i })),
+          [2, 3].map((i) => ({
+            sequence: i + 1,
+            kind: "message",
+            epoch: 0,
+            bytes: messages[i]!.bytes,
+            acceptedAt: now + i,
+          })),
         );
         const found = await reopened.getConversation(conversation);
         assert.equal(found?.head, 5);
-        assert.equal(found?.logBytes, messages.reduce((sum, { bytes }) => sum + bytes.length, 0));
+        assert.equal(
+          found?.logBytes,
+          messages.reduce((sum, { bytes }) => sum + bytes.length, 0),
+        );
       });
 
       it("sequences have no gaps when many devices send into many conversations at once", async ({ store, reopen }) => {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
-        const conversations = await Promise.all(Array.from({ length: 10 }, () => createConversationOf(store, alice, bob)));
-        const sends = Array.from({ length: 1_000 }, (_, i) => newMessage(conversations[(i * 7) % 10]!, i % 2 === 0 ? alice : bob));
+        const conversations = await Promise.all(
+          Array.from({ length: 10 }, () => createConversationOf(store, alice, bob)),
+        );
+        const sends = Array.from({ length: 1_000 }, (_, i) =>
+          newMessage(conversations[(i * 7) % 10]!, i % 2 === 0 ? alice : bob),
+        );
         const outcomes = await Promise.all(sends.map((message) => store.appendMessage(message)));
         const reopened = await reopen();
         for (const conversation of conversations) {
           const mine = sends.flatMap((message, i) =>
-            message.conversation === conversation ? [{ sequence: sequenceOf(outcomes[i]!), text: new TextDecoder().decode(message.bytes) }] : [],
+            message.conversation === conversation
+              ? [{ sequence: sequenceOf(outcomes[i]!), text: new TextDecoder().decode(message.bytes) }]
+              : [],
           );
-          assert.deepEqual(mine.map(({ sequence }) => sequence), mine.map((_, i) => i + 1));
+          assert.deepEqual(
+            mine.map(({ sequence }) => sequence),
+            mine.map((_, i) => i + 1),
+          );
           assert.deepEqual(await readAll(reopened, conversation), mine);
         }
       });
@@ -468,7 +588,10 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.deepEqual(new Set(outcomes.map(sequenceOf)), new Set([1]));
         assert.equal(outcomes.filter((outcome) => outcome.kind === "accepted" && !outcome.repeated).length, 1);
         assert.equal((await store.appendMessage(newMessage(conversation, alice))).kind, "accepted");
-        assert.deepEqual((await readAll(store, conversation)).map(({ sequence }) => sequence), [1, 2]);
+        assert.deepEqual(
+          (await readAll(store, conversation)).map(({ sequence }) => sequence),
+          [1, 2],
+        );
       });
 
       it("the same submission id of another device is another message", async ({ store }) => {
@@ -489,7 +612,13 @@ export function storeSuite(name: string, open: OpenStore): void {
         const stale = { kind: "stale", epoch: 3, sequence: 4 };
         same(await store.appendMessage(newMessage(conversation, alice, { epoch: 1 })), stale);
         same(await store.appendMessage(newMessage(conversation, alice, { epoch: 4 })), stale);
-        same(await store.appendMessage(early), { kind: "accepted", sequence: 1, acceptedAt: now, epoch: 0, repeated: true });
+        same(await store.appendMessage(early), {
+          kind: "accepted",
+          sequence: 1,
+          acceptedAt: now,
+          epoch: 0,
+          repeated: true,
+        });
         assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 2 }))).kind, "accepted");
         assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 3 }))).kind, "accepted");
         await store.appendCommit(newCommit(conversation, alice, 3, { changesMembership: true }));
@@ -497,25 +626,36 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal((await store.appendMessage(newMessage(conversation, alice, { epoch: 4 }))).kind, "accepted");
       });
 
-      it("a full log takes no more, answers what it has, and takes more when entries are gone", async ({ store, reopen }) => {
-        const alice = await createPerson(store, "alice");
-        const conversation = await createConversationOf(store, alice);
-        const first = newMessage(conversation, alice, { bytes: random.bytes(60), acceptedAt: now - 10 });
-        assert.equal(sequenceOf(await store.appendMessage(first)), 1);
-        same(await store.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(60) })), { kind: "full" });
-        same(await store.appendCommit(newCommit(conversation, alice, 0)), { kind: "full" });
-        assert.equal((await store.appendMessage(first)).kind, "accepted");
-        assert.equal(await deleteAllExpired(store, { acceptedBefore: now, now }), 1);
-        const reopened = await reopen();
-        assert.equal((await reopened.getConversation(conversation))?.logBytes, 0);
-        assert.equal(sequenceOf(await reopened.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(60) }))), 2);
-      }, { logBytesMax: 100 });
+      it(
+        "a full log takes no more, answers what it has, and takes more when entries are gone",
+        async ({ store, reopen }) => {
+          const alice = await createPerson(store, "alice");
+          const conversation = await createConversationOf(store, alice);
+          const first = newMessage(conversation, alice, { bytes: random.bytes(60), acceptedAt: now - 10 });
+          assert.equal(sequenceOf(await store.appendMessage(first)), 1);
+          same(await store.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(60) })), {
+            kind: "full",
+          });
+          same(await store.appendCommit(newCommit(conversation, alice, 0)), { kind: "full" });
+          assert.equal((await store.appendMessage(first)).kind, "accepted");
+          assert.equal(await deleteAllExpired(store, { acceptedBefore: now, now }), 1);
+          const reopened = await reopen();
+          assert.equal((await reopened.getConversation(conversation))?.logBytes, 0);
+          assert.equal(
+            sequenceOf(await reopened.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(60) }))),
+            2,
+          );
+        },
+        { logBytesMax: 100 },
+      );
 
       it("a page ends at its number of entries or at about its bytes, and holds at least one", async ({ store }) => {
         const alice = await createPerson(store, "alice");
         const conversation = await createConversationOf(store, alice);
-        for (let i = 0; i < 10; i++) await store.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(100) }));
-        const lengthOf = async (after: number, limit: number, bytesMax: number) => (await store.readLog(conversation, after, limit, bytesMax)).length;
+        for (let i = 0; i < 10; i++)
+          await store.appendMessage(newMessage(conversation, alice, { bytes: random.bytes(100) }));
+        const lengthOf = async (after: number, limit: number, bytesMax: number) =>
+          (await store.readLog(conversation, after, limit, bytesMax)).length;
         assert.equal(await lengthOf(0, 4, 10_000), 4);
         assert.equal(await lengthOf(0, 100, 300), 3);
         assert.equal(await lengthOf(0, 100, 1), 1);
@@ -532,19 +672,34 @@ export function storeSuite(name: string, open: OpenStore): void {
           store.appendMessage(newMessage(id(), alice)),
           store.appendMessage(newMessage(conversation, alice)),
         ]);
-        assert.deepEqual(outcomes.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
-        assert.deepEqual((await readAll(store, conversation)).map(({ sequence }) => sequence), [1, 2]);
+        assert.deepEqual(
+          outcomes.map(({ status }) => status),
+          ["fulfilled", "rejected", "fulfilled"],
+        );
+        assert.deepEqual(
+          (await readAll(store, conversation)).map(({ sequence }) => sequence),
+          [1, 2],
+        );
       });
     });
 
     describe("commits", () => {
-      it("a commit moves the epoch, the leaves, the GroupInfo and the inboxes in one step", async ({ store, reopen }) => {
+      it("a commit moves the epoch, the leaves, the GroupInfo and the inboxes in one step", async ({
+        store,
+        reopen,
+      }) => {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
         await store.appendMessage(newMessage(conversation, alice));
         const commit = newAdd(conversation, alice, 0, [[1, bob]]);
-        same(await store.appendCommit(commit), { kind: "accepted", sequence: 2, acceptedAt: now, epoch: 1, repeated: false });
+        same(await store.appendCommit(commit), {
+          kind: "accepted",
+          sequence: 2,
+          acceptedAt: now,
+          epoch: 1,
+          repeated: false,
+        });
         const reopened = await reopen();
         const found = await reopened.getConversation(conversation);
         assert.equal(found?.epoch, 1);
@@ -558,22 +713,39 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await reopened.getGroupInfo(conversation, "previous"), { epoch: 0, bytes: utf8("GroupInfo of epoch 0") });
         const { keyPackageRef } = commit.welcomes[0]!;
         same(await reopened.readInbox(bob.device, 0, 10), [
-          { sequence: 1, conversation, generation: 0, suite: suiteNumber, epoch: 1, from: 3, bytes: utf8("Welcome"), keyPackageRef },
+          {
+            sequence: 1,
+            conversation,
+            generation: 0,
+            suite: suiteNumber,
+            epoch: 1,
+            from: 3,
+            bytes: utf8("Welcome"),
+            keyPackageRef,
+          },
         ]);
         assert.equal(await reopened.getInboxHead(bob.device), 1);
-        same(await reopened.readLog(conversation, 1, 10, 1000), [{ sequence: 2, kind: "commit", epoch: 0, bytes: commit.bytes, acceptedAt: now }]);
+        same(await reopened.readLog(conversation, 1, 10, 1000), [
+          { sequence: 2, kind: "commit", epoch: 0, bytes: commit.bytes, acceptedAt: now },
+        ]);
       });
 
       it("of a hundred commits for one epoch, one wins and the others hear where it is now", async ({ store }) => {
         const alice = await createPerson(store, "alice");
         const conversation = await createConversationOf(store, alice);
-        const outcomes = await Promise.all(Array.from({ length: 100 }, () => store.appendCommit(newCommit(conversation, alice, 0))));
+        const outcomes = await Promise.all(
+          Array.from({ length: 100 }, () => store.appendCommit(newCommit(conversation, alice, 0))),
+        );
         assert.equal(outcomes.filter(({ kind }) => kind === "accepted").length, 1);
-        for (const outcome of outcomes) if (outcome.kind === "stale") same(outcome, { kind: "stale", epoch: 1, sequence: 1 });
+        for (const outcome of outcomes)
+          if (outcome.kind === "stale") same(outcome, { kind: "stale", epoch: 1, sequence: 1 });
         assert.equal((await store.getConversation(conversation))?.epoch, 1);
       });
 
-      it("the same commit again is answered as the first time, though the epoch has moved on", async ({ store, reopen }) => {
+      it("the same commit again is answered as the first time, though the epoch has moved on", async ({
+        store,
+        reopen,
+      }) => {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
@@ -593,10 +765,18 @@ export function storeSuite(name: string, open: OpenStore): void {
         const stranger = { account: bob.account, device: id(), signatureKey: random.bytes(32) };
         const before = await store.getConversation(conversation);
         const outcomes = await Promise.allSettled([
-          store.appendCommit(newAdd(conversation, alice, 0, [[1, bob], [2, stranger]])),
+          store.appendCommit(
+            newAdd(conversation, alice, 0, [
+              [1, bob],
+              [2, stranger],
+            ]),
+          ),
           store.appendMessage(newMessage(conversation, alice)),
         ]);
-        assert.deepEqual(outcomes.map(({ status }) => status), ["rejected", "fulfilled"]);
+        assert.deepEqual(
+          outcomes.map(({ status }) => status),
+          ["rejected", "fulfilled"],
+        );
         const after = await store.getConversation(conversation);
         same({ ...after, head: 0, logBytes: 0 }, before);
         assert.equal(after?.head, 1);
@@ -615,7 +795,10 @@ export function storeSuite(name: string, open: OpenStore): void {
         await store.appendCommit(newCommit(conversation, alice, 2, { removedLeaves: [1] }));
         const found = await store.getConversation(conversation);
         assert.equal(found?.minSendEpoch, 3);
-        assert.deepEqual(found?.leaves.map(({ leaf }) => leaf), [0]);
+        assert.deepEqual(
+          found?.leaves.map(({ leaf }) => leaf),
+          [0],
+        );
       });
 
       it("a device that joins by its own commit is owed that commit", async ({ store }) => {
@@ -623,8 +806,12 @@ export function storeSuite(name: string, open: OpenStore): void {
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
         await store.appendMessage(newMessage(conversation, alice));
-        await store.appendCommit(newCommit(conversation, bob, 0, { changesMembership: true, addedLeaves: [leafOf(bob, 1)] }));
-        const leaf = (await store.getConversation(conversation))?.leaves.find(({ device }) => sameBytes(device, bob.device));
+        await store.appendCommit(
+          newCommit(conversation, bob, 0, { changesMembership: true, addedLeaves: [leafOf(bob, 1)] }),
+        );
+        const leaf = (await store.getConversation(conversation))?.leaves.find(({ device }) =>
+          sameBytes(device, bob.device),
+        );
         assert.equal(leaf?.from, 1);
         assert.equal(leaf?.firstEpoch, 1);
       });
@@ -634,7 +821,9 @@ export function storeSuite(name: string, open: OpenStore): void {
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
         await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
-        await store.appendCommit(newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }));
+        await store.appendCommit(
+          newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }),
+        );
         for (const each of [store, await reopen()]) {
           if (each === store) continue;
           same((await each.getConversation(conversation))?.leaves[1], { ...leafOf(bob, 1), firstEpoch: 2, from: 1 });
@@ -655,21 +844,29 @@ export function storeSuite(name: string, open: OpenStore): void {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
         const conversations = await Promise.all([1, 2, 3].map(() => createConversationOf(store, alice, bob)));
-        for (const conversation of conversations.slice(0, 2)) await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        for (const conversation of conversations.slice(0, 2))
+          await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
         store.acknowledgeInbox(bob.device, 2);
         same(await store.readInbox(bob.device, 0, 10), []);
         const reopened = await reopen();
         same(await reopened.readInbox(bob.device, 0, 10), []);
         assert.equal(await reopened.getInboxHead(bob.device), 2);
         await reopened.appendCommit(newAdd(conversations[2]!, alice, 0, [[1, bob]]));
-        assert.deepEqual((await reopened.readInbox(bob.device, 0, 10)).map(({ sequence }) => sequence), [3]);
+        assert.deepEqual(
+          (await reopened.readInbox(bob.device, 0, 10)).map(({ sequence }) => sequence),
+          [3],
+        );
       });
 
       it("the inbox is read after a place and up to a limit", async ({ store }) => {
         const alice = await createPerson(store, "alice");
         const bob = await createPerson(store, "bob");
-        for (let i = 0; i < 4; i++) await store.appendCommit(newAdd(await createConversationOf(store, alice, bob), alice, 0, [[1, bob]]));
-        assert.deepEqual((await store.readInbox(bob.device, 1, 2)).map(({ sequence }) => sequence), [2, 3]);
+        for (let i = 0; i < 4; i++)
+          await store.appendCommit(newAdd(await createConversationOf(store, alice, bob), alice, 0, [[1, bob]]));
+        assert.deepEqual(
+          (await store.readInbox(bob.device, 1, 2)).map(({ sequence }) => sequence),
+          [2, 3],
+        );
       });
 
       it("a cursor only goes forward and is found again", async ({ store, reopen }) => {
@@ -678,11 +875,20 @@ export function storeSuite(name: string, open: OpenStore): void {
         store.setCursor(alice.device, one, 5);
         store.setCursor(alice.device, one, 3);
         store.setCursor(alice.device, two, 1);
-        same(await store.getCursors(alice.device), [{ conversation: one, sequence: 5 }, { conversation: two, sequence: 1 }]);
+        same(await store.getCursors(alice.device), [
+          { conversation: one, sequence: 5 },
+          { conversation: two, sequence: 1 },
+        ]);
         const reopened = await reopen();
         reopened.setCursor(alice.device, one, 4);
-        same(await reopened.getCursors(alice.device), [{ conversation: one, sequence: 5 }, { conversation: two, sequence: 1 }]);
-        same(await (await reopen()).getCursors(alice.device), [{ conversation: one, sequence: 5 }, { conversation: two, sequence: 1 }]);
+        same(await reopened.getCursors(alice.device), [
+          { conversation: one, sequence: 5 },
+          { conversation: two, sequence: 1 },
+        ]);
+        same(await (await reopen()).getCursors(alice.device), [
+          { conversation: one, sequence: 5 },
+          { conversation: two, sequence: 1 },
+        ]);
       });
     });
 
@@ -695,11 +901,15 @@ export function storeSuite(name: string, open: OpenStore): void {
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
         await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
-        for (let i = 0; i < 5; i++) await store.appendMessage(newMessage(conversation, alice, { epoch: 1, acceptedAt: now + i }));
+        for (let i = 0; i < 5; i++)
+          await store.appendMessage(newMessage(conversation, alice, { epoch: 1, acceptedAt: now + i }));
         return { alice, bob, conversation };
       }
 
-      it("entries go when every device of the conversation has acknowledged them, and not before", async ({ store, reopen }) => {
+      it("entries go when every device of the conversation has acknowledged them, and not before", async ({
+        store,
+        reopen,
+      }) => {
         const { alice, bob, conversation } = await talk(store);
         store.setCursor(alice.device, conversation, 6);
         store.setCursor(bob.device, conversation, 4);
@@ -708,7 +918,10 @@ export function storeSuite(name: string, open: OpenStore): void {
         const found = await reopened.getConversation(conversation);
         assert.equal(found?.expired, 4);
         assert.equal(found?.head, 6);
-        assert.deepEqual((await reopened.readLog(conversation, 0, 10, 1000)).map(({ sequence }) => sequence), [5, 6]);
+        assert.deepEqual(
+          (await reopened.readLog(conversation, 0, 10, 1000)).map(({ sequence }) => sequence),
+          [5, 6],
+        );
         assert.equal(await deleteAllExpired(reopened, keepAll), 0);
       });
 
@@ -746,7 +959,12 @@ export function storeSuite(name: string, open: OpenStore): void {
         store.setDeviceSeen(alice.device, now + 1000);
         const reopened = await reopen();
         assert.equal(await deleteAllExpired(reopened, keepAll), 1);
-        const { lapsed } = await reopened.lapseDevices({ unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 });
+        const { lapsed } = await reopened.lapseDevices({
+          unseenBefore: now + 1,
+          idleBefore: now + 1,
+          entriesBehindMax: 100,
+          bytesBehindMax: 1e6,
+        });
         same(lapsed, [bob.device]);
         assert.equal((await reopened.getDevice(bob.device))?.lapsed, true);
         assert.equal(await deleteAllExpired(reopened, keepAll), 5);
@@ -754,7 +972,12 @@ export function storeSuite(name: string, open: OpenStore): void {
 
       it("when every device has lapsed, entries stay until they are old", async ({ store }) => {
         const { conversation } = await talk(store);
-        const { lapsed } = await store.lapseDevices({ unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 });
+        const { lapsed } = await store.lapseDevices({
+          unseenBefore: now + 1,
+          idleBefore: now + 1,
+          entriesBehindMax: 100,
+          bytesBehindMax: 1e6,
+        });
         assert.equal(lapsed.length, 2);
         assert.equal(await deleteAllExpired(store, keepAll), 0);
         assert.equal(await deleteAllExpired(store, { acceptedBefore: now + 3, now }), 4);
@@ -776,7 +999,9 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(first.deleted + (await deleteAllExpired(store, { acceptedBefore: now + 1, now })), 3_000);
       });
 
-      it("a device lapses by entries, by bytes or by time, and one that was seen just now does not", async ({ store }) => {
+      it("a device lapses by entries, by bytes or by time, and one that was seen just now does not", async ({
+        store,
+      }) => {
         const { alice, bob } = await talk(store);
         const generous = { unseenBefore: 0, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 };
         same((await store.lapseDevices(generous)).lapsed, []);
@@ -789,17 +1014,20 @@ export function storeSuite(name: string, open: OpenStore): void {
         const { bob, alice, conversation } = await talk(store);
         const everybody = { unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 };
         assert.equal((await store.lapseDevices(everybody)).lapsed.length, 2);
-        await store.appendCommit(newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }));
+        await store.appendCommit(
+          newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }),
+        );
         assert.equal((await store.getDevice(bob.device))?.lapsed, false);
         await store.reviveDevice(alice.device);
         assert.equal((await store.getDevice(alice.device))?.lapsed, false);
       });
 
       it("devices are looked at in turn, a bounded number at a time", async ({ store }) => {
-        for (let i = 0; i < 250; i += 50) await Promise.all(Array.from({ length: 50 }, (_, k) => store.createAccount(newAccount(`user${i + k}`))));
+        for (let i = 0; i < 250; i += 50)
+          await Promise.all(Array.from({ length: 50 }, (_, k) => store.createAccount(newAccount(`user${i + k}`))));
         const everybody = { unseenBefore: now + 1, idleBefore: now + 1, entriesBehindMax: 0, bytesBehindMax: 0 };
         const lapsed = new Set<string>();
-        for (let more = true; more; ) {
+        for (let more = true; more;) {
           const outcome = await store.lapseDevices(everybody);
           for (const device of outcome.lapsed) lapsed.add(toHex(device));
           more = outcome.more;

@@ -61,7 +61,9 @@ export function accountRows(database: DatabaseSync) {
     setBoot: database.prepare("UPDATE devices SET boot_counter = ?, boot_random = ? WHERE device = ?"),
     setLoggedOut: database.prepare("UPDATE devices SET logged_out = ? WHERE device = ?"),
     setSeen: database.prepare("UPDATE devices SET last_seen_at = max(last_seen_at, ?) WHERE device = ?"),
-    knowsPackage: database.prepare("SELECT 1 FROM key_packages WHERE ref = ?1 UNION ALL SELECT 1 FROM claims WHERE ref = ?1"),
+    knowsPackage: database.prepare(
+      "SELECT 1 FROM key_packages WHERE ref = ?1 UNION ALL SELECT 1 FROM claims WHERE ref = ?1",
+    ),
     insertPackage: database.prepare(
       "INSERT INTO key_packages (ref, device, suite, bytes, not_after, last_resort) VALUES (?, ?, ?, ?, ?, ?)",
     ),
@@ -75,7 +77,9 @@ export function accountRows(database: DatabaseSync) {
     ),
     deletePackage: database.prepare("DELETE FROM key_packages WHERE number = ?"),
     markUsed: database.prepare("UPDATE key_packages SET used = 1 WHERE number = ? AND used = 0"),
-    insertClaim: database.prepare("INSERT INTO claims (ref, claimed_by, not_after) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"),
+    insertClaim: database.prepare(
+      "INSERT INTO claims (ref, claimed_by, not_after) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+    ),
     isClaimed: database.prepare(
       "SELECT 1 FROM claims WHERE ref = ? AND claimed_by = (SELECT number FROM accounts WHERE account = ?) AND not_after > ?",
     ),
@@ -95,8 +99,12 @@ export function accountRows(database: DatabaseSync) {
     invite: database.prepare("SELECT * FROM invites WHERE token = ?"),
     spendInvite: database.prepare("UPDATE invites SET uses_left = uses_left - 1 WHERE token = ?"),
     setting: database.prepare("SELECT value FROM settings WHERE key = ?"),
-    putSetting: database.prepare("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"),
-    counts: database.prepare("SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM devices) AS devices"),
+    putSetting: database.prepare(
+      "INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    ),
+    counts: database.prepare(
+      "SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM devices) AS devices",
+    ),
   };
 
   function deviceNumber(device: DeviceId): number {
@@ -115,7 +123,9 @@ export function accountRows(database: DatabaseSync) {
   }
 
   function getInvite(token: Uint8Array): Invite | undefined {
-    const row = sql.invite.get(token) as { token: Uint8Array; uses_left: number; expires_at: number; created_at: number } | undefined;
+    const row = sql.invite.get(token) as
+      | { token: Uint8Array; uses_left: number; expires_at: number; created_at: number }
+      | undefined;
     return row && { token: row.token, usesLeft: row.uses_left, expiresAt: row.expires_at, createdAt: row.created_at };
   }
 
@@ -123,24 +133,42 @@ export function accountRows(database: DatabaseSync) {
     createAccount(account: NewAccount): "created" | "name-taken" | "account-exists" | "invite-invalid" {
       if (account.invite !== undefined) {
         const invite = getInvite(account.invite);
-        if (invite === undefined || invite.usesLeft < 1 || invite.expiresAt <= account.createdAt) return "invite-invalid";
+        if (invite === undefined || invite.usesLeft < 1 || invite.expiresAt <= account.createdAt)
+          return "invite-invalid";
       }
       if (sql.accountById.get(account.account) !== undefined) return "account-exists";
       if (sql.deviceNumber.get(account.device.device) !== undefined) return "account-exists";
       if (sql.accountByName.get(account.name) !== undefined) return "name-taken";
       if (account.invite !== undefined) sql.spendInvite.run(account.invite);
       const { lastInsertRowid } = sql.insertAccount.run(
-        account.account, account.name, account.setup, account.stretching, account.record, account.createdAt,
+        account.account,
+        account.name,
+        account.setup,
+        account.stretching,
+        account.record,
+        account.createdAt,
       );
       const number = Number(lastInsertRowid);
       for (const [place, entry] of account.chain.entries()) sql.insertChainEntry.run(number, place, entry);
       const { vault, device } = account;
       sql.insertVault.run(
-        number, vault.rootVersion, vault.wrapPassword, vault.wrapRecovery, vault.rootVault, vault.accountVault, vault.recoveryKey,
+        number,
+        vault.rootVersion,
+        vault.wrapPassword,
+        vault.wrapRecovery,
+        vault.rootVault,
+        vault.accountVault,
+        vault.recoveryKey,
         vault.signature,
       );
       const inserted = sql.insertDevice.run(
-        device.device, number, device.signatureKey, account.createdAt, account.createdAt, device.boot.counter, device.boot.random,
+        device.device,
+        number,
+        device.signatureKey,
+        account.createdAt,
+        account.createdAt,
+        device.boot.counter,
+        device.boot.random,
       );
       addPackages(Number(inserted.lastInsertRowid), account.keyPackages);
       return "created";
@@ -148,7 +176,8 @@ export function accountRows(database: DatabaseSync) {
 
     getAccountByName: (name: string): Account | undefined => toAccount(sql.accountByName.get(name)),
     getAccount: (account: AccountId): Account | undefined => toAccount(sql.accountById.get(account)),
-    setPresenceVisible: (account: AccountId, visible: boolean): void => void sql.setPresence.run(Number(visible), account),
+    setPresenceVisible: (account: AccountId, visible: boolean): void =>
+      void sql.setPresence.run(Number(visible), account),
 
     getChain: (account: AccountId, from: number, limit: number): Uint8Array[] =>
       sql.chain.all(account, from, limit).map((row) => row["entry"] as Uint8Array),
@@ -180,10 +209,12 @@ export function accountRows(database: DatabaseSync) {
       return "recorded";
     },
 
-    setDeviceLoggedOut: (device: DeviceId, loggedOut: boolean): void => void sql.setLoggedOut.run(Number(loggedOut), device),
+    setDeviceLoggedOut: (device: DeviceId, loggedOut: boolean): void =>
+      void sql.setLoggedOut.run(Number(loggedOut), device),
     setDeviceSeen: (device: DeviceId, seenAt: number): void => void sql.setSeen.run(seenAt, device),
 
-    addKeyPackages: (device: DeviceId, packages: readonly NewKeyPackage[]): void => addPackages(deviceNumber(device), packages),
+    addKeyPackages: (device: DeviceId, packages: readonly NewKeyPackage[]): void =>
+      addPackages(deviceNumber(device), packages),
 
     claimKeyPackages(claim: { account: AccountId; suite: number; by: AccountId; now: number }): ClaimedKeyPackage[] {
       const by = sql.accountById.get(claim.by) as AccountRow | undefined;
@@ -206,11 +237,13 @@ export function accountRows(database: DatabaseSync) {
     },
 
     countKeyPackages: (device: DeviceId, now: number) =>
-      (sql.countPackages.all(device, now) as { suite: number; available: number; last_resort_used: number }[]).map((row) => ({
-        suite: row.suite,
-        available: row.available,
-        lastResortUsed: row.last_resort_used === 1,
-      })),
+      (sql.countPackages.all(device, now) as { suite: number; available: number; last_resort_used: number }[]).map(
+        (row) => ({
+          suite: row.suite,
+          available: row.available,
+          lastResortUsed: row.last_resort_used === 1,
+        }),
+      ),
 
     isClaimed: (ref: Uint8Array, by: AccountId, now: number): boolean => sql.isClaimed.get(ref, by, now) !== undefined,
 

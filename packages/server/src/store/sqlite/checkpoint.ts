@@ -58,7 +58,10 @@ export function createCheckpoints(
 
   function startWorker(): Worker {
     const file = import.meta.url.endsWith(".ts") ? "./checkpoint-worker.ts" : "./checkpoint-worker.js";
-    const started = new Worker(new URL(file, import.meta.url), { workerData: path, resourceLimits: { maxOldGenerationSizeMb: 16 } });
+    const started = new Worker(new URL(file, import.meta.url), {
+      workerData: path,
+      resourceLimits: { maxOldGenerationSizeMb: 16 },
+    });
     started.unref();
     started.on("message", (result: CheckpointResult) => {
       running = false;

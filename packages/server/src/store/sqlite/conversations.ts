@@ -87,7 +87,9 @@ export function conversationRows(database: DatabaseSync) {
   }
 
   function load(conversation: ConversationId): ConversationState | undefined {
-    const row = sql.find.get(conversation) as Omit<ConversationState, "head" | "total" | "members" | "leaves"> | undefined;
+    const row = sql.find.get(conversation) as
+      | Omit<ConversationState, "head" | "total" | "members" | "leaves">
+      | undefined;
     if (row === undefined) return undefined;
     const head = sql.head.get(row.number) as { sequence: number; total: number } | undefined;
     return {
@@ -102,7 +104,10 @@ export function conversationRows(database: DatabaseSync) {
       total: head?.total ?? row.expiredTotal,
       expired: row.expired,
       expiredTotal: row.expiredTotal,
-      members: (sql.members.all(row.number) as unknown as Member[]).map(({ account, role }) => ({ account, role: role as Role })),
+      members: (sql.members.all(row.number) as unknown as Member[]).map(({ account, role }) => ({
+        account,
+        role: role as Role,
+      })),
       leaves: (sql.leaves.all(row.number) as unknown as Leaf[]).map((leaf) => ({ ...leaf })),
     };
   }
@@ -117,7 +122,14 @@ export function conversationRows(database: DatabaseSync) {
   }
 
   function insertLeaf(number: number, leaf: Leaf): void {
-    const { changes } = sql.insertLeaf.run(number, leaf.leaf, leaf.signatureKey, leaf.firstEpoch, leaf.from, leaf.device);
+    const { changes } = sql.insertLeaf.run(
+      number,
+      leaf.leaf,
+      leaf.signatureKey,
+      leaf.firstEpoch,
+      leaf.from,
+      leaf.device,
+    );
     if (changes !== 1) throw new Error("a leaf's device does not exist; callers check first");
   }
 
@@ -136,7 +148,10 @@ export function conversationRows(database: DatabaseSync) {
     create(conversation: NewConversation): "created" | "exists" {
       if (get(conversation.conversation) !== undefined) return "exists";
       const { lastInsertRowid } = sql.insert.run(
-        conversation.conversation, conversation.kind, conversation.suite, conversation.createdAt,
+        conversation.conversation,
+        conversation.kind,
+        conversation.suite,
+        conversation.createdAt,
       );
       const number = Number(lastInsertRowid);
       for (const { account, role } of conversation.members) {
@@ -168,7 +183,10 @@ export function conversationRows(database: DatabaseSync) {
       state.minSendEpoch = minSendEpoch;
     },
 
-    getGroupInfo(conversation: ConversationId, which: "current" | "previous"): { epoch: number; bytes: Uint8Array } | undefined {
+    getGroupInfo(
+      conversation: ConversationId,
+      which: "current" | "previous",
+    ): { epoch: number; bytes: Uint8Array } | undefined {
       const state = get(conversation);
       if (state === undefined) return undefined;
       const row = sql.groupInfo.get(state.number, which === "current" ? state.epoch : state.epoch - 1);

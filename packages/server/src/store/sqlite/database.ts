@@ -17,6 +17,8 @@ const sqliteVersionMin = [3, 51, 3] as const;
 const applicationId = 0x536f7474;
 /** Page cache; grows only as far as pages are in use. */
 const cacheKiB = 32 * 1024;
+/** SQLite's default; what the file was made with is read nowhere else. */
+const pageBytes = 4_096;
 /** How long a write waits for another program, such as a backup tool, to release the file. */
 const busyTimeoutMs = 2_000;
 
@@ -38,7 +40,7 @@ export interface OpenDatabase extends Disposable {
 }
 
 /** @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable` */
-export function openDatabase(folder: string): OpenDatabase {
+export function openDatabase(folder: string, databaseBytesMax: number | undefined): OpenDatabase {
   checkVersion(process.versions.sqlite ?? "0");
   const path = join(folder, "sotto.db");
   const resources = new DisposableStack();
@@ -49,6 +51,8 @@ export function openDatabase(folder: string): OpenDatabase {
     createFile(path);
     const database = resources.adopt(connect(path), (open) => open.close());
     migrate(database, path);
+    if (databaseBytesMax !== undefined)
+      database.exec(`PRAGMA max_page_count = ${Math.floor(databaseBytesMax / pageBytes)}`);
     const kept = resources.move();
     return { database, path, [Symbol.dispose]: () => kept.dispose() };
   } catch (error) {
@@ -65,7 +69,8 @@ export function connect(path: string): DatabaseSync {
       database.exec(`PRAGMA ${pragma} = ${set}`);
       const row = database.prepare(`PRAGMA ${pragma}`).get();
       const actual = row === undefined ? undefined : Object.values(row)[0];
-      if (actual !== expected) throw new StoreError("unavailable", `cannot use ${path}: ${pragma} is ${actual}, not ${expected}`);
+      if (actual !== expected)
+        throw new StoreError("unavailable", `cannot use ${path}: ${pragma} is ${actual}, not ${expected}`);
     }
     return database;
   } catch (error) {
@@ -79,7 +84,11 @@ function checkVersion(version: string): void {
   for (const [i, least] of sqliteVersionMin.entries()) {
     const part = parts[i] ?? 0;
     if (part > least) return;
-    if (part < least) throw new StoreError("unavailable", `cannot start: SQLite is ${version}, ${sqliteVersionMin.join(".")} is needed`);
+    if (part < least)
+      throw new StoreError(
+        "unavailable",
+        `cannot start: SQLite is ${version}, ${sqliteVersionMin.join(".")} is needed`,
+      );
   }
 }
 
@@ -110,14 +119,22 @@ function migrate(database: DatabaseSync, path: string): void {
   const owner = pragma("application_id");
   const empty = database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined;
   if (owner !== applicationId && !empty) {
-    throw new StoreError("corrupt", `cannot use ${path}: it is a database of another program; choose another folder with --data`);
+    throw new StoreError(
+      "corrupt",
+      `cannot use ${path}: it is a database of another program; choose another folder with --data`,
+    );
   }
   const version = pragma("user_version");
   if (version > migrations.length) {
-    throw new StoreError("newer", `cannot use ${path}: a newer version of Sotto wrote it; install that version, or restore a backup from before`);
+    throw new StoreError(
+      "newer",
+      `cannot use ${path}: a newer version of Sotto wrote it; install that version, or restore a backup from before`,
+    );
   }
   for (const [i, migration] of migrations.entries()) {
     if (i < version) continue;
-    database.exec(`BEGIN IMMEDIATE; ${migration}; PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${i + 1}; COMMIT`);
+    database.exec(
+      `BEGIN IMMEDIATE; ${migration}; PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${i + 1}; COMMIT`,
+    );
   }
 }

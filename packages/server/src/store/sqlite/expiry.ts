@@ -14,7 +14,9 @@ const devicesPerSlice = 100;
 
 export function expiryRows(database: DatabaseSync, conversations: ConversationRows) {
   const sql = {
-    oldest: database.prepare(`SELECT conversation, sequence, accepted_at FROM log ORDER BY id LIMIT ${entriesPerSlice}`),
+    oldest: database.prepare(
+      `SELECT conversation, sequence, accepted_at FROM log ORDER BY id LIMIT ${entriesPerSlice}`,
+    ),
     // Every device that holds the log, with what it has; an account whose leaves are all gone holds all of it.
     floor: database.prepare(
       `WITH holders AS (
@@ -25,10 +27,14 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
        SELECT min(done) FILTER (WHERE lapsed = 0) AS floor FROM holders
        WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.conversation = ?1 AND m.account NOT IN (SELECT account FROM holders))`,
     ),
-    totalAt: database.prepare("SELECT total FROM log WHERE conversation = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1"),
+    totalAt: database.prepare(
+      "SELECT total FROM log WHERE conversation = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1",
+    ),
     delete: database.prepare("DELETE FROM log WHERE conversation = ? AND sequence <= ?"),
     setExpired: database.prepare("UPDATE conversations SET expired = ?, expired_total = ? WHERE number = ?"),
-    numbersAfter: database.prepare(`SELECT number FROM conversations WHERE number > ? ORDER BY number LIMIT ${conversationsPerSlice}`),
+    numbersAfter: database.prepare(
+      `SELECT number FROM conversations WHERE number > ? ORDER BY number LIMIT ${conversationsPerSlice}`,
+    ),
     idleDevices: database.prepare(
       `SELECT number, device, last_seen_at FROM devices
        WHERE number > ? AND revoked_at IS NULL AND lapsed = 0 AND last_seen_at < ? ORDER BY number LIMIT ${devicesPerSlice}`,
@@ -54,12 +60,17 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     /** Deletes the oldest entries of the whole log that were accepted before a time. */
     deleteOld(acceptedBefore: number): number {
       const upToByNumber = new Map<number, number>();
-      for (const row of sql.oldest.iterate() as unknown as Iterable<{ conversation: number; sequence: number; accepted_at: number }>) {
+      for (const row of sql.oldest.iterate() as unknown as Iterable<{
+        conversation: number;
+        sequence: number;
+        accepted_at: number;
+      }>) {
         if (row.accepted_at >= acceptedBefore) break;
         upToByNumber.set(row.conversation, row.sequence);
       }
       let deleted = 0;
-      for (const [number, sequence] of upToByNumber) deleted += deleteUpTo(conversations.getByNumber(number)!, sequence);
+      for (const [number, sequence] of upToByNumber)
+        deleted += deleteUpTo(conversations.getByNumber(number)!, sequence);
       return deleted;
     },
 
@@ -69,7 +80,10 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
       let deleted = 0;
       for (const number of numbers) {
         const state = conversations.getByNumber(number);
-        const floor = Math.min((sql.floor.get(number) as { floor: number | null } | undefined)?.floor ?? 0, state?.head ?? 0);
+        const floor = Math.min(
+          (sql.floor.get(number) as { floor: number | null } | undefined)?.floor ?? 0,
+          state?.head ?? 0,
+        );
         if (state === undefined || floor <= state.expired) continue;
         const upTo = Math.min(floor, state.expired + entriesPerSlice - deleted);
         if (upTo > state.expired) deleted += deleteUpTo(state, upTo);
@@ -79,11 +93,16 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     },
 
     /** The next conversations in the order of their numbers; empty after the last. */
-    numbersAfter: (number: number): number[] => (sql.numbersAfter.all(number) as { number: number }[]).map((row) => row.number),
+    numbersAfter: (number: number): number[] =>
+      (sql.numbersAfter.all(number) as { number: number }[]).map((row) => row.number),
 
     /** Looks at the devices after `after` and lapses those beyond the limits. */
     lapse(after: number, limits: LapseLimits, seenAt: (device: DeviceId) => number) {
-      const rows = sql.idleDevices.all(after, limits.idleBefore) as { number: number; device: DeviceId; last_seen_at: number }[];
+      const rows = sql.idleDevices.all(after, limits.idleBefore) as {
+        number: number;
+        device: DeviceId;
+        last_seen_at: number;
+      }[];
       const lapsed: DeviceId[] = [];
       const touched: number[] = [];
       for (const row of rows) {

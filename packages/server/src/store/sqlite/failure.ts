@@ -5,7 +5,18 @@
 import { StoreError } from "../store.ts";
 
 /** Primary result codes (https://sqlite.org/rescode.html). */
-const codes = { perm: 3, busy: 5, locked: 6, nomem: 7, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 } as const;
+const codes = {
+  perm: 3,
+  busy: 5,
+  locked: 6,
+  nomem: 7,
+  readonly: 8,
+  ioerr: 10,
+  corrupt: 11,
+  full: 13,
+  cantopen: 14,
+  notadb: 26,
+} as const;
 
 /** SQLite's primary result code, or undefined if the error is not one of SQLite's. */
 export function resultCode(error: unknown): number | undefined {
@@ -28,12 +39,24 @@ export function toStoreError(error: unknown, path: string): unknown {
     case codes.nomem:
       return new StoreError("unavailable", `cannot write to ${path}: out of memory`, error);
     case codes.ioerr:
-      return new StoreError("unavailable", `cannot read or write ${path}: the disk reports an error; look at the system's log`, error);
+      return new StoreError(
+        "unavailable",
+        `cannot read or write ${path}: the disk reports an error; look at the system's log`,
+        error,
+      );
     case codes.full:
-      return new StoreError("unavailable", `cannot write to ${path}: the disk is full; free some space and it goes on by itself`, error);
+      return new StoreError(
+        "unavailable",
+        `cannot write to ${path}: the disk is full; free some space and it goes on by itself`,
+        error,
+      );
     case codes.corrupt:
     case codes.notadb:
-      return new StoreError("corrupt", `cannot use ${path}: it is damaged or not a Sotto store; move it away and restore a backup`, error);
+      return new StoreError(
+        "corrupt",
+        `cannot use ${path}: it is damaged or not a Sotto store; move it away and restore a backup`,
+        error,
+      );
     case codes.perm:
     case codes.readonly:
     case codes.cantopen:
@@ -45,13 +68,18 @@ export function toStoreError(error: unknown, path: string): unknown {
     case "EACCES":
     case "EPERM":
     case "EROFS":
+    case "EEXIST":
     case "ENOTDIR":
     case "EISDIR":
     case "ENOENT":
       return unwritable(path, error);
     case "ENOSPC":
     case "EDQUOT":
-      return new StoreError("unavailable", `cannot write to ${path}: the disk is full; free some space and start again`, error);
+      return new StoreError(
+        "unavailable",
+        `cannot write to ${path}: the disk is full; free some space and start again`,
+        error,
+      );
     default:
       return error;
   }

@@ -38,7 +38,9 @@ export function createLateWrites(
       `SELECT c.conversation, k.sequence FROM cursors k JOIN conversations c ON c.number = k.conversation
        WHERE k.device = (SELECT number FROM devices WHERE device = ?) ORDER BY c.number`,
     ),
-    deleteInbox: database.prepare("DELETE FROM inbox WHERE device = (SELECT number FROM devices WHERE device = ?) AND sequence <= ?"),
+    deleteInbox: database.prepare(
+      "DELETE FROM inbox WHERE device = (SELECT number FROM devices WHERE device = ?) AND sequence <= ?",
+    ),
     setSeen: database.prepare("UPDATE devices SET last_seen_at = max(last_seen_at, ?2) WHERE device = ?1"),
   };
   const cursorsByDevice = new Map<string, Map<string, Cursor>>();
@@ -61,7 +63,11 @@ export function createLateWrites(
     const known = cursors.get(key);
     if (known === undefined) {
       // The ids may be views into a frame that nobody should have to keep for this.
-      cursors.set(key, { device: cursor.device.slice(), conversation: cursor.conversation.slice(), sequence: cursor.sequence });
+      cursors.set(key, {
+        device: cursor.device.slice(),
+        conversation: cursor.conversation.slice(),
+        sequence: cursor.sequence,
+      });
       added();
     } else if (cursor.sequence > known.sequence) {
       known.sequence = cursor.sequence;
@@ -139,7 +145,9 @@ export function createLateWrites(
 
     getCursors(device: DeviceId): { conversation: ConversationId; sequence: number }[] {
       const onDisk = sql.cursors.all(device) as { conversation: ConversationId; sequence: number }[];
-      const found = new Map(onDisk.map(({ conversation, sequence }) => [idKey(conversation), { conversation, sequence }]));
+      const found = new Map(
+        onDisk.map(({ conversation, sequence }) => [idKey(conversation), { conversation, sequence }]),
+      );
       for (const [key, { conversation, sequence }] of cursorsByDevice.get(idKey(device)) ?? []) {
         found.set(key, { conversation, sequence: Math.max(sequence, found.get(key)?.sequence ?? 0) });
       }

@@ -21,7 +21,11 @@ export function lockFolder(folder: string): Disposable {
   } catch (error) {
     lock.close();
     if (!isBusy(error)) throw error;
-    throw new StoreError("locked", `cannot open ${folder}: the server with process id ${holder(pidFile)} is using it; stop that one first`, error);
+    throw new StoreError(
+      "locked",
+      `cannot open ${folder}: the server with process id ${holder(pidFile)} is using it; stop that one first`,
+      error,
+    );
   }
   return { [Symbol.dispose]: () => lock.close() };
 }

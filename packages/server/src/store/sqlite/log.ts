@@ -31,7 +31,9 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
       `SELECT sequence, kind, epoch, bytes, accepted_at FROM log
        WHERE conversation = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
     ),
-    nextInboxSequence: database.prepare("UPDATE devices SET inbox_head = inbox_head + 1 WHERE device = ? RETURNING number, inbox_head"),
+    nextInboxSequence: database.prepare(
+      "UPDATE devices SET inbox_head = inbox_head + 1 WHERE device = ? RETURNING number, inbox_head",
+    ),
     insertInbox: database.prepare("INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
     readInbox: database.prepare(
       `SELECT i.sequence, c.conversation, i.generation, c.suite, i.epoch, i.from_sequence AS "from", i.bytes, i.key_package_ref AS keyPackageRef
@@ -70,7 +72,14 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
     const sequence = state.head + 1;
     const total = state.total + entry.bytes.length;
     const { changes } = sql.insert.run(
-      state.number, sequence, entry.kind, entry.epoch, entry.acceptedAt, total, entry.submission, entry.bytes,
+      state.number,
+      sequence,
+      entry.kind,
+      entry.epoch,
+      entry.acceptedAt,
+      total,
+      entry.submission,
+      entry.bytes,
     );
     if (changes !== 1) return undefined;
     state.head = sequence;
@@ -107,14 +116,26 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
         return { ...leaf, firstEpoch: epoch + 1, from: joinsByItself ? sequence - 1 : sequence };
       });
       const closesPrevious = commit.changesMembership || added.length > 0 || commit.removedLeaves.length > 0;
-      conversations.advance(state, { removed: commit.removedLeaves, added, closesPrevious, groupInfo: commit.groupInfo });
+      conversations.advance(state, {
+        removed: commit.removedLeaves,
+        added,
+        closesPrevious,
+        groupInfo: commit.groupInfo,
+      });
       // A lapsed device comes back with a new leaf.
       for (const leaf of added) sql.revive.run(leaf.device);
       for (const welcome of commit.welcomes) {
         const row = sql.nextInboxSequence.get(welcome.device) as { number: number; inbox_head: number } | undefined;
         if (row === undefined) throw new Error("a welcome's device does not exist; callers check first");
         sql.insertInbox.run(
-          row.number, row.inbox_head, state.number, state.generation, epoch + 1, sequence + 1, welcome.keyPackageRef, welcome.bytes,
+          row.number,
+          row.inbox_head,
+          state.number,
+          state.generation,
+          epoch + 1,
+          sequence + 1,
+          welcome.keyPackageRef,
+          welcome.bytes,
         );
       }
       return { kind: "accepted", sequence, acceptedAt, epoch: epoch + 1, repeated: false };
@@ -125,7 +146,9 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
       const entries: Entry[] = [];
       if (state === undefined || after >= state.head) return entries;
       let bytesLeft = bytesMax;
-      for (const row of sql.read.iterate(state.number, after, limit) as unknown as Iterable<[number, number, number, Uint8Array, number]>) {
+      for (const row of sql.read.iterate(state.number, after, limit) as unknown as Iterable<
+        [number, number, number, Uint8Array, number]
+      >) {
         const [sequence, kind, epoch, bytes, acceptedAt] = row;
         entries.push({ sequence, kind: kind === kinds.commit ? "commit" : "message", epoch, bytes, acceptedAt });
         bytesLeft -= bytes.length;

@@ -20,6 +20,8 @@ export interface SqliteStoreOptions {
   folder: string;
   /** What a conversation's log may hold before appends are answered with `full`. */
   logBytesMax?: number;
+  /** What the database file may grow to; then writes fail with `unavailable` until something is deleted. */
+  databaseBytesMax?: number;
   /** Told of failures that no caller can be told of, such as a checkpoint that did not succeed. */
   log?: (event: string, details: Record<string, unknown>) => void;
 }
@@ -35,7 +37,7 @@ const candidatesPerSlice = 200;
 /** @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable` */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
   const { logBytesMax = limits.conversationLogBytesMax, log = () => {} } = options;
-  const open = openDatabase(options.folder);
+  const open = openDatabase(options.folder, options.databaseBytesMax);
   const { database, path } = open;
   const accounts = accountRows(database);
   const conversations = conversationRows(database);
@@ -135,7 +137,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
 
     appendMessage: (message) => write(() => entries.appendMessage(message)),
     appendCommit: (commit) => write(() => entries.appendCommit(commit)),
-    readLog: (conversation, after, limit, bytesMax) => read(() => entries.readLog(conversation, after, limit, bytesMax)),
+    readLog: (conversation, after, limit, bytesMax) =>
+      read(() => entries.readLog(conversation, after, limit, bytesMax)),
     readInbox: (device, after, limit) =>
       read(() => entries.readInbox(device, Math.max(after, late.acknowledgedInbox(device)), limit)),
     getInboxHead: (device) => read(() => entries.getInboxHead(device)),
