@@ -1,4 +1,7 @@
-/** Where an account lives when neither --home nor SOTTO_HOME says: the platform's folder for a program's data. */
+/**
+ * Where an account lives when neither --home nor SOTTO_HOME says, and a server when neither --data nor SOTTO_DATA does: in the
+ * platform's folder for the data of programs.
+ */
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -8,6 +11,16 @@ export function homeFolder(
   platform: NodeJS.Platform = process.platform,
 ): string {
   return resolve(given || variables["SOTTO_HOME"] || join(dataFolder(variables, platform), "sotto"));
+}
+
+export const serverFolderName = "sotto-server";
+
+export function serverFolder(
+  given: string | undefined,
+  variables: Readonly<Record<string, string | undefined>>,
+  platform: NodeJS.Platform = process.platform,
+): string {
+  return resolve(given || variables["SOTTO_DATA"] || join(dataFolder(variables, platform), serverFolderName));
 }
 
 function dataFolder(variables: Readonly<Record<string, string | undefined>>, platform: NodeJS.Platform): string {

@@ -2,7 +2,9 @@
  * `sotto verify NAME`: the safety number of a conversation, to be compared over another channel, and the same as a QR code.
  * `--confirm` remembers that it was the same on both sides.
  */
+import type { Verification } from "@sotto/client";
 import { type Context, withReader } from "../context.ts";
+import type { Output } from "../output.ts";
 import { person } from "../people.ts";
 import { printable } from "../printable.ts";
 
@@ -12,14 +14,8 @@ export async function verify(context: Context, name: string, options: { confirm?
   await withReader(context, async (client) => {
     const found = await client.verify({ user: person(name), confirm: options.confirm });
     const { user, safetyNumber, verified } = found;
-    const code = context.output.json ? [] : await qrLines(found.qr);
-    await context.output.row({ user, safetyNumber, verified }, () => [
-      `Safety number with ${printable(person(user))}${verified ? ` ${context.output.style("green", "✓ verified")}` : ""}:`,
-      "",
-      ...inLines(printable(safetyNumber)).map((line) => `    ${line}`),
-      "",
-      ...code,
-    ]);
+    const lines = context.output.json ? [] : await safetyNumberLines(context.output, found);
+    await context.output.row({ user, safetyNumber, verified }, () => lines);
     if (verified) return;
     context.output.note(
       `Compare it with what ${person(user)} sees (in person, or in a call). If it is the same: sotto verify ${person(user)} --confirm`,
@@ -27,16 +23,16 @@ export async function verify(context: Context, name: string, options: { confirm?
   });
 }
 
-function inLines(safetyNumber: string): string[] {
-  const groups = safetyNumber.split(/\s+/);
-  const lines: string[] = [];
-  for (let at = 0; at < groups.length; at += groupsPerLine) lines.push(groups.slice(at, at + groupsPerLine).join("  "));
-  return lines;
-}
-
-async function qrLines(hexadecimal: string): Promise<string[]> {
+/** The number in rows that are easy to read aloud, and the QR code. */
+export async function safetyNumberLines(output: Output, found: Verification): Promise<string[]> {
   const { renderUnicodeCompact } = await import("uqr");
-  return renderUnicodeCompact([...Buffer.from(hexadecimal, "hex")], { border: 1 })
-    .split("\n")
-    .map((line) => `    ${line}`);
+  const groups = printable(found.safetyNumber).split(/\s+/);
+  const rows: string[] = [];
+  for (let at = 0; at < groups.length; at += groupsPerLine) {
+    rows.push(groups.slice(at, at + groupsPerLine).join("  "));
+  }
+  const code = renderUnicodeCompact([...Buffer.from(found.qr, "hex")], { border: 1 }).split("\n");
+  const mark = found.verified ? ` ${output.style("green", "✓ verified")}` : "";
+  const title = `Safety number with ${printable(person(found.user))}${mark}:`;
+  return [title, "", ...[...rows, "", ...code].map((line) => (line === "" ? "" : `    ${line}`)), ""];
 }

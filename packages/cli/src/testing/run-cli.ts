@@ -19,6 +19,8 @@ interface RunOptions {
   /** With a terminal: keys, given when something was asked and more is wanted. */
   terminal?: { keys: string[] };
   variables?: Record<string, string>;
+  /** Standard output is a terminal too: what the client needs to draw. */
+  screen?: boolean;
   /** The reader of standard output goes after so many writes. */
   stdoutWritesMax?: number;
 }
@@ -34,7 +36,10 @@ export async function runCli(argv: string[], options: RunOptions = {}): Promise<
 export function startCli(argv: string[], options: RunOptions = {}) {
   const stdin = Object.assign(new PassThrough(), { isTTY: options.terminal !== undefined, setRawMode() {} });
   const keys = [...(options.terminal?.keys ?? [])];
-  const stdout = createSink({ isTTY: false, writesMax: options.stdoutWritesMax ?? Number.POSITIVE_INFINITY });
+  const stdout = createSink({
+    isTTY: options.screen === true,
+    writesMax: options.stdoutWritesMax ?? Number.POSITIVE_INFINITY,
+  });
   const stderr = createSink({
     isTTY: options.terminal !== undefined,
     onWrite(text) {
@@ -79,7 +84,7 @@ export function startCli(argv: string[], options: RunOptions = {}) {
 function createSink(options: { isTTY: boolean; writesMax?: number; onWrite?: (text: string) => void }) {
   let text = "";
   let writes = 0;
-  const sink: Sink = {
+  const sink: Sink & Record<string, unknown> = {
     isTTY: options.isTTY,
     columns: 80,
     write(chunk, done) {
@@ -93,6 +98,9 @@ function createSink(options: { isTTY: boolean; writesMax?: number; onWrite?: (te
       return true;
     },
     on() {},
+    // The line editor listens for changes of size.
+    removeListener() {},
+    listenerCount: () => 0,
   };
   return { sink, text: () => text };
 }

@@ -1,0 +1,288 @@
+/** The client as a person meets it: what is asked, what appears while typing, and what a script gets. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { clientFailure, FakeClient, recoveryCode } from "../testing/fake-client.ts";
+import { runCli, startCli, testNowMs } from "../testing/run-cli.ts";
+import { KeyInput, lineBreakMark } from "./key-input.ts";
+import { rowsOf, textWidth } from "./text-width.ts";
+
+process.env["TZ"] = "UTC";
+const now = () => testNowMs;
+const alice = () => FakeClient.registered(now);
+const home = ["--home", "/tmp/alice"];
+const plainTerminal = { NO_COLOR: "1" };
+
+/** A person at a terminal: waits for what is on the screen, then types. */
+function sitDown(client: FakeClient, argv: string[] = home) {
+  const session = startCli(argv, { client, terminal: { keys: [] }, screen: true, variables: plainTerminal });
+  let seenTo = 0;
+  const all = () => session.stdout() + session.stderr();
+  return {
+    session,
+    async see(text: string) {
+      await until(
+        () => all().includes(text, 0) && session.stdout().slice(seenTo).includes(text),
+        () => `waited for “${text}”, saw:\n${all()}`,
+      );
+      seenTo = session.stdout().indexOf(text, seenTo) + text.length;
+    },
+    async asked(text: string) {
+      await until(
+        () => session.stderr().includes(text),
+        () => `waited for “${text}”, saw:\n${all()}`,
+      );
+    },
+    type: (keys: string) => session.stdin.write(keys),
+    screen: session.stdout,
+  };
+}
+
+describe("at a terminal", () => {
+  test("the first start creates an account, step by step", async () => {
+    const client = new FakeClient(now);
+    const at = sitDown(client, [...home, "--server", "localhost:12345", "--fingerprint", "SHA256:00"]);
+    await at.see("Type 1, 2 or q: ");
+    at.type("1\r");
+    await at.see("Choose your name");
+    at.type("@Alice\r");
+    await at.asked("Choose a password for @alice");
+    at.type("a good long one\r");
+    await at.asked("again: ");
+    at.type("a good long one\r");
+    await at.see(recoveryCode);
+    await at.asked("written it down? [y/N] ");
+    at.type("y\r");
+    await at.see("You are @alice on localhost:12345 (connected).");
+    await at.see("write to someone");
+    await at.see("@alice> ");
+    at.type("q\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+    assert.deepEqual(client.registered, {
+      name: "alice",
+      server: "localhost:12345",
+      fingerprint: "SHA256:00",
+      password: "a good long one",
+    });
+    assert.doesNotMatch(at.screen() + at.session.stderr(), /a good long one/);
+  });
+
+  test("a taken name is asked for again", async () => {
+    const client = new FakeClient(now);
+    client.failures.set(
+      "register",
+      clientFailure("refused", "name-taken", "registering bob: an account of that name exists"),
+    );
+    const at = sitDown(client, [...home, "--server", "localhost", "--fingerprint", "SHA256:00"]);
+    await at.see("1, 2 or q: ");
+    at.type("1\r");
+    for (const name of ["bob", "bob2"]) {
+      await at.see("Choose your name");
+      at.type(`${name}\r`);
+      await until(() => at.session.stderr().endsWith("made for you): "));
+      at.type("a good long one\r");
+      await until(() => at.session.stderr().endsWith("again: "));
+      if (name === "bob2") client.failures.delete("register");
+      at.type("a good long one\r");
+      if (name === "bob") await at.see("an account of that name exists");
+    }
+    await at.see(recoveryCode);
+    assert.equal(client.registered?.name, "bob2");
+    at.session.stdin.end();
+    at.session.interrupt();
+  });
+
+  test("messages and receipts appear above what is being typed, which stays", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("@alice> ");
+    at.type("@bob\r");
+    await at.see("No messages with @bob yet.");
+    await at.see("@bob> ");
+    at.type("hello\r");
+    await at.see("you: hello  … not sent yet");
+    client.advance(client.rows[0]?.id ?? "", "accepted");
+    await at.see("you: hello  ✓");
+    at.type("half a sent");
+    await at.see("half a sent");
+    client.receive("bob", "hi\u001b[2J there");
+    await at.see("14:03  @bob: hi␛[2J there");
+    await at.see("@bob> half a sent");
+    await until(() => client.calls.some(({ method }) => method === "markRead"));
+    at.type("ence\r");
+    await at.see("you: half a sentence");
+    client.advance(client.rows[0]?.id ?? "", "read");
+    await at.see("✓✓ read 14:03, up to “hello”");
+    client.setConnected(false);
+    await at.see("* not connected (connection refused): what you write is kept");
+    await at.see("@bob (not connected)> ");
+    at.type("later\r");
+    await at.see("you: later  … not sent yet");
+    at.type("/back\r");
+    await at.see("log out");
+    at.type("q\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+    assert.deepEqual(
+      client.calls.filter(({ method }) => method === "send").map(({ options }) => (options as { text: string }).text),
+      ["hello", "half a sentence", "later"],
+    );
+  });
+
+  test("a pasted text of several lines is one message, sent by Enter", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("@alice> ");
+    at.type("@bob\r");
+    await at.see("@bob> ");
+    at.type("\u001b[200~first\r\nsecond\nthird\u001b[201~");
+    await at.see("third");
+    assert.equal(
+      client.calls.some(({ method }) => method === "send"),
+      false,
+    );
+    at.type("\r");
+    await at.see("third");
+    assert.deepEqual(
+      client.calls.filter(({ method }) => method === "send").map(({ options }) => options),
+      [{ to: "@bob", text: "first\nsecond\nthird" }],
+    );
+    at.session.interrupt();
+    await at.session.ended;
+  });
+
+  test("in the menu a new message is announced, shown by 1 and then read", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("@alice> ");
+    client.receive("carol", "are you there?");
+    await at.see("★ new message from @carol");
+    assert.equal((await client.notifications()).length, 1);
+    at.type("1\r");
+    await at.see("14:03  @carol: are you there?");
+    await at.see("To answer, type @carol.");
+    assert.equal((await client.notifications()).length, 0);
+    at.type("5\r");
+    await at.see("Nothing unread.");
+    at.type("nonsense\r");
+    await at.see("“nonsense” is none of the choices");
+    at.session.interrupt();
+    assert.equal((await at.session.ended).exitCode, 0);
+  });
+
+  test("a name that nobody has is told at once, with what to do", async () => {
+    const at = sitDown(alice());
+    await at.see("@alice> ");
+    at.type("2\r");
+    await at.see("Write to whom?");
+    at.type("nobody\r");
+    await at.see("✗ asking for @nobody: no such user");
+    await at.see("@alice> ");
+    at.session.interrupt();
+    await at.session.ended;
+  });
+
+  test("settings, verification and logging out", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("@alice> ");
+    at.type("7\r");
+    await at.see("Type a name to switch it");
+    at.type("receipts\r");
+    await until(() => !client.settings.receipts);
+    await at.see("Type a name to switch it");
+    at.type("\r");
+    await at.see("@alice> ");
+    at.type("verify bob\r");
+    await at.see("11111  11112");
+    await at.see("same on their side? [y/N] ");
+    at.type("y\r");
+    await at.see("✓ @bob is verified.");
+    at.type("8\r");
+    await at.see("[y/N] ");
+    at.type("y\r");
+    await at.see("Logged out.");
+    await at.asked("Password of @alice: ");
+    at.type("\u0003");
+    assert.equal((await at.session.ended).exitCode, 130);
+  });
+
+  test("Ctrl-C takes back the line, and on an empty one leaves", async () => {
+    const at = sitDown(alice());
+    await at.see("@alice> ");
+    at.type("half");
+    await at.see("half");
+    at.type("\u0003");
+    at.type("\u0003");
+    assert.equal((await at.session.ended).exitCode, 0);
+  });
+});
+
+describe("without a terminal", () => {
+  test("the lines of a script are taken one after the other", async () => {
+    const client = alice();
+    const { exitCode, stdout, stderr } = await runCli(home, { client, stdin: "@bob\nhello\n/back\nq\n" });
+    assert.equal(exitCode, 0);
+    assert.equal(stderr, "");
+    assert.match(stdout, /14:03 {2}you: hello {2}✓\n/);
+    // oxlint-disable-next-line no-control-regex -- no escape sequences in a pipe
+    assert.doesNotMatch(stdout, /\x1b/);
+  });
+
+  test("the end of the input is the end", async () => {
+    assert.equal((await runCli(home, { client: alice(), stdin: "" })).exitCode, 0);
+  });
+
+  test("a password is not asked for: a usage error says how to give it", async () => {
+    const { exitCode, stderr } = await runCli([...home, "--server", "localhost"], {
+      client: new FakeClient(now),
+      stdin: "1\nalice\n",
+    });
+    assert.equal(exitCode, 2);
+    assert.match(stderr, /set SOTTO_PASSWORD/);
+  });
+});
+
+describe("what the keyboard sends", () => {
+  const translate = (...chunks: string[]) => {
+    const input = new KeyInput({} as never);
+    let out = "";
+    input.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    for (const chunk of chunks) input.write(chunk);
+    return new Promise<string>((resolve) => {
+      input.end(() => setImmediate(() => resolve(out)));
+    });
+  };
+
+  test("a paste becomes one line, also when its marks arrive in pieces", async () => {
+    assert.equal(await translate("a\u001b[2", "00~b\r", "\nc\u0003\t\u001b[20", "1~d\r"), `ab${lineBreakMark}c    d\r`);
+  });
+
+  test("keys and lone escapes pass as they are; Alt-Enter breaks a line", async () => {
+    assert.equal(await translate("x\u001b", "\u001b[A", "y\u001b\r"), `x\u001b\u001b[Ay${lineBreakMark}`);
+  });
+});
+
+test("columns are counted as terminals do", () => {
+  for (const [text, columns] of [
+    ["hello", 5],
+    ["日本", 4],
+    ["👋🏽", 2],
+    ["👩‍👩‍👧‍👦!", 3],
+    ["e\u0301", 1],
+    ["\u001b[1mbold\u001b[0m", 4],
+    ["✓✓ …", 4],
+  ] as const) {
+    assert.equal(textWidth(text), columns, text);
+  }
+  assert.equal(rowsOf(["", "x".repeat(80), "x".repeat(81)], 80), 4);
+});
+
+async function until(
+  condition: () => boolean,
+  describe = () => "what the test waits for did not happen",
+): Promise<void> {
+  for (let turn = 0; turn < 400; turn++) {
+    if (condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.fail(describe());
+}

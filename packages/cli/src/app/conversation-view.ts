@@ -1,0 +1,223 @@
+/**
+ * One conversation, live: what was said last, then a line to write on. Messages of the other side appear as they come and count as read
+ * once they are on the screen; one's own show how far they got, in place where nothing came after them.
+ */
+import type { ClientEvent, Conversation, Message } from "@sotto/client";
+import { eventLines, isMessage, messageLines } from "../message-lines.ts";
+import { printable } from "../printable.ts";
+import { shortTime } from "../times.ts";
+import { sayFailure } from "./sign-in.ts";
+import type { Block } from "./screen.ts";
+import type { Session } from "./session.ts";
+import { verifyPerson } from "./verify-person.ts";
+
+/** A page of what came before. */
+const pageMessages = 15;
+/** A message that is accepted within this time is first shown with its tick. */
+const acceptWaitMs = 5_000;
+
+/** Whom one writes to: the conversation may not exist before the first message. */
+export interface Partner {
+  /** "@name", or the id of a group's conversation. */
+  to: string;
+  /** For people. */
+  title: string;
+  conversation?: string;
+}
+
+export function partnerOf({ conversation, kind, title }: Conversation): Partner {
+  return { to: kind === "direct" ? title : conversation, title, conversation };
+}
+
+/** Resolves when the person goes back; `false` at the end of the input. */
+export async function openConversation(session: Session, partner: Partner): Promise<boolean> {
+  const view = new ConversationView(session, partner);
+  session.view = view;
+  try {
+    return await view.run();
+  } finally {
+    session.view = undefined;
+    view.close();
+  }
+}
+
+class ConversationView {
+  readonly #session: Session;
+  readonly #partner: Partner;
+  /** Own messages whose ticks may still change on the screen, by id. */
+  readonly #blocksById = new Map<string, Block>();
+  /** What was learned about the other side's reading, to be said once for several messages. */
+  #readTimer: NodeJS.Timeout | undefined;
+  #oldestShown: string | undefined;
+  /** Events wait until what they follow is on the screen. */
+  #ready = Promise.withResolvers<void>();
+  readonly #shown = new Set<string>();
+
+  constructor(session: Session, partner: Partner) {
+    this.#session = session;
+    this.#partner = partner;
+  }
+
+  get title(): string {
+    return this.#partner.title;
+  }
+
+  async run(): Promise<boolean> {
+    const { screen, output } = this.#session;
+    await this.#find();
+    screen.say(
+      "",
+      output.style("bold", printable(this.#partner.title)),
+      output.style(
+        "dim",
+        "Type a message and press Enter. Alt-Enter begins a new line. /back returns, /help shows what else.",
+      ),
+    );
+    await this.#showEarlier();
+    this.#ready.resolve();
+    for (;;) {
+      const line = await screen.ask(this.prompt(), { erase: true });
+      if (line === undefined) return false;
+      const text = line.replace(/^\s*\n|\s+$/g, "");
+      if (text === "") continue;
+      try {
+        if (text.startsWith("/") && !text.startsWith("//")) {
+          if (!(await this.#command(text.slice(1)))) return true;
+        } else await this.#send(text.replace(/^\/\//, "/"));
+      } catch (error) {
+        sayFailure(screen, this.#session.context, error);
+        // What was typed is not lost: it stands above, and the arrow key brings it back.
+        if (!text.startsWith("/")) screen.say(output.style("dim", `  not sent: ${printable(text)}`));
+      }
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#readTimer);
+    this.#ready.resolve();
+  }
+
+  prompt(): string {
+    return this.#session.promptFor(this.#partner.title);
+  }
+
+  /** Whether the event was shown here. */
+  async onEvent(event: ClientEvent): Promise<boolean> {
+    const { screen, output } = this.#session;
+    if (event.type === "presence") {
+      if (event.user !== this.#partner.to) return false;
+      await this.#ready.promise;
+      const seen = event.lastSeenAt ? `, last seen ${shortTime(event.lastSeenAt, this.#session.now())}` : "";
+      screen.say(output.style("dim", `* ${printable(event.user)} is ${event.online ? "online" : `offline${seen}`}`));
+      return true;
+    }
+    if (event.type !== "message" && event.type !== "receipt" && event.type !== "event") return false;
+    if (this.#partner.conversation === undefined) await this.#find();
+    if (event.conversation !== this.#partner.conversation) return false;
+    await this.#ready.promise;
+    if (event.type === "receipt") this.#onReceipt(event);
+    else if (event.type === "event") screen.say(...eventLines(event, this.#lines));
+    else if (!this.#shown.has(event.id)) await this.#show(event);
+    return true;
+  }
+
+  get #lines() {
+    return { output: this.#session.output, nowMs: this.#session.now(), ids: false };
+  }
+
+  async #find(): Promise<void> {
+    const all = await this.#session.client.conversations();
+    this.#partner.conversation ??= all.find(({ title }) => title === this.#partner.to)?.conversation;
+  }
+
+  async #show(message: Message): Promise<void> {
+    this.#shown.add(message.id);
+    const block = this.#session.screen.say(...messageLines(message, this.#lines));
+    if (message.state !== "received") this.#blocksById.set(message.id, block);
+    if (message.unread) await this.#session.client.markRead({ ids: [message.id] });
+  }
+
+  async #showEarlier(): Promise<boolean> {
+    const { client, screen, output } = this.#session;
+    if (this.#partner.conversation === undefined) {
+      screen.say(output.style("dim", `No messages with ${printable(this.#partner.title)} yet.`));
+      return false;
+    }
+    const options = { with: this.#partner.conversation, limit: pageMessages, events: true };
+    const rows = await client.history(
+      this.#oldestShown === undefined ? options : { ...options, before: this.#oldestShown },
+    );
+    const lines = rows.flatMap((row) =>
+      isMessage(row) ? messageLines(row, this.#lines) : eventLines(row, this.#lines),
+    );
+    const messages = rows.filter(isMessage);
+    for (const { id } of messages) this.#shown.add(id);
+    this.#oldestShown = messages[0]?.id ?? this.#oldestShown;
+    if (rows.length === 0) screen.say(output.style("dim", "That is all there is."));
+    else
+      screen.say(
+        ...(rows.length === pageMessages ? [output.style("dim", "(/more shows what came before)"), ...lines] : lines),
+      );
+    const unread = messages.filter((message) => message.unread).map(({ id }) => id);
+    if (unread.length > 0) await client.markRead({ ids: unread });
+    return rows.length > 0;
+  }
+
+  async #send(text: string): Promise<void> {
+    const { client, screen } = this.#session;
+    const message = await client.send({ to: this.#partner.to, text });
+    this.#partner.conversation ??= message.conversation;
+    this.#shown.add(message.id);
+    this.#blocksById.set(message.id, screen.say(...messageLines(message, this.#lines)));
+    // A script wants to know before its next line is taken; a person sees the tick when it comes.
+    if (!screen.interactive && this.#session.connected) {
+      await client.waitFor({ id: message.id, state: "accepted", timeoutMs: acceptWaitMs });
+    }
+  }
+
+  #onReceipt(message: Message): void {
+    const { screen } = this.#session;
+    const block = this.#blocksById.get(message.id);
+    const lines = messageLines(message, this.#lines);
+    const replaced = block && screen.replace(block, lines);
+    if (replaced) this.#blocksById.set(message.id, replaced);
+    else if (message.state === "failed" || (block && !screen.interactive)) screen.say(...lines);
+    else if (message.state === "read") this.#sayReadSoon(message);
+    if (message.state === "read" || message.state === "failed") this.#blocksById.delete(message.id);
+  }
+
+  /** Several messages are read at once; the newest says it for all. */
+  #sayReadSoon(message: Message): void {
+    clearTimeout(this.#readTimer);
+    this.#readTimer = setTimeout(() => {
+      const at = message.readAt ? ` ${shortTime(message.readAt, this.#session.now())}` : "";
+      const [first = ""] = printable(message.text).match(/^.{0,40}/u) ?? [];
+      this.#session.screen.say(this.#session.output.style("dim", `  ✓✓ read${at}, up to “${first}”`));
+    }, 150);
+  }
+
+  /** Whether to stay. */
+  async #command(text: string): Promise<boolean> {
+    const { client, screen, output } = this.#session;
+    const [word = ""] = text.trim().toLowerCase().split(/\s+/);
+    if (["back", "b", "quit", "q", "menu", "exit"].includes(word)) return false;
+    if (["more", "m"].includes(word)) await this.#showEarlier();
+    else if (word === "verify") await verifyPerson(this.#session, this.#partner.to);
+    else if (word === "status") {
+      const { user, online, lastSeenAt } = await client.status({ user: this.#partner.to });
+      const seen = lastSeenAt
+        ? `was last seen ${shortTime(lastSeenAt, this.#session.now())}`
+        : "is not online, or does not show it";
+      screen.say(`${printable(user)} ${online ? "is online" : seen}`);
+    } else {
+      if (!["help", "h", "?"].includes(word))
+        screen.say(`There is no /${printable(word)} here; a text that begins with a slash is written with two.`);
+      screen.say(
+        output.style("dim", "  /back    return to the menu        /more    earlier messages"),
+        output.style("dim", "  /verify  compare safety numbers    /status  online, or last seen"),
+        output.style("dim", "  ✓ on the server   ✓✓ on their device   … not sent yet, goes out by itself"),
+      );
+    }
+    return true;
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * The line that a person types on, and what appears above it: messages arrive while someone is typing without touching what
+ * they typed. The newest block can still change in place (ticks), as long as nothing was printed below it.
+ * Where no terminal is, the same reads and prints plain lines.
+ */
+import { createInterface, type Interface } from "node:readline";
+import type { Environment } from "../environment.ts";
+import { KeyInput, pasteOff, pasteOn, toText } from "./key-input.ts";
+import { rowsOf } from "./text-width.ts";
+
+/** Something printed that may be printed anew. */
+export interface Block {
+  readonly lines: readonly string[];
+}
+
+export interface Screen {
+  /** Whether a person sits there. */
+  readonly interactive: boolean;
+  /** Prints above the line that is being typed. */
+  say(...lines: string[]): Block;
+  /** Prints the block anew where it is; `undefined` if it has moved up already and stays as it was. */
+  replace(block: Block, lines: readonly string[]): Block | undefined;
+  /** A line; undefined when there will be none any more. With `erase`, the typed line goes when it is entered. */
+  ask(prompt: string, options?: { erase?: boolean }): Promise<string | undefined>;
+  /** Shows another prompt for the line that is being typed. */
+  setPrompt(prompt: string): void;
+  /** Gives the keyboard to a question that is not to be shown. */
+  lend<T>(question: () => Promise<T>): Promise<T>;
+  /** No more lines: whoever asks gets undefined. */
+  end(): void;
+  close(): void;
+}
+
+export function createScreen(environment: Environment): Screen {
+  const interactive = environment.stdin.isTTY === true && environment.stdout.isTTY === true;
+  return interactive ? new TerminalScreen(environment) : new PlainScreen(environment);
+}
+
+/** Lines that came before someone asked wait; the end of the input is remembered. */
+class LineQueue {
+  readonly #lines: string[] = [];
+  #waiting: ((line: string | undefined) => void) | undefined;
+  #ended = false;
+
+  push(line: string): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting) waiting(line);
+    else this.#lines.push(line);
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#waiting?.(undefined);
+    this.#waiting = undefined;
+  }
+
+  next(): Promise<string | undefined> {
+    if (this.#lines.length > 0 || this.#ended) return Promise.resolve(this.#lines.shift());
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+}
+
+class PlainScreen implements Screen {
+  readonly interactive = false;
+  readonly #environment: Environment;
+  readonly #queue = new LineQueue();
+  readonly #lines: Interface;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    this.#lines = createInterface({ input: environment.stdin, terminal: false, crlfDelay: Infinity });
+    this.#lines.on("line", (line) => this.#queue.push(line));
+    this.#lines.on("close", () => this.#queue.end());
+  }
+
+  say(...lines: string[]): Block {
+    if (lines.length > 0) this.#environment.stdout.write(`${lines.join("\n")}\n`);
+    return { lines };
+  }
+
+  replace(): undefined {
+    return undefined;
+  }
+
+  ask(): Promise<string | undefined> {
+    return this.#queue.next();
+  }
+
+  setPrompt(): void {}
+
+  lend<T>(question: () => Promise<T>): Promise<T> {
+    return question();
+  }
+
+  end(): void {
+    this.#queue.end();
+  }
+
+  close(): void {
+    this.#lines.close();
+    this.#queue.end();
+  }
+}
+
+class TerminalScreen implements Screen {
+  readonly interactive = true;
+  readonly #environment: Environment;
+  readonly #queue = new LineQueue();
+  readonly #input: KeyInput;
+  readonly #editor: Interface & { prevRows?: number };
+  #asking: { prompt: string; erase: boolean } | undefined;
+  /** The block that ends right above the prompt, and how wide the terminal was when it was printed. */
+  #last: { block: Block; columns: number } | undefined;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    this.#input = new KeyInput(environment.stdin);
+    environment.stdin.pipe(this.#input);
+    this.#editor = createInterface({
+      input: this.#input,
+      output: environment.stdout as unknown as NodeJS.WritableStream,
+      terminal: true,
+      historySize: 200,
+      removeHistoryDuplicates: true,
+    });
+    environment.stdout.write(pasteOn);
+    this.#editor.on("line", (line) => {
+      const asked = this.#asking;
+      this.#asking = undefined;
+      if (asked?.erase) this.#up(rowsOf([asked.prompt + line], this.#columns));
+      else this.#last = undefined;
+      this.#queue.push(toText(line));
+    });
+    // Ctrl-C takes back what is being typed; on an empty line it leaves, as Ctrl-D does.
+    this.#editor.on("SIGINT", () => {
+      if (this.#editor.line === "") return this.#editor.close();
+      this.#editor.write(null, { ctrl: true, name: "e" });
+      this.#editor.write(null, { ctrl: true, name: "u" });
+    });
+    this.#editor.on("close", () => this.#queue.end());
+  }
+
+  get #columns(): number {
+    return this.#environment.stdout.columns || 80;
+  }
+
+  say(...lines: string[]): Block {
+    const block = { lines };
+    this.#print(lines, 0);
+    this.#last = { block, columns: this.#columns };
+    return block;
+  }
+
+  replace(block: Block, lines: readonly string[]): Block | undefined {
+    if (this.#last?.block !== block || this.#last.columns !== this.#columns) return undefined;
+    const replaced = { lines };
+    this.#print(lines, rowsOf(block.lines, this.#columns));
+    this.#last = { block: replaced, columns: this.#columns };
+    return replaced;
+  }
+
+  async ask(prompt: string, options: { erase?: boolean } = {}): Promise<string | undefined> {
+    this.#asking = { prompt, erase: options.erase === true };
+    this.#editor.setPrompt(prompt);
+    this.#editor.prompt();
+    return await this.#queue.next();
+  }
+
+  setPrompt(prompt: string): void {
+    if (this.#asking === undefined) return;
+    this.#asking.prompt = prompt;
+    this.#editor.setPrompt(prompt);
+    this.#print([], 0);
+  }
+
+  async lend<T>(question: () => Promise<T>): Promise<T> {
+    const { stdin } = this.#environment;
+    this.#editor.pause();
+    stdin.unpipe(this.#input);
+    this.#last = undefined;
+    try {
+      return await question();
+    } finally {
+      stdin.pipe(this.#input);
+      stdin.setRawMode?.(true);
+      stdin.resume();
+      this.#editor.resume();
+    }
+  }
+
+  end(): void {
+    this.#queue.end();
+  }
+
+  close(): void {
+    if (this.#asking) this.#environment.stdout.write("\n");
+    this.#asking = undefined;
+    this.#editor.close();
+    this.#environment.stdin.unpipe(this.#input);
+    this.#environment.stdin.setRawMode?.(false);
+    this.#environment.stdin.pause();
+    this.#environment.stdout.write(pasteOff);
+  }
+
+  /** Writes lines in place of the prompt and of `rowsAbove` rows over it, then the prompt again with what was typed. */
+  #print(lines: readonly string[], rowsAbove: number): void {
+    const stdout = this.#environment.stdout as { cork?(): void; uncork?(): void } & Environment["stdout"];
+    // One write to the terminal: nothing flickers.
+    stdout.cork?.();
+    const promptRows = this.#asking ? this.#editor.getCursorPos().rows : 0;
+    if (this.#asking || rowsAbove > 0) this.#up(promptRows + rowsAbove);
+    if (lines.length > 0) stdout.write(`${lines.join("\n")}\n`);
+    if (this.#asking) {
+      // The editor would go up to where its line began before.
+      this.#editor.prevRows = 0;
+      this.#editor.prompt(true);
+    }
+    stdout.uncork?.();
+  }
+
+  #up(rows: number): void {
+    this.#environment.stdout.write(`${rows > 0 ? `\x1b[${rows}A` : ""}\r\x1b[J`);
+  }
+}

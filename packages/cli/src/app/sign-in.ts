@@ -1,0 +1,236 @@
+/**
+ * Who is there: opens the account of this home folder, or helps to create one or to log in. On a machine that several
+ * people share, each further account gets a folder beside the default one, named after it.
+ */
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Client, WhoAmI } from "@sotto/client";
+import { type Context, createContext } from "../context.ts";
+import { failureOf, isClientError } from "../errors.ts";
+import { chooseServer, confirmServer, notePinned, type ServerChoice } from "../first-contact.ts";
+import { readPassword, withNewPassword } from "../passwords.ts";
+import { person } from "../people.ts";
+import { serverFolderName } from "../home-folder.ts";
+import { printable } from "../printable.ts";
+import { confirmWrittenDown, recoveryCodeLines } from "../recovery-code.ts";
+import type { Screen } from "./screen.ts";
+
+export interface SignInOptions {
+  server?: string;
+  invite?: string;
+  fingerprint?: string;
+  home?: string;
+}
+
+export interface SignedIn {
+  client: Client;
+  context: Context;
+  self: WhoAmI;
+}
+
+/** Undefined when the person left instead. */
+export async function signIn(context: Context, screen: Screen, options: SignInOptions): Promise<SignedIn | undefined> {
+  const chosen = await chooseHome(context, screen, options);
+  if (chosen === undefined) return undefined;
+  const client = await context.environment.openHome({ home: chosen.home });
+  try {
+    const self = await signInWith(client, chosen, screen, options);
+    if (self !== undefined) return { client, context: chosen, self };
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  await client.close();
+  return undefined;
+}
+
+/** Prints a failure and what to do about it. */
+export function sayFailure(screen: Screen, context: Context, error: unknown): void {
+  const { message, hint } = failureOf(error);
+  const lines = [context.output.style("red", `✗ ${printable(message)}`)];
+  if (hint !== undefined) lines.push(`  ${printable(hint)}`);
+  screen.say(...lines);
+}
+
+/** The account of this folder, brought to life: undefined when the person left. */
+async function signInWith(
+  client: Client,
+  context: Context,
+  screen: Screen,
+  options: SignInOptions,
+): Promise<WhoAmI | undefined> {
+  const self = await accountOf(client);
+  if (self?.loggedOut) return await logInAgain(client, context, screen, self);
+  if (self !== undefined) {
+    if (options.server !== undefined && !sameServer(options.server, self.server)) {
+      screen.say(
+        `This folder belongs to ${person(self.user)} on ${self.server}, not on ${printable(options.server)}: opening that.`,
+        "An account on another server needs a folder of its own: --home DIR (or SOTTO_HOME=DIR before the command).",
+      );
+    }
+    return self;
+  }
+  screen.say(context.output.style("bold", "Welcome to Sotto."), `There is no account in ${context.home} yet.`, "");
+  for (;;) {
+    screen.say("  1  create an account", "  2  log in", "  q  quit");
+    const answer = await screen.ask("Type 1, 2 or q: ");
+    if (answer === undefined || /^q/i.test(answer.trim())) return undefined;
+    try {
+      const word = answer.trim().toLowerCase();
+      if (["1", "create", "c"].includes(word)) {
+        const created = await createAccount(client, context, screen, options);
+        if (created) return created;
+      } else if (["2", "log in", "login", "l"].includes(word)) {
+        const loggedIn = await logIn(client, context, screen, options);
+        if (loggedIn) return loggedIn;
+      } else screen.say("That is none of them.");
+    } catch (error) {
+      if (!screen.interactive || !isClientError(error)) throw error;
+      sayFailure(screen, context, error);
+    }
+  }
+}
+
+async function accountOf(client: Client): Promise<WhoAmI | undefined> {
+  try {
+    return await client.whoami();
+  } catch (error) {
+    if (isClientError(error) && error.code === "no-account") return undefined;
+    throw error;
+  }
+}
+
+async function createAccount(
+  client: Client,
+  context: Context,
+  screen: Screen,
+  options: SignInOptions,
+): Promise<WhoAmI | undefined> {
+  let choice = await askServer(screen, options);
+  if (choice === undefined) return undefined;
+  choice = await screen.lend(() => confirmServer(context, choice as ServerChoice));
+  for (;;) {
+    const name = await askName(screen, "Choose your name");
+    if (name === undefined) return undefined;
+    try {
+      const using: ServerChoice = choice;
+      const registered = await screen.lend(() =>
+        withNewPassword(context, person(name), {}, (password) => {
+          context.output.note("creating the account …");
+          return client.register({ ...using, name, password });
+        }),
+      );
+      const self = await client.whoami();
+      notePinned(context, self.fingerprint);
+      screen.say("", ...recoveryCodeLines(context, registered.recoveryCode), "");
+      await screen.lend(() => confirmWrittenDown(context));
+      return self;
+    } catch (error) {
+      if (!screen.interactive || !isClientError(error)) throw error;
+      sayFailure(screen, context, error);
+      if (error.code === "invite-needed" || error.code === "invite-invalid") {
+        const link = await screen.ask("Paste an invite link (Enter: go back): ");
+        if (!link?.trim()) return undefined;
+        choice = await chooseServer({ invite: link.trim() });
+      } else if (error.code !== "name-taken" && error.code !== "name-invalid") return undefined;
+    }
+  }
+}
+
+async function logIn(
+  client: Client,
+  context: Context,
+  screen: Screen,
+  options: SignInOptions,
+): Promise<WhoAmI | undefined> {
+  const choice = await askServer(screen, options);
+  if (choice === undefined) return undefined;
+  const name = await askName(screen, "Your name");
+  if (name === undefined) return undefined;
+  const password = await screen.lend(() => readPassword(context, person(name), {}));
+  const { server, fingerprint } = choice;
+  return await client.login({ name, password, server, fingerprint });
+}
+
+async function logInAgain(client: Client, context: Context, screen: Screen, self: WhoAmI): Promise<WhoAmI | undefined> {
+  screen.say(`${person(self.user)} is logged out here. Log in with the password, or leave with Ctrl-C.`);
+  for (;;) {
+    try {
+      const password = await screen.lend(() => readPassword(context, person(self.user), {}));
+      return await client.login({ name: self.user, password });
+    } catch (error) {
+      if (!screen.interactive || !isClientError(error)) throw error;
+      sayFailure(screen, context, error);
+    }
+  }
+}
+
+async function askServer(screen: Screen, options: SignInOptions): Promise<ServerChoice | undefined> {
+  if (options.server !== undefined || options.invite !== undefined) return await chooseServer(options);
+  const answer = (await screen.ask("Which server? HOST:PORT, or an invite link (Enter: go back): "))?.trim();
+  if (!answer) return undefined;
+  return await chooseServer(answer.includes("://") ? { invite: answer } : { server: answer });
+}
+
+async function askName(screen: Screen, question: string): Promise<string | undefined> {
+  const answer = (await screen.ask(`${question} (3 to 32 of a-z 0-9 . _ -; Enter: go back): `))?.trim().toLowerCase();
+  return answer ? answer.replace(/^@/, "") : undefined;
+}
+
+function sameServer(given: string, own: string): boolean {
+  const port = own.slice(own.lastIndexOf(":"));
+  return given.toLowerCase() === own.toLowerCase() || `${given.toLowerCase()}${port}` === own.toLowerCase();
+}
+
+/**
+ * The context with the folder of the person who sits there. Only the default folder may have others beside it; whoever gave --home
+ * or SOTTO_HOME has chosen.
+ */
+async function chooseHome(context: Context, screen: Screen, options: SignInOptions): Promise<Context | undefined> {
+  const fixed = options.home !== undefined || Boolean(context.environment.variables["SOTTO_HOME"]);
+  if (fixed || !screen.interactive) return context;
+  const accounts = await listAccounts(context);
+  const arriving = options.server !== undefined || options.invite !== undefined;
+  if (accounts.length === 0 || (accounts.length === 1 && !arriving))
+    return atHome(context, accounts[0]?.home ?? context.home);
+
+  screen.say(context.output.style("bold", "Who are you?"), "");
+  accounts.forEach(({ label }, index) => screen.say(`  ${index + 1}  ${label}`));
+  screen.say(`  n  someone new on this machine`, "  q  quit");
+  for (;;) {
+    const answer = (await screen.ask("Type a number, n or q: "))?.trim().toLowerCase();
+    if (answer === undefined || answer === "q") return undefined;
+    const chosen = accounts[Number(answer) - 1] ?? accounts.find(({ label }) => label === person(answer));
+    if (chosen) return atHome(context, chosen.home);
+    if (answer === "n") {
+      const label = await askName(screen, "A name for the new account's folder, best the account's own");
+      if (label === undefined) return undefined;
+      return atHome(context, `${context.home}-${basename(label)}`);
+    }
+    screen.say("That is none of them.");
+  }
+}
+
+function atHome(context: Context, home: string): Context {
+  return createContext(context.environment, { home, json: context.output.json, quiet: context.quiet });
+}
+
+/** The default folder and those beside it, if an account lives there. */
+async function listAccounts(context: Context): Promise<{ home: string; label: string }[]> {
+  const base = basename(context.home);
+  const entries = await readdir(dirname(context.home), { withFileTypes: true }).catch(() => []);
+  const accounts: { home: string; label: string }[] = [];
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const ours = entry.name === base || (entry.name.startsWith(`${base}-`) && entry.name !== serverFolderName);
+    if (!entry.isDirectory() || !ours) continue;
+    const home = join(dirname(context.home), entry.name);
+    try {
+      await using client = await context.environment.openHome({ home });
+      const self = await accountOf(client);
+      if (self) accounts.push({ home, label: person(self.user) });
+    } catch (error) {
+      accounts.push({ home, label: `${home} (${printable(failureOf(error).message)})` });
+    }
+  }
+  return accounts;
+}
