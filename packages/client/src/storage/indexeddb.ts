@@ -26,17 +26,18 @@ const entryStore: StoreNames<Schema> = "entry";
 export async function openIndexedDbStorage(name: string): Promise<Storage> {
   const lock = await takeLock(name);
   try {
-    let storage: IndexedDbStorage | undefined;
+    let onLoss = () => {};
     const database = await openDB<Schema>(name, databaseVersion, {
       upgrade(upgraded) {
         upgraded.createObjectStore(entryStore);
       },
       // A newer version wants to migrate: it may, and we are refused from then on.
-      blocking: () => storage?.drop(),
+      blocking: () => onLoss(),
       // The browser gave the database up, for instance because the person cleared the site's data.
-      terminated: () => storage?.drop(),
+      terminated: () => onLoss(),
     });
-    storage = new IndexedDbStorage(name, database, lock);
+    const storage = new IndexedDbStorage(name, database, lock);
+    onLoss = () => void storage.close();
     return storage;
   } catch (error) {
     await lock.release();
@@ -95,19 +96,14 @@ class IndexedDbStorage implements Storage {
   }
 
   async close(): Promise<void> {
-    await this.drop();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
-  /** Refuses new calls, lets the called ones end, and gives database and lock free. */
-  async drop(): Promise<void> {
     this.#closed = true;
     await this.#writesEnded;
     this.#database.close();
     await this.#lock.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** Transactions that write run in the order of their making, and so before later reads: the browser sees to it. */

@@ -76,12 +76,10 @@ async function createKey(file: string): Promise<Uint8Array | undefined> {
   const rawKey = randomFillSync(new Uint8Array(xaesKeyBytes));
   const draft = `${file}.${randomUUID()}.new`;
   try {
-    const handle = await fs.open(draft, "wx", 0o600);
-    try {
+    {
+      await using handle = await fs.open(draft, "wx", 0o600);
       await handle.writeFile(rawKey);
       await handle.sync();
-    } finally {
-      await handle.close();
     }
     try {
       // link, unlike rename, never replaces a key that is already there.
@@ -97,8 +95,8 @@ async function createKey(file: string): Promise<Uint8Array | undefined> {
     await fs.rm(draft, { force: true });
   }
   if (process.platform !== "win32") {
-    const handle = await fs.open(folder, "r");
-    await handle.sync().finally(() => handle.close());
+    await using handle = await fs.open(folder, "r");
+    await handle.sync();
   }
   return rawKey;
 }

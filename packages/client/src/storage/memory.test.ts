@@ -7,7 +7,7 @@ import { createNodeSealKey } from "./node-seal-key.ts";
 import { sealStorage } from "./seal.ts";
 import type { Storage } from "./storage.ts";
 import { storageSuite } from "./suite.ts";
-import type { StorageUnderTest } from "./suite-cases.ts";
+import type { StorageUnderTest } from "./suite.ts";
 
 storageSuite("memory", () => openOnNewDisk((storage) => storage));
 

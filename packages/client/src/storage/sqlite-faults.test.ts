@@ -92,6 +92,7 @@ test("the lock of a killed process dies with it", async (t) => {
     console.log("open");
     setInterval(() => storage, 1000);`;
   const child = spawn(process.execPath, ["--conditions=@sotto/source", "--input-type=module", "--eval", source]);
+  t.after(() => child.kill("SIGKILL"));
   await once(child.stdout, "data");
   await assert.rejects(openSqliteStorage({ file }), { code: "locked", holderPid: child.pid });
   child.kill("SIGKILL");
@@ -250,7 +251,8 @@ test("a path that leads through a file is refused as unwritable", async (t) => {
   const folder = newFolder(t);
   fs.writeFileSync(path.join(folder, "file"), "");
   await assert.rejects(openSqliteStorage({ file: path.join(folder, "file", "store.sqlite") }), { code: "unwritable" });
-  await assert.rejects(openSqliteStorage({ file: folder }), { code: "unwritable" });
+  fs.mkdirSync(path.join(folder, "store.sqlite"));
+  await assert.rejects(openSqliteStorage({ file: path.join(folder, "store.sqlite") }), { code: "unwritable" });
 });
 
 function put(key: string, first: number, length = 1): Change {

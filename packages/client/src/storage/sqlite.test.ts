@@ -8,7 +8,7 @@ import { sealStorage } from "./seal.ts";
 import { openSqliteStorage } from "./sqlite.ts";
 import type { Storage } from "./storage.ts";
 import { storageSuite } from "./suite.ts";
-import type { StorageUnderTest } from "./suite-cases.ts";
+import type { StorageUnderTest } from "./suite.ts";
 
 storageSuite("sqlite", () => openInNewFolder((storage) => storage));
 

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { SQLInputValue, StatementSync } from "node:sqlite";
+import type { StatementSync } from "node:sqlite";
 
 import { checkChanges, checkKey, checkRange, closedError, StorageError } from "./storage.ts";
 import type { Change, Entry, RangeOptions, Storage } from "./storage.ts";
@@ -232,9 +232,9 @@ function claim(database: DatabaseSync): Uint8Array {
   return token;
 }
 
-function readPragma(database: DatabaseSync, pragma: string): SQLInputValue {
+function readPragma(database: DatabaseSync, pragma: string): string | number | undefined {
   const row = database.prepare(`PRAGMA ${pragma}`).get();
-  return row === undefined ? null : (Object.values(row)[0] ?? null);
+  return row === undefined ? undefined : (Object.values(row)[0] as string | number);
 }
 
 interface Lock {
@@ -359,6 +359,7 @@ function storageErrorFrom(error: unknown, file: string): unknown {
       return new StorageError("unwritable", `cannot use the local store ${file}: ${messageOf(error)}`, {
         cause: error,
       });
+    default:
   }
   if (code === "ENOSPC" || code === "EDQUOT") return fullError(error, file);
   const isSystemError = error instanceof Error && "syscall" in error;
