@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import * as path from "node:path";
 import { after } from "node:test";
 import { nodePlatform } from "@sotto/client/node";
-import { type Disk, engineSuite, openMemoryDisk } from "@sotto/client/testing";
+import { type Disk, engineSuite, MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
 import { createServer, type Server } from "@sotto/server";
 
 const folder = mkdtempSync(path.join(tmpdir(), "sotto-engine-"));
@@ -18,8 +18,8 @@ after(async () => {
 engineSuite("node", async () => {
   server = await createServer({ port: "0", data: path.join(folder, "data"), rateFactor: "100" });
   const createDisk = async (): Promise<Disk> => {
-    const disk = openMemoryDisk();
-    return { open: async () => nodePlatform(await disk.open()), dispose: async () => {} };
+    const disk = new MemoryDisk();
+    return { open: async () => nodePlatform(await openMemoryStorage(disk)), dispose: async () => {} };
   };
   return { createDisk, server: `localhost:${server.port}` };
 });

@@ -24,7 +24,7 @@ export function createPasswordWorker(): PasswordProtocol {
 
   function call(name: keyof PasswordProtocol, argument: unknown): Promise<unknown> {
     if (!worker) {
-      worker = new Worker(new URL(import.meta.url), { execArgv: process.execArgv });
+      worker = new Worker(new URL(import.meta.url));
       worker.on("message", (answer: Answer) => {
         const waiting = waitingById.get(answer.id);
         waitingById.delete(answer.id);

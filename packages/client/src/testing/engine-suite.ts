@@ -1,0 +1,395 @@
+/**
+ * What the engine must do on every host, against a real server: on Node with a store in memory, and in a browser with IndexedDB.
+ * The server allows registration and has its message limits raised.
+ */
+import * as assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Client, ClientEvent, Message } from "../api.ts";
+import { type ClientOptions, createClient } from "../client.ts";
+import { ClientError } from "../errors.ts";
+import type { Platform } from "../platform.ts";
+import { FaultyNetwork } from "./network.ts";
+
+/** One device's disk. */
+export interface Disk {
+  /** The platform over what the disk holds; `close` of the client closes its store, and it can be opened again. */
+  open(): Promise<Platform>;
+  dispose(): Promise<void>;
+}
+
+export interface EngineHost {
+  createDisk(): Promise<Disk>;
+  /** HOST:PORT of the server. */
+  server: string;
+}
+
+const password = "correct horse battery staple";
+const patienceMs = 10_000;
+let people = 0;
+
+/** A person with one device. */
+class Person {
+  readonly name: string;
+  readonly network: FaultyNetwork;
+  readonly #disk: Disk;
+  readonly #options: ClientOptions;
+  client!: Client;
+  readonly events: ClientEvent[] = [];
+  readonly #host: EngineHost;
+
+  private constructor(host: EngineHost, name: string, disk: Disk, network: FaultyNetwork, options: ClientOptions) {
+    this.#host = host;
+    this.name = name;
+    this.#disk = disk;
+    this.network = network;
+    this.#options = options;
+  }
+
+  static async create(host: EngineHost, prefix: string, options: ClientOptions = {}): Promise<Person> {
+    const disk = await host.createDisk();
+    const platform = await disk.open();
+    const network = new FaultyNetwork(platform.transport);
+    const name = `${prefix}-${Date.now().toString(36)}${(people++).toString(36)}`;
+    const person = new Person(host, name, disk, network, { stretching: 0, ...options });
+    await person.#start(platform);
+    return person;
+  }
+
+  async #start(platform: Platform): Promise<void> {
+    this.client = await createClient({ ...platform, transport: this.network }, this.#options);
+    this.client.subscribe((event) => this.events.push(event));
+  }
+
+  get at(): string {
+    return `@${this.name}`;
+  }
+
+  async register(): Promise<this> {
+    await this.client.register({ name: this.name, server: this.#host.server, password });
+    await this.online();
+    return this;
+  }
+
+  async online(): Promise<void> {
+    this.network.goOnline();
+    assert.deepEqual(await this.client.sync({ timeoutMs: patienceMs }), { connected: true });
+  }
+
+  async restart(): Promise<void> {
+    await this.client.close();
+    await this.#start(await this.#disk.open());
+  }
+
+  /** Sends, and waits until the server has it. */
+  async say(to: Person, text: string): Promise<Message> {
+    const { id } = await this.client.send({ to: to.at, text });
+    const message = await this.client.waitFor({ id, state: "accepted", timeoutMs: patienceMs });
+    assert.equal(message.state, "accepted");
+    return message;
+  }
+
+  async texts(of: Person): Promise<string[]> {
+    const rows = await this.client.history({ with: of.at, limit: 1000 }).catch((error: unknown) => {
+      if (error instanceof ClientError && error.code === "no-conversation") return [];
+      throw error;
+    });
+    return rows.flatMap((row) => ("text" in row && "state" in row ? [row.text] : []));
+  }
+
+  async readAll(): Promise<Message[]> {
+    const unread = await this.client.inbox({});
+    await this.client.markRead({ ids: unread.map(({ id }) => id) });
+    return unread;
+  }
+
+  async dispose(): Promise<void> {
+    await this.client.close();
+    await this.#disk.dispose();
+  }
+}
+
+async function eventually(what: string, check: () => Promise<boolean>): Promise<void> {
+  const until = Date.now() + patienceMs;
+  while (!(await check())) {
+    if (Date.now() > until) assert.fail(`waited in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export function engineSuite(name: string, createHost: () => Promise<EngineHost>): void {
+  let host: Promise<EngineHost> | undefined;
+  const story = (title: string, tell: (create: (prefix: string, options?: ClientOptions) => Promise<Person>) => Promise<void>) =>
+    test(`${name}: ${title}`, async () => {
+      const present: Person[] = [];
+      host ??= createHost();
+      const ready = await host;
+      try {
+        await tell(async (prefix, options) => {
+          const person = await Person.create(ready, prefix, options);
+          present.push(person);
+          return person;
+        });
+      } finally {
+        for (const person of present) await person.dispose();
+      }
+    });
+  const failsWith = (code: string) => (error: unknown) => error instanceof ClientError && error.code === code;
+
+  story("two people talk, and each sees how far a message has come", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    const { id } = await alice.say(bob, "hello bob");
+    const delivered = await alice.client.waitFor({ id, state: "delivered", timeoutMs: patienceMs });
+    assert.equal(delivered.state, "delivered");
+    assert.ok(delivered.deliveredAt);
+    const [unread] = await bob.client.inbox({});
+    assert.equal(unread?.text, "hello bob");
+    assert.equal(unread?.from, alice.at);
+    assert.equal(unread?.state, "received");
+    assert.equal(unread?.unread, true);
+    await bob.readAll();
+    const read = await alice.client.waitFor({ id, state: "read", timeoutMs: patienceMs });
+    assert.equal(read.state, "read");
+    assert.ok(read.readAt);
+    assert.deepEqual(await bob.client.inbox({}), []);
+    await bob.say(alice, "hello alice");
+    await eventually("alice has the answer", async () => (await alice.texts(bob)).length === 2);
+    assert.deepEqual(await alice.texts(bob), ["hello bob", "hello alice"]);
+    assert.deepEqual(await bob.texts(alice), ["hello bob", "hello alice"]);
+  });
+
+  story("suite 1 works as X-Wing does", async (create) => {
+    const alice = await (await create("alice", { suite: 1 })).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "classic");
+    await eventually("bob has it", async () => (await bob.client.inbox({})).length === 1);
+    await bob.say(alice, "indeed");
+    await eventually("alice has it", async () => (await alice.client.inbox({})).length === 1);
+  });
+
+  story("what is written while the other is away is read later, and the receipts come when the author is back", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    bob.network.goOffline();
+    const first = await alice.say(bob, "one");
+    await alice.say(bob, "two");
+    alice.network.goOffline();
+    await bob.online();
+    assert.deepEqual((await bob.readAll()).map(({ text }) => text), ["one", "two"]);
+    assert.deepEqual(await bob.client.flush({ timeoutMs: patienceMs }), { done: true });
+    bob.network.goOffline();
+    await alice.online();
+    const message = await alice.client.waitFor({ id: first.id, state: "read", timeoutMs: patienceMs });
+    assert.equal(message.state, "read");
+    assert.ok(message.readAt && message.deliveredAt);
+  });
+
+  story("what is written while the server is away is kept, and goes by itself when it is back", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "before");
+    alice.network.goOffline();
+    const kept = await alice.client.send({ to: bob.at, text: "meanwhile" });
+    assert.equal(kept.state, "sending");
+    await alice.restart();
+    assert.deepEqual(await alice.texts(bob), ["before", "meanwhile"]);
+    await alice.online();
+    const sent = await alice.client.waitFor({ id: kept.id, state: "accepted", timeoutMs: patienceMs });
+    assert.notEqual(sent.state, "sending");
+    await eventually("bob has both", async () => (await bob.texts(alice)).length === 2);
+  });
+
+  story("an answer that is lost does not double the message", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "first");
+    alice.network.loseReplyTo("sendMessage");
+    const { id } = await alice.client.send({ to: bob.at, text: "only once" });
+    await eventually("bob has it", async () => (await bob.texts(alice)).includes("only once"));
+    await alice.restart();
+    await alice.online();
+    const sent = await alice.client.waitFor({ id, state: "accepted", timeoutMs: patienceMs });
+    assert.notEqual(sent.state, "sending");
+    await alice.say(bob, "last");
+    await eventually("bob has the last", async () => (await bob.texts(alice)).includes("last"));
+    assert.deepEqual(await bob.texts(alice), ["first", "only once", "last"]);
+    assert.deepEqual(await alice.texts(bob), ["first", "only once", "last"]);
+  });
+
+  for (const method of ["createConversation", "claimKeyPackages", "submitCommit"]) {
+    story(`a conversation whose opening is cut off after ${method} is opened all the same`, async (create) => {
+      const alice = await (await create("alice")).register();
+      const bob = await (await create("bob")).register();
+      alice.network.loseReplyTo(method);
+      await alice.client.send({ to: bob.at, text: "hello" });
+      await eventually("the network is lost", async () => !(await alice.client.whoami()).connected);
+      await alice.restart();
+      await alice.online();
+      await eventually("bob has it", async () => (await bob.texts(alice)).length === 1);
+      await bob.say(alice, "hello back");
+      await eventually("alice has it", async () => (await alice.texts(bob)).length === 2);
+    });
+  }
+
+  story("two who write to each other first at the same time meet in one conversation", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await Promise.all([alice.client.send({ to: bob.at, text: "from alice" }), bob.client.send({ to: alice.at, text: "from bob" })]);
+    await eventually("both have both", async () => (await alice.texts(bob)).length === 2 && (await bob.texts(alice)).length === 2);
+    await eventually("nothing is left to send", async () => {
+      const states = await Promise.all([alice, bob].map(async (person) => (await person.client.history({ with: (person === alice ? bob : alice).at })) as Message[]));
+      return states.flat().every(({ state }) => state !== "sending");
+    });
+    assert.equal((await alice.client.conversations()).length, 1);
+    assert.deepEqual(await alice.texts(bob), await bob.texts(alice));
+  });
+
+  story("many messages arrive once each, in order, also when the connection breaks again and again", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    const texts = Array.from({ length: 40 }, (_, i) => `message ${i}`);
+    for (const [i, text] of texts.entries()) {
+      await alice.client.send({ to: bob.at, text });
+      if (i % 10 === 3) alice.network.goOffline();
+      if (i % 10 === 6) {
+        bob.network.goOffline();
+        await alice.online();
+      }
+      if (i % 10 === 9) await bob.online();
+    }
+    await eventually("bob has all", async () => (await bob.texts(alice)).length === texts.length);
+    assert.deepEqual(await bob.texts(alice), texts);
+    await eventually("all are delivered", async () =>
+      ((await alice.client.history({ with: bob.at, limit: 100 })) as Message[]).every(({ state }) => state === "delivered"),
+    );
+    assert.deepEqual(await alice.texts(bob), texts);
+  });
+
+  story("notifications rise with what comes and fall with what is read", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "one");
+    await alice.say(bob, "two");
+    await eventually("bob is told of two", async () => (await bob.client.notifications())[0]?.unread === 2);
+    const [notification] = await bob.client.notifications();
+    assert.equal(notification?.title, alice.at);
+    assert.equal(notification?.lastFrom, alice.at);
+    const [first] = await bob.client.inbox({ from: alice.at });
+    await bob.client.markRead({ ids: [first!.id] });
+    assert.equal((await bob.client.notifications())[0]?.unread, 1);
+    await bob.restart();
+    assert.equal((await bob.client.notifications())[0]?.unread, 1);
+    await bob.readAll();
+    assert.deepEqual(await bob.client.notifications(), []);
+  });
+
+  story("history is given in pages, oldest first", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    for (let i = 0; i < 7; i++) await alice.say(bob, `n${i}`);
+    const newest = (await alice.client.history({ with: bob.at, limit: 3 })) as Message[];
+    assert.deepEqual(newest.map(({ text }) => text), ["n4", "n5", "n6"]);
+    const older = (await alice.client.history({ with: bob.at, limit: 3, before: newest[0]!.id })) as Message[];
+    assert.deepEqual(older.map(({ text }) => text), ["n1", "n2", "n3"]);
+    assert.ok((await alice.client.history({ with: bob.at, events: true })).some((row) => "event" in row));
+  });
+
+  story("without receipts nobody learns what was delivered or read", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await bob.client.setSettings({ receipts: false });
+    const { id } = await alice.say(bob, "did you get this?");
+    await eventually("bob has it", async () => (await bob.client.inbox({})).length === 1);
+    await bob.readAll();
+    await bob.client.flush({ timeoutMs: 1_000 });
+    await bob.say(alice, "who knows");
+    await eventually("alice has the answer", async () => (await alice.client.inbox({})).length === 1);
+    assert.equal((await alice.client.waitFor({ id, state: "delivered", timeoutMs: 10 })).state, "accepted");
+  });
+
+  story("an answer quotes what it answers", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    const { id } = await alice.say(bob, "tea?");
+    await eventually("bob has it", async () => (await bob.client.inbox({})).length === 1);
+    await bob.client.send({ to: alice.at, text: "yes", replyTo: id.slice(0, 8) });
+    await eventually("alice has the answer", async () => (await alice.client.inbox({}))[0]?.replyTo === id);
+  });
+
+  story("both sides see the same safety number, and remember that it was compared", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    const here = await alice.client.verify({ user: bob.at });
+    const there = await bob.client.verify({ user: alice.at });
+    assert.equal(here.safetyNumber, there.safetyNumber);
+    assert.equal(here.safetyNumber.replace(/\D/g, "").length, 60);
+    assert.equal(here.verified, false);
+    assert.equal((await alice.client.verify({ user: bob.at, confirm: true })).verified, true);
+    await alice.restart();
+    assert.equal((await alice.client.verify({ user: bob.at })).verified, true);
+  });
+
+  story("who logs out is gone until the password is given again, and then has everything", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "see you");
+    await bob.client.logout();
+    await assert.rejects(bob.client.inbox({}), failsWith("logged-out"));
+    await bob.restart();
+    await assert.rejects(bob.client.sync({ timeoutMs: patienceMs }), failsWith("logged-out"));
+    await alice.say(bob, "missed you");
+    await assert.rejects(bob.client.login({ name: bob.name, password: "not the password at all" }), failsWith("wrong-password"));
+    assert.equal((await bob.client.login({ name: bob.name, password })).loggedOut, false);
+    await bob.online();
+    assert.deepEqual(await bob.texts(alice), ["see you", "missed you"]);
+  });
+
+  story("a registration whose answer was lost is finished by registering again", async (create) => {
+    const alice = await create("alice");
+    alice.network.loseReplyTo("finishRegistration");
+    await assert.rejects(alice.register());
+    alice.network.goOnline();
+    await alice.restart();
+    const again = await alice.client.register({ name: alice.name, server: (await host!).server, password });
+    assert.ok(again.recoveryCode.length > 20);
+    await alice.online();
+  });
+
+  story("what cannot be done says so with its own code, and nothing is kept of it", async (create) => {
+    const alice = await create("alice");
+    const server = (await host!).server;
+    await assert.rejects(alice.client.whoami(), failsWith("no-account"));
+    await assert.rejects(alice.client.register({ name: "No Spaces", server, password }), failsWith("name-invalid"));
+    await assert.rejects(alice.client.register({ name: alice.name, server, password: "password1" }), failsWith("password-weak"));
+    await assert.rejects(alice.client.register({ name: alice.name, server: "localhost:1", password }), failsWith("unreachable"));
+    await alice.register();
+    const other = await create("other");
+    await assert.rejects(other.client.register({ name: alice.name, server, password }), failsWith("name-taken"));
+    await assert.rejects(alice.client.register({ name: "another", server, password }), failsWith("has-account"));
+    await assert.rejects(alice.client.send({ to: "@nobody-of-that-name", text: "?" }), failsWith("no-user"));
+    await assert.rejects(alice.client.send({ to: alice.at, text: "?" }), failsWith("invalid-argument"));
+    await assert.rejects(alice.client.send({ to: "ffff", text: "?" }), failsWith("no-conversation"));
+    await assert.rejects(alice.client.history({ with: "@nobody-of-that-name" }), failsWith("no-conversation"));
+    const bob = await (await create("bob")).register();
+    await assert.rejects(alice.client.send({ to: bob.at, text: "  \n" }), failsWith("text-empty"));
+    await assert.rejects(alice.client.send({ to: bob.at, text: "x".repeat(60 * 1024 + 1) }), failsWith("text-too-large"));
+    await alice.say(bob, "x".repeat(60 * 1024));
+    await eventually("bob has it whole", async () => (await bob.texts(alice))[0]?.length === 60 * 1024);
+    alice.network.goOffline();
+    await assert.rejects(alice.client.send({ to: "@never-met-before", text: "?" }), failsWith("unreachable"));
+    assert.equal((await alice.client.conversations()).length, 1);
+  });
+
+  story("presence is seen by those who talk, unless it is hidden", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "there?");
+    assert.equal((await alice.client.status({ user: bob.at })).online, true);
+    bob.network.goOffline();
+    await eventually("bob is seen to be gone", async () => !(await alice.client.status({ user: bob.at })).online);
+    await bob.online();
+    await bob.client.setSettings({ presence: false });
+    const hidden = await alice.client.status({ user: bob.at }).catch((error: unknown) => error);
+    assert.ok(hidden instanceof ClientError || (!hidden || !(hidden as { online: boolean }).online));
+  });
+}

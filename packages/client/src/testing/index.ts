@@ -1,0 +1,4 @@
+/** For the tests of programs built on the SDK. */
+export { type Disk, type EngineHost, engineSuite } from "./engine-suite.ts";
+export { FaultyNetwork } from "./network.ts";
+export { MemoryDisk, openMemoryStorage } from "../storage/memory.ts";
