@@ -12,7 +12,6 @@
  */
 import { CborError, decodeCbor, encodeCbor } from "./cbor.ts";
 import type { Failure } from "./errors.ts";
-import type { EntryKind } from "./events.ts";
 import { idBytes } from "./ids.ts";
 
 export type Frame =
@@ -27,12 +26,6 @@ export const encodeReply = (id: number, result: unknown): Uint8Array => encodeCb
 export const encodeFailure = (id: number, failure: Failure): Uint8Array => encodeCbor([2, id, failure]);
 export const encodeEvent = (sequence: number, name: string, payload: unknown): Uint8Array => encodeCbor([3, sequence, name, payload]);
 export const encodeAck = (sequence: number, conversation: Uint8Array): Uint8Array => encodeCbor([4, sequence, conversation]);
-
-/** The frame of an `entry` event, the one that is built most often. */
-export const encodeEntry = (
-  sequence: number,
-  entry: { conversation: Uint8Array; kind: EntryKind; epoch: number; bytes: Uint8Array; acceptedAt: number },
-): Uint8Array => encodeEvent(sequence, "entry", entry);
 
 /** @throws CborError for anything that is not a frame */
 export function decodeFrame(bytes: Uint8Array): Frame {

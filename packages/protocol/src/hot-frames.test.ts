@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { decodeFrame, encodeAck, encodeReply, encodeRequest } from "./frame.ts";
-import { encodeSendReply, readAckSequence, readSendMessage } from "./hot-frames.ts";
+import { decodeFrame, encodeAck, encodeEvent, encodeReply, encodeRequest } from "./frame.ts";
+import { encodeEntry, encodeSendReply, readAckSequence, readSendMessage } from "./hot-frames.ts";
 
 const count = fc.oneof(
   fc.maxSafeNat(),
@@ -38,6 +38,23 @@ test("the answer to a message is written the same by hand as in general", () => 
     fc.property(count, count, count, (request, sequence, acceptedAt) => {
       assert.deepEqual(encodeSendReply(request, sequence, acceptedAt), encodeReply(request, { sequence, acceptedAt }));
     }),
+  );
+});
+
+test("an entry is written the same by hand as in general", () => {
+  fc.assert(
+    fc.property(
+      count,
+      id,
+      fc.constantFrom("commit", "message"),
+      count,
+      message,
+      count,
+      (sequence, conversation, kind, epoch, bytes, acceptedAt) => {
+        const entry = { conversation, kind, epoch, bytes, acceptedAt };
+        assert.deepEqual(encodeEntry(sequence, entry), encodeEvent(sequence, "entry", entry));
+      },
+    ),
   );
 });
 

@@ -148,7 +148,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   const sessionsByDevice = new Map<string, Session>();
   const sessionsByAccount = new Map<string, Set<Session>>();
   const feeds = new Map<string, Feed>();
-  let queue: Session[] = [];
+  const queue: Session[] = [];
   let isTurnPlanned = false;
 
   // Who is there
@@ -323,7 +323,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
         // Nobody may be sent what is perhaps no longer theirs: all of them come back and subscribe anew.
         log("delivery-refresh-failed", { error });
         feed.isStale = false;
-        for (const stream of [...feed.streams]) end(stream.session, "too-slow");
+        for (const stream of feed.streams) end(stream.session, "too-slow");
         feeds.delete(key);
       },
     );
@@ -337,7 +337,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       return;
     }
     const leavesByDevice = new Map(found?.leaves.map((leaf) => [idKey(leaf.device), leaf]));
-    for (const stream of [...feed.streams]) {
+    for (const stream of feed.streams) {
       const leaf = leavesByDevice.get(stream.session.deviceKey);
       if (leaf === undefined) dropStream(key, stream);
       // A device that replaced its own leaf does not get what the new one cannot read.

@@ -5,7 +5,7 @@
 import type { AccountId, ConversationId } from "@sotto/protocol";
 import type { DatabaseSync } from "node:sqlite";
 import { idKey } from "../id-key.ts";
-import type { Conversation, Leaf, Member, NewConversation, Role } from "../store.ts";
+import type { Conversation, Leaf, Member, NewConversation } from "../store.ts";
 
 /** A conversation as the store works with it. Changed in place inside a transaction, never outside. */
 export interface ConversationState extends Omit<Conversation, "logBytes"> {
@@ -106,7 +106,7 @@ export function conversationRows(database: DatabaseSync) {
       expiredTotal: row.expiredTotal,
       members: (sql.members.all(row.number) as unknown as Member[]).map(({ account, role }) => ({
         account,
-        role: role as Role,
+        role,
       })),
       leaves: (sql.leaves.all(row.number) as unknown as Leaf[]).map((leaf) => ({ ...leaf })),
     };

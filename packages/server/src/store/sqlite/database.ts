@@ -70,7 +70,7 @@ export function connect(path: string): DatabaseSync {
       const row = database.prepare(`PRAGMA ${pragma}`).get();
       const actual = row === undefined ? undefined : Object.values(row)[0];
       if (actual !== expected)
-        throw new StoreError("unavailable", `cannot use ${path}: ${pragma} is ${actual}, not ${expected}`);
+        throw new StoreError("unavailable", `cannot use ${path}: ${pragma} is ${String(actual)}, not ${expected}`);
     }
     return database;
   } catch (error) {
