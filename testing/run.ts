@@ -1,6 +1,7 @@
 /**
  * Runs every test of the workspace and prints one summary: `npm test`, or `npm test -- packages/server gateway` for the
- * files whose path contains one of the words. Two files run at once; the whole has ten minutes.
+ * files whose path contains one of the words. Two files run at once; the whole has ten minutes. With `--long`
+ * (`npm run test:long`) the suites that have a long form see SOTTO_TEST_LENGTH=long and take the time they need.
  *
  * With CI=true the official vectors have to be there and no test may skip for want of them.
  */
@@ -9,12 +10,16 @@ import path from "node:path";
 import { runTestFile } from "./test-file.ts";
 
 const filesAtOnce = 2;
-const fileLimitMs = 240_000;
 /** A file that takes longer is named in the summary. */
 const slowFileMs = 30_000;
 
 const root = path.join(import.meta.dirname, "..");
 const inCi = process.env["CI"] === "true";
+const isLong = process.argv.includes("--long");
+const limits = isLong
+  ? { fileLimitMs: 86_400_000, testLimitMs: 86_400_000 }
+  : { fileLimitMs: 240_000, testLimitMs: 120_000 };
+if (isLong) process.env["SOTTO_TEST_LENGTH"] = "long";
 
 function refuse(reason: string): never {
   console.error(reason);
@@ -29,7 +34,7 @@ const vectors = path.resolve(process.env["SOTTO_VECTORS"] ?? path.join(root, "..
 if (existsSync(vectors)) process.env["SOTTO_VECTORS"] = vectors;
 else if (inCi) refuse(`the official test vectors are not in ${vectors}; set SOTTO_VECTORS to their folder`);
 
-const words = process.argv.slice(2);
+const words = process.argv.slice(2).filter((argument) => argument !== "--long");
 const files = globSync(["packages/*/src/**/*.test.ts", "testing/**/*.test.ts", "bench/**/*.test.ts"], { cwd: root })
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .toSorted();
@@ -45,7 +50,7 @@ const slow: string[] = [];
 async function runFiles(queue: Iterator<string>): Promise<void> {
   for (let next = queue.next(); !next.done; next = queue.next()) {
     const file = next.value;
-    const outcome = await runTestFile(path.join(root, file), { fileLimitMs });
+    const outcome = await runTestFile(path.join(root, file), limits);
     passed += outcome.passed;
     failures.push(...outcome.failures.map((failure) => `✗ ${file}: ${failure}`));
     skipped.push(...outcome.skipped.map((skip) => `${file}: ${skip}`));

@@ -7,8 +7,12 @@ import path from "node:path";
 import { run } from "node:test";
 import { inspect } from "node:util";
 
-/** What one test may take, unless it sets its own limit. */
-const testLimitMs = 120_000;
+export interface TestFileLimits {
+  /** What the whole file may take. */
+  readonly fileLimitMs: number;
+  /** What one test may take, unless it sets its own limit. */
+  readonly testLimitMs: number;
+}
 
 export interface FileOutcome {
   readonly passed: number;
@@ -19,7 +23,7 @@ export interface FileOutcome {
   readonly durationMs: number;
 }
 
-export async function runTestFile(file: string, { fileLimitMs }: { fileLimitMs: number }): Promise<FileOutcome> {
+export async function runTestFile(file: string, { fileLimitMs, testLimitMs }: TestFileLimits): Promise<FileOutcome> {
   const startedMs = performance.now();
   const failed: { test: string; error: Error }[] = [];
   const skipped: string[] = [];
