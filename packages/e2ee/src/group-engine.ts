@@ -7,14 +7,11 @@ import {
   type AccountId,
   type ConversationId,
   decodeCredential,
-  expiryExtension,
   joinBytes,
-  lastResortExtension,
-  loadSuite,
   type SuiteNumber,
-  suiteName,
   toHex,
 } from "@sotto/protocol";
+import { expiryExtension, lastResortExtension, loadSuite, suiteName } from "@sotto/protocol/mls-public";
 import {
   type Capabilities,
   type CiphersuiteImpl,

@@ -4,7 +4,8 @@
  * it ends, so that all members judge alike. The shape of commits (inline Add, Remove and ExternalInit only) was checked by
  * `decodeCommit`; whether credentials are genuine is checked beside this.
  */
-import { type ConversationId, directConversationId, type PublicCommit, sameBytes } from "@sotto/protocol";
+import { type ConversationId, directConversationId, sameBytes } from "@sotto/protocol";
+import { type PublicCommit } from "@sotto/protocol/mls-public";
 import type { GroupLeaf } from "./group-state.ts";
 import { decodeRosterMark, type Roster, type RosterMark, roleOf } from "./roster.ts";
 
@@ -41,7 +42,8 @@ export function guardCommit(
   if (before !== undefined && after === undefined) return refuse("roster mark missing");
   const unchanged = before === undefined || (after!.version === before.version && sameBytes(after!.hash, before.hash));
   if (!unchanged && after!.version !== before.version + 1) return refuse("roster version");
-  if (!unchanged && roster !== undefined && isDirect(epoch.conversation, roster)) return refuse("direct conversations keep their roster");
+  if (!unchanged && roster !== undefined && isDirect(epoch.conversation, roster))
+    return refuse("direct conversations keep their roster");
 
   const role = roster && roleOf(roster, committer.account);
   if (roster !== undefined && role === undefined) return refuse("not a member");
@@ -49,8 +51,10 @@ export function guardCommit(
   if (sender.kind === "external") {
     // The library would let anyone in, and let them throw out whom they like.
     if (!unchanged) return refuse("external commit changes the roster");
-    if (removed.some(({ account }) => !sameBytes(account, sender.account))) return refuse("external commit evicts another account");
-    if (roster === undefined && !leaves.some(({ account }) => sameBytes(account, sender.account))) return { kind: "needs-roster" };
+    if (removed.some(({ account }) => !sameBytes(account, sender.account)))
+      return refuse("external commit evicts another account");
+    if (roster === undefined && !leaves.some(({ account }) => sameBytes(account, sender.account)))
+      return { kind: "needs-roster" };
   } else if (roster !== undefined && role !== "admin") {
     // Leaves of others may go by anyone's hand as long as their account stays a member: it comes back by itself, and
     // revoked devices must not wait for an admin. Members go by an admin's hand only.

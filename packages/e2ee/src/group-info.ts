@@ -2,14 +2,22 @@
  * GroupInfo as Sotto publishes it (RFC 9420 §12.4.3): with the tree, the external key and the roster of the epoch, so that
  * who may join needs nothing else. The roster holds no more than the server knows anyway.
  */
-import { rosterExtension } from "@sotto/protocol";
+import { rosterExtension } from "@sotto/protocol/mls-public";
 import { createGroupInfoWithExternalPubAndRatchetTree, encodeMlsMessage, type Extension } from "ts-mls";
 import { type EngineState, engineSuite, type Suite } from "./group-engine.ts";
 import type { KnownRoster } from "./group-state.ts";
 import { rosterMark } from "./roster.ts";
 
-export async function encodeGroupInfo(state: EngineState, suite: Suite, roster: KnownRoster | undefined): Promise<Uint8Array> {
-  const info = await createGroupInfoWithExternalPubAndRatchetTree(state, rosterExtensions(roster), await engineSuite(suite));
+export async function encodeGroupInfo(
+  state: EngineState,
+  suite: Suite,
+  roster: KnownRoster | undefined,
+): Promise<Uint8Array> {
+  const info = await createGroupInfoWithExternalPubAndRatchetTree(
+    state,
+    rosterExtensions(roster),
+    await engineSuite(suite),
+  );
   return encodeMlsMessage({ version: "mls10", wireformat: "mls_group_info", groupInfo: info });
 }
 

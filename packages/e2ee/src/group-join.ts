@@ -4,17 +4,8 @@
  * account chain vouches for. What comes from the network never throws here.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import {
-  type AccountId,
-  type ConversationId,
-  decodeMlsBytes,
-  encodeCredential,
-  findExtension,
-  readGroupInfo,
-  rosterExtension,
-  sameBytes,
-  suiteOf,
-} from "@sotto/protocol";
+import { type AccountId, type ConversationId, encodeCredential, sameBytes } from "@sotto/protocol";
+import { decodeMlsBytes, findExtension, readGroupInfo, rosterExtension, suiteOf } from "@sotto/protocol/mls-public";
 import { emptyPskIndex, encodeMlsMessage, joinGroupExternal } from "ts-mls";
 import { joinGroupWithExtensions } from "ts-mls/clientState.js";
 import { type Directory, judgeCredential } from "./credential.ts";
@@ -180,7 +171,10 @@ export async function joinByExternalCommit(options: {
   }
 }
 
-function matchGroup(groupId: Uint8Array, expected: ExpectedGroup): { conversation: ConversationId; generation: number } | undefined {
+function matchGroup(
+  groupId: Uint8Array,
+  expected: ExpectedGroup,
+): { conversation: ConversationId; generation: number } | undefined {
   const named = readGroupId(groupId);
   if (named === undefined || !sameBytes(named.conversation, expected.conversation)) return undefined;
   return expected.generation === undefined || named.generation === expected.generation ? named : undefined;

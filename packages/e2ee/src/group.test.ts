@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeMlsBytes, directConversationId, readPrivateMessage, sameBytes } from "@sotto/protocol";
+import { directConversationId, readPrivateMessage, sameBytes } from "@sotto/protocol";
+import { decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { createProposal, encodeMlsMessage } from "ts-mls";
 import { appendRotation } from "./account-chain.ts";
 import { E2eeError } from "./errors.ts";
@@ -94,7 +95,10 @@ for (const suite of suites) {
     await assert.rejects(encrypt(told.group, utf8("still here?")), code("removed-from-group"));
 
     const { message } = await encrypt(after, utf8("without bob"));
-    assert.equal((await expectMessage(await expectCommit(c, staged.commit, directory), message, directory)).text, "without bob");
+    assert.equal(
+      (await expectMessage(await expectCommit(c, staged.commit, directory), message, directory)).text,
+      "without bob",
+    );
     assert.deepEqual(await process(told.group, message, directory), { kind: "skipped", reason: "removed" });
 
     // Bob follows none of our rules: he pretends to be each leaf in turn, with all the keys that he ever held.
@@ -106,7 +110,9 @@ for (const suite of suites) {
       const lying = { ...state, privatePath: { ...state.privatePath, leafIndex } };
       const check = { config: credulous, missing: [] };
       // Where no leaf is left he is shown out with the old secrets; where one is, the path does not open.
-      const outcome: typeof state | undefined = await applyCommit(lying, commit.publicMessage, suite, check).catch(() => undefined);
+      const outcome: typeof state | undefined = await applyCommit(lying, commit.publicMessage, suite, check).catch(
+        () => undefined,
+      );
       const blank = leafIndex === b.ownLeaf || leafIndex === 3;
       assert.equal(outcome?.groupActiveState.kind, blank ? "removedFromGroup" : undefined, `as leaf ${leafIndex}`);
       if (outcome !== undefined) assert.deepEqual(outcome.keySchedule, state.keySchedule);
@@ -151,7 +157,10 @@ test("rule 2: the log decides who won; the loser follows the winner with nothing
   assert.equal(theirs.group.staged, undefined);
   assert.deepEqual(mine.group.epochAuthenticator, theirs.group.epochAuthenticator);
   assert.equal((await expectMessage(theirs.group, late.message, directory)).text, "sent before");
-  assert.deepEqual(await process(theirs.group, lost.staged.commit, directory), { kind: "skipped", reason: "old-epoch" });
+  assert.deepEqual(await process(theirs.group, lost.staged.commit, directory), {
+    kind: "skipped",
+    reason: "old-epoch",
+  });
 });
 
 test("rule 2: nothing is zeroed by staging: after a discard the group goes on as before", async () => {
@@ -194,7 +203,10 @@ test("rule 3: a member who claims another's leaf is not believed", async () => {
   const { groups, directory } = await groupOf(1, people());
   const [a, b] = groups as [Group, Group];
   const state = b.parts().current!;
-  const posing = new Group({ ...b.parts(), current: { ...state, privatePath: { ...state.privatePath, leafIndex: 2 } } });
+  const posing = new Group({
+    ...b.parts(),
+    current: { ...state, privatePath: { ...state.privatePath, leafIndex: 2 } },
+  });
   const { message } = await encrypt(posing, utf8("I am carol"));
   assert.deepEqual(await process(a, message, directory), { kind: "unreadable", reason: "cannot-decrypt" });
 });
@@ -203,7 +215,12 @@ test("rule 4: an external commit cannot throw out another account", async () => 
   const [alice, bob, carol] = people();
   const laptop = alice.addDevice("laptop");
   const { groups, directory } = await groupOf(1, [alice, bob, carol]);
-  const commit = await externalCommitOf(laptop, groups[0]!, await groupInfo(groups[0]!), bob.phone.keys.signature.publicKey);
+  const commit = await externalCommitOf(
+    laptop,
+    groups[0]!,
+    await groupInfo(groups[0]!),
+    bob.phone.keys.signature.publicKey,
+  );
   for (const group of groups) {
     const result = await process(group, commit, directory);
     assert.deepEqual(result, { kind: "rejected", reason: "external commit evicts another account" });
@@ -250,7 +267,9 @@ test("rule 5: joining without an old leaf ends, and proposals that Sotto never s
   const state = b.parts().current!;
   const refused = async (bytes: Uint8Array) => (await process(a, bytes, directory)).kind;
   assert.equal(
-    await refused(await commitOf(b, [{ proposalType: "group_context_extensions", groupContextExtensions: { extensions: [] } }])),
+    await refused(
+      await commitOf(b, [{ proposalType: "group_context_extensions", groupContextExtensions: { extensions: [] } }]),
+    ),
     "rejected",
   );
   assert.equal(await refused(await commitOf(b, [], { asPrivateMessage: true })), "rejected");
@@ -316,7 +335,10 @@ test("rule 6: messages are padded to 256, 512, 1 k, 2 k bytes", async () => {
     sizes.add((await encrypt(groups[0]!, new Uint8Array(length))).message.length);
   }
   const framing = Math.min(...sizes) - 256;
-  assert.deepEqual([...sizes].map((size) => Math.round((size - framing) / 256) * 256), [256, 512, 1024, 2048, 4096]);
+  assert.deepEqual(
+    [...sizes].map((size) => Math.round((size - framing) / 256) * 256),
+    [256, 512, 1024, 2048, 4096],
+  );
 });
 
 test("rule 7: a crash after saving re-sends the same bytes, and the next message has a key of its own", async () => {
@@ -374,7 +396,10 @@ test("rule 9: any member removes a revoked leaf; the account stays a member and 
   const { groups, directory, conversation, roster } = await groupOf(1, [alice, bob, carol]);
   let [a, , c] = groups as [Group, Group, Group];
   bob.revoke(bob.phone);
-  assert.deepEqual(revokedLeaves(c, directory).map(({ leaf }) => leaf), [1]);
+  assert.deepEqual(
+    revokedLeaves(c, directory).map(({ leaf }) => leaf),
+    [1],
+  );
   const { group, staged } = await stageCommit(c, { remove: [1], roster: encodeRoster(roster) });
   a = await expectCommit(a, staged.commit, directory);
   c = await expectCommit(group, staged.commit, directory);
@@ -392,9 +417,17 @@ test("rule 10: a member cannot remove a member, an admin can", async () => {
   const [alice, bob, carol] = people();
   const { groups, directory } = await groupOf(1, [alice, bob, carol]);
   const [a, b, c] = groups as [Group, Group, Group];
-  const without = encodeRoster(rosterOf(2, [[alice, "admin"], [bob, "member"]]));
+  const without = encodeRoster(
+    rosterOf(2, [
+      [alice, "admin"],
+      [bob, "member"],
+    ]),
+  );
   const byMember = await stageCommit(b, { remove: [c.ownLeaf], roster: without });
-  assert.deepEqual(await process(a, byMember.staged.commit, directory), { kind: "rejected", reason: "member removes a member" });
+  assert.deepEqual(await process(a, byMember.staged.commit, directory), {
+    kind: "rejected",
+    reason: "member removes a member",
+  });
   const byAdmin = await stageCommit(a, { remove: [c.ownLeaf], roster: without });
   const told = await process(b, byAdmin.staged.commit, directory);
   assert(told.kind === "commit");
@@ -443,7 +476,10 @@ test("rule 10: a direct conversation stays with its two", async () => {
     directory,
   });
   assert(joined.kind === "joined");
-  const third = { version: 2, members: [...directRoster(alice.account, bob.account).members, { account: carol.account, role: "member" as const }] };
+  const third = {
+    version: 2,
+    members: [...directRoster(alice.account, bob.account).members, { account: carol.account, role: "member" as const }],
+  };
   const wider = await stageCommit(a, {
     add: [(await keyPackageOf(carol.phone, 1)).bytes],
     directory,
@@ -469,7 +505,10 @@ test("a ghost device, forged by the server or a member, is refused wherever it w
     assert.deepEqual(await process(a, added, directory), { kind: "rejected", reason: "credential" });
     const joined = await externalCommitOf(ghost, a, info);
     assert.deepEqual(await process(a, joined, directory), { kind: "rejected", reason: "credential" });
-    assert.deepEqual(await joinExternally(ghost, info, directory, conversation), { kind: "rejected", reason: "own device" });
+    assert.deepEqual(await joinExternally(ghost, info, directory, conversation), {
+      kind: "rejected",
+      reason: "own device",
+    });
   }
 });
 
@@ -482,11 +521,17 @@ test("a tree with a ghost in it is not joined", async () => {
   // Alice's own client is malicious here: it believes in the ghost.
   const commit = decodeMlsBytes(await commitOf(groups[0]!, [await addOf(ghost, groups[0]!)]));
   assert(commit?.wireformat === "mls_public_message");
-  const infected = await applyCommit(groups[1]!.parts().current!, commit.publicMessage, 1, { config: credulous, missing: [] });
+  const infected = await applyCommit(groups[1]!.parts().current!, commit.publicMessage, 1, {
+    config: credulous,
+    missing: [],
+  });
   const evil = new Group({ ...groups[1]!.parts(), current: infected });
   const fresh = alice.addDevice("tablet");
   const info = await groupInfo(evil);
-  assert.deepEqual(await joinExternally(fresh, info, directory, conversation), { kind: "rejected", reason: "GroupInfo" });
+  assert.deepEqual(await joinExternally(fresh, info, directory, conversation), {
+    kind: "rejected",
+    reason: "GroupInfo",
+  });
   const asks = await joinExternally(fresh, info, trusting, conversation);
   assert(asks.kind === "needs" && asks.accounts.length === 1 && sameBytes(asks.accounts[0]!, bob.account));
 });
@@ -502,7 +547,10 @@ test("a revoked device neither enters nor commits, but a tree that still holds i
   bob.revoke(tablet);
   bob.revoke(bob.phone, nowMs - 10);
 
-  await assert.rejects(stageCommit(a, { add: [tabletPackage.bytes], directory, roster: encoded }), code("key-package-refused"));
+  await assert.rejects(
+    stageCommit(a, { add: [tabletPackage.bytes], directory, roster: encoded }),
+    code("key-package-refused"),
+  );
   const added = await commitOf(groups[2]!, [await addOf(tablet, a)]);
   assert.deepEqual(await process(a, added, directory), { kind: "rejected", reason: "revoked device" });
   const external = await externalCommitOf(tablet, a, await groupInfo(a));
@@ -570,9 +618,18 @@ test("a Welcome for another conversation or another key package is refused", asy
   const everyone = directoryOf(alice, bob, carol);
   const used = await keyPackageOf(carol.phone, 1);
   const other = await keyPackageOf(carol.phone, 1);
-  const encoded = encodeRoster({ version: 2, members: [...roster.members, { account: carol.account, role: "member" }] });
+  const encoded = encodeRoster({
+    version: 2,
+    members: [...roster.members, { account: carol.account, role: "member" }],
+  });
   const { staged } = await stageCommit(groups[0]!, { add: [used.bytes], directory: everyone, roster: encoded });
-  const options = { welcome: staged.welcome!, keyPackage: used, expected: { conversation }, device: carol.phone.keys, directory: everyone };
+  const options = {
+    welcome: staged.welcome!,
+    keyPackage: used,
+    expected: { conversation },
+    device: carol.phone.keys,
+    directory: everyone,
+  };
   assert.equal((await joinGroup({ ...options, keyPackage: other })).kind, "rejected");
   assert.equal((await joinGroup({ ...options, expected: { conversation: conversationNamed("x") } })).kind, "rejected");
   assert.equal((await joinGroup({ ...options, welcome: staged.commit })).kind, "rejected");

@@ -14,15 +14,8 @@
  *   store and load            yes      yes               yes       yes
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import {
-  type AccountId,
-  type ConversationId,
-  encodeCredential,
-  type Random,
-  readKeyPackage,
-  sameBytes,
-  toHex,
-} from "@sotto/protocol";
+import { type AccountId, type ConversationId, encodeCredential, type Random, sameBytes, toHex } from "@sotto/protocol";
+import { readKeyPackage } from "@sotto/protocol/mls-public";
 import {
   createApplicationMessage,
   createCommit,
@@ -85,7 +78,15 @@ export async function createGroup(options: {
     await engineSuite(suite),
     closedConfig,
   );
-  return new Group({ conversation, generation, suite, device, current: state, roster: knownRoster(options.roster), staged: undefined });
+  return new Group({
+    conversation,
+    generation,
+    suite,
+    device,
+    current: state,
+    roster: knownRoster(options.roster),
+    staged: undefined,
+  });
 }
 
 /** The encoded GroupInfo of the current epoch, with tree, external key and roster: enough to join by external commit. */
@@ -105,7 +106,9 @@ export async function encrypt(
 ): Promise<{ group: Group; message: Uint8Array }> {
   const state = activeState(group);
   if (group.staged !== undefined) throw new E2eeError("commit-staged");
-  const padded = withConfig(state, { paddingConfig: { kind: "padUntilLength", padUntilLength: paddedBytes(content.length) } });
+  const padded = withConfig(state, {
+    paddingConfig: { kind: "padUntilLength", padUntilLength: paddedBytes(content.length) },
+  });
   const { newState, privateMessage } = await createApplicationMessage(
     padded,
     content,
@@ -143,7 +146,8 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
   const leaves = group.leaves();
   const proposals: Proposal[] = [];
   for (const leaf of new Set(intent.remove)) {
-    if (leaf === group.ownLeaf || !leaves.some((present) => present.leaf === leaf)) throw new E2eeError("commit-refused");
+    if (leaf === group.ownLeaf || !leaves.some((present) => present.leaf === leaf))
+      throw new E2eeError("commit-refused");
     proposals.push({ proposalType: "remove", remove: { removed: leaf } });
   }
   const check = credentialCheck(intent.directory ?? { chain: () => undefined });
@@ -203,7 +207,12 @@ export function discardCommit(group: Group): Group {
  * A secret of the current epoch for another purpose (RFC 9420 §8.5), the same in all members: typing notices are encrypted
  * under one, so that they never use up message keys.
  */
-export async function exportSecret(group: Group, label: string, context: Uint8Array, length: number): Promise<Uint8Array> {
+export async function exportSecret(
+  group: Group,
+  label: string,
+  context: Uint8Array,
+  length: number,
+): Promise<Uint8Array> {
   const { exporterSecret } = activeState(group).keySchedule;
   return mlsExporter(exporterSecret, label, context, length, await engineSuite(group.suite));
 }

@@ -4,16 +4,8 @@
  * result without `group` leaves the group as it is.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import {
-  type AccountId,
-  chainDevice,
-  decodeCommit,
-  decodeMlsBytes,
-  type DeviceId,
-  type PublicCommit,
-  sameBytes,
-  toHex,
-} from "@sotto/protocol";
+import { type AccountId, chainDevice, type DeviceId, sameBytes, toHex } from "@sotto/protocol";
+import { decodeCommit, decodeMlsBytes, type PublicCommit } from "@sotto/protocol/mls-public";
 import { type Directory, judgeCredential } from "./credential.ts";
 import { confirmCommit, groupIdOf } from "./group.ts";
 import { credentialCheck } from "./group-engine.ts";
@@ -101,12 +93,15 @@ export async function processMessage(group: Group, bytes: Uint8Array, options: P
 type PrivateMessage = Parameters<typeof openMessage>[2];
 
 async function processApplication(group: Group, message: PrivateMessage, directory: Directory): Promise<Processed> {
-  if (!sameBytes(message.groupId, groupIdOf(group.conversation, group.generation))) return { kind: "rejected", reason: "another group" };
+  if (!sameBytes(message.groupId, groupIdOf(group.conversation, group.generation)))
+    return { kind: "rejected", reason: "another group" };
   if (message.contentType !== "application") return { kind: "rejected", reason: "not an application message" };
   const { current } = group.parts();
   if (current === undefined) return { kind: "skipped", reason: "before-join" };
   if (message.epoch > current.groupContext.epoch)
-    return group.standing === "removed" ? { kind: "skipped", reason: "removed" } : { kind: "unreadable", reason: "future-epoch" };
+    return group.standing === "removed"
+      ? { kind: "skipped", reason: "removed" }
+      : { kind: "unreadable", reason: "future-epoch" };
 
   const opened = await openMessage(group, current, message);
   switch (opened.kind) {
@@ -141,10 +136,12 @@ async function processApplication(group: Group, message: PrivateMessage, directo
 async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOptions): Promise<Processed> {
   const commit = decodeCommit(bytes);
   if ("kind" in commit) return { kind: "rejected", reason: commit.reason };
-  if (!sameBytes(commit.groupId, groupIdOf(group.conversation, group.generation))) return { kind: "rejected", reason: "another group" };
+  if (!sameBytes(commit.groupId, groupIdOf(group.conversation, group.generation)))
+    return { kind: "rejected", reason: "another group" };
   if (group.standing === "removed") return { kind: "skipped", reason: "removed" };
   const { current } = group.parts();
-  if (current === undefined) return { kind: "skipped", reason: commit.epoch < group.epoch ? "before-join" : "join-lost" };
+  if (current === undefined)
+    return { kind: "skipped", reason: commit.epoch < group.epoch ? "before-join" : "join-lost" };
   if (commit.epoch < group.epoch) return { kind: "skipped", reason: "old-epoch" };
   if (commit.epoch > group.epoch) return { kind: "unreadable", reason: "future-epoch" };
 
@@ -153,7 +150,8 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
   const { conversation, rosterMark: mark } = group;
   const verdict = guardCommit(commit, { conversation, leaves, roster, mark });
   if (verdict.kind === "refused") return { kind: "rejected", reason: verdict.reason };
-  if (verdict.kind === "needs-roster") return { kind: "needs", accounts: [], ...(mark === undefined ? {} : { rosterHash: mark.hash }) };
+  if (verdict.kind === "needs-roster")
+    return { kind: "needs", accounts: [], ...(mark === undefined ? {} : { rosterHash: mark.hash }) };
 
   const entering = judgeEntering(commit, leaves, options);
   if (entering.kind !== "allowed") return entering;
@@ -164,7 +162,9 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
     next = await applyCommit(current, commit.message, group.suite, check);
   } catch {
     // A forged one and one with wrong path secrets look alike from here; either way this device stays in its epoch.
-    return check.missing.length > 0 ? { kind: "needs", accounts: check.missing } : { kind: "unreadable", reason: "cannot-follow" };
+    return check.missing.length > 0
+      ? { kind: "needs", accounts: check.missing }
+      : { kind: "unreadable", reason: "cannot-follow" };
   }
   if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
@@ -257,7 +257,11 @@ function rosterInForce(group: Group, offered: Roster | Uint8Array | undefined): 
   return group.roster ?? decodeIf(offered, group.rosterMark.hash);
 }
 
-function rosterAfter(group: Group, mark: KnownRoster["mark"] | undefined, offered: Roster | Uint8Array | undefined): KnownRoster | undefined {
+function rosterAfter(
+  group: Group,
+  mark: KnownRoster["mark"] | undefined,
+  offered: Roster | Uint8Array | undefined,
+): KnownRoster | undefined {
   if (mark === undefined) return group.parts().roster;
   for (const candidate of [group.parts().roster?.encoded, offered]) {
     if (candidate !== undefined && sameBytes(rosterHash(candidate), mark.hash))

@@ -13,6 +13,5 @@ export * from "./credential.ts";
 export * from "./signed.ts";
 export * from "./fingerprint.ts";
 export * from "./invite-link.ts";
-export * from "./mls-public.ts";
 export * from "./private-message.ts";
 export * from "./hot-frames.ts";

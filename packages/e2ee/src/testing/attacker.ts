@@ -2,7 +2,8 @@
  * Commits that our own code would never make, made with the library alone: what a malicious member, outsider or server could
  * send. For tests only.
  */
-import { encodeCredential, decodeMlsBytes } from "@sotto/protocol";
+import { encodeCredential } from "@sotto/protocol";
+import { decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { type ClientConfig, createCommit, encodeMlsMessage, joinGroupExternal, type Proposal } from "ts-mls";
 import { closedConfig, engineSuite, makeKeyPackage, withConfig } from "../group-engine.ts";
 import type { Group } from "../group-state.ts";
@@ -10,7 +11,10 @@ import { encodeRosterMark } from "../roster.ts";
 import { nowMs, type Seat } from "./people.ts";
 
 /** Believes everybody. */
-export const credulous: ClientConfig = { ...closedConfig, authService: { validateCredential: () => Promise.resolve(true) } };
+export const credulous: ClientConfig = {
+  ...closedConfig,
+  authService: { validateCredential: () => Promise.resolve(true) },
+};
 
 /** A commit by a member who follows no rules of ours; the roster mark stays unless given. */
 export async function commitOf(
@@ -33,7 +37,12 @@ export async function addOf(seat: Seat, group: Group): Promise<Proposal> {
 }
 
 /** An external commit by this seat, which throws `victim` (a signature key) out if given. */
-export async function externalCommitOf(seat: Seat, group: Group, info: Uint8Array, victim?: Uint8Array): Promise<Uint8Array> {
+export async function externalCommitOf(
+  seat: Seat,
+  group: Group,
+  info: Uint8Array,
+  victim?: Uint8Array,
+): Promise<Uint8Array> {
   const message = decodeMlsBytes(info);
   if (message?.wireformat !== "mls_group_info") throw new Error("not a GroupInfo");
   const { publicPackage, privatePackage } = await packageOf(seat, group);
