@@ -35,9 +35,15 @@ export function createContext(environment: Environment, flags: SharedFlags): Con
 const syncTimeoutMs = 5_000;
 const flushTimeoutMs = 2_000;
 
+/** The account of this home folder; the caller closes it. */
+export async function openClient(context: Context): Promise<Client> {
+  const warn = (message: string) => context.output.note(`sotto: ${printable(message)}`);
+  return await context.environment.openHome({ home: context.home, warn });
+}
+
 /** Opens the account for a command that asks the server nothing. */
 export async function withHome<T>(context: Context, body: (client: Client) => Promise<T>): Promise<T> {
-  await using client = await context.environment.openHome({ home: context.home });
+  await using client = await openClient(context);
   return await body(client);
 }
 
@@ -47,13 +53,18 @@ export interface Reached {
   reason?: string;
 }
 
-/** Opens the account and catches up with the server, as far as it can be reached. */
+/** Catches up with the server, as far as it can be reached. */
+export async function reach(client: Client): Promise<Reached> {
+  return await client.sync({ timeoutMs: syncTimeoutMs });
+}
+
+/** Opens the account and catches up. */
 export async function withClient<T>(
   context: Context,
   body: (client: Client, reached: Reached) => Promise<T>,
 ): Promise<T> {
   return await withHome(context, async (client) => {
-    const reached = await client.sync({ timeoutMs: syncTimeoutMs });
+    const reached = await reach(client);
     try {
       return await body(client, reached);
     } finally {

@@ -18,13 +18,20 @@ export interface Source extends NodeJS.ReadableStream {
   setRawMode?(raw: boolean): unknown;
 }
 
+export interface HomeOptions {
+  /** The folder; made if it is missing. */
+  home: string;
+  /** Told what was found unsafe and put right. */
+  warn(message: string): void;
+}
+
 export interface Environment {
   readonly stdin: Source;
   readonly stdout: Sink;
   readonly stderr: Sink;
   readonly variables: Readonly<Record<string, string | undefined>>;
   now(): number;
-  openHome(options: { home: string }): Promise<Client>;
+  openHome(options: HomeOptions): Promise<Client>;
   /** Calls `listener` at Ctrl-C or a polite request to stop, instead of ending the process; returns how to undo that. */
   onInterrupt(listener: () => void): () => void;
 }

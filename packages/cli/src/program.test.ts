@@ -88,7 +88,7 @@ describe("usage", () => {
       const { stdout, exitCode } = await session.ended;
       assert.equal(exitCode, 0);
       assert.deepEqual(session.opened, ["/tmp/a"]);
-      assert.equal((jsonLines(stdout)[0] as { user: string }).user, "alice");
+      assert.equal((jsonLines(stdout)[0] as { user: string }).user, "@alice");
     }
   });
 
@@ -133,7 +133,7 @@ describe("register", () => {
     });
     assert.equal(exitCode, 0);
     assert.deepEqual(jsonLines(stdout), [
-      { account: "aa".repeat(16), user: "alice", device: "dd".repeat(16), recoveryCode },
+      { account: "aa".repeat(16), user: "@alice", device: "dd".repeat(16), recoveryCode },
     ]);
   });
 

@@ -14,6 +14,7 @@ import {
   interruptedExitCode,
   OutputClosed,
 } from "./errors.ts";
+import type { ServeOptions } from "./commands/serve.ts";
 import { version } from "./version.ts";
 
 /** Runs one command line; resolves with the exit code when its output has been taken. Never rejects. */
@@ -53,22 +54,6 @@ function usageHint(code: string): string {
   if (code === "commander.unknownOption")
     return "a text that begins with a dash goes after `--`; the options are under --help";
   return "`sotto --help` lists the commands, `sotto COMMAND --help` explains one";
-}
-
-interface ServeFlags {
-  port: string;
-  listen?: string;
-  host: string[];
-  data?: string;
-  cert?: string;
-  key?: string;
-  registration: string;
-  localRegistration: string;
-  strangers?: string;
-  log: string;
-  metricsToken?: string;
-  origin: string[];
-  rateFactor?: string;
 }
 
 class Program extends Command {
@@ -182,7 +167,7 @@ Examples:
       .option("--metrics-token <token>", "offer /metrics to requests that carry this token")
       .option("--origin <origin>", "another web origin whose pages may connect; may be repeated", collect, [])
       .option("--rate-factor <n>", "multiply every rate limit, for benchmarks"),
-  ).action(async (options: ServeFlags, command: Command) => {
+  ).action(async (options: ServeOptions, command: Command) => {
     const { serve } = await import("./commands/serve.ts");
     await serve(contextOf(command), options);
   });

@@ -5,7 +5,7 @@
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Client, WhoAmI } from "@sotto/client";
-import { type Context, createContext } from "../context.ts";
+import { type Context, createContext, openClient } from "../context.ts";
 import { failureOf, isClientError } from "../errors.ts";
 import { chooseServer, confirmServer, notePinned, type ServerChoice } from "../first-contact.ts";
 import { readPassword, withNewPassword } from "../passwords.ts";
@@ -32,7 +32,7 @@ export interface SignedIn {
 export async function signIn(context: Context, screen: Screen, options: SignInOptions): Promise<SignedIn | undefined> {
   const chosen = await chooseHome(context, screen, options);
   if (chosen === undefined) return undefined;
-  const client = await context.environment.openHome({ home: chosen.home });
+  const client = await openClient(chosen);
   try {
     const self = await signInWith(client, chosen, screen, options);
     if (self !== undefined) return { client, context: chosen, self };
@@ -225,7 +225,7 @@ async function listAccounts(context: Context): Promise<{ home: string; label: st
     if (!entry.isDirectory() || !ours) continue;
     const home = join(dirname(context.home), entry.name);
     try {
-      await using client = await context.environment.openHome({ home });
+      await using client = await openClient(atHome(context, home));
       const self = await accountOf(client);
       if (self) accounts.push({ home, label: person(self.user) });
     } catch (error) {

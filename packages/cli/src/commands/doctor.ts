@@ -3,8 +3,8 @@
  * with the exit code of the first failure's kind.
  */
 import { stat } from "node:fs/promises";
-import type { FailureKind } from "@sotto/client";
-import type { Context } from "../context.ts";
+import type { Client, FailureKind } from "@sotto/client";
+import { type Context, openClient } from "../context.ts";
 import { exitCodes, failureOf } from "../errors.ts";
 import { printable } from "../printable.ts";
 import { version } from "../version.ts";
@@ -18,11 +18,8 @@ interface Check {
 /** What each check of the client is about; any other concerns this device. */
 const kindsByCheck: Readonly<Record<string, FailureKind>> = {
   account: "usage",
-  session: "refused",
   server: "unreachable",
-  connection: "unreachable",
-  "server key": "security",
-  contacts: "security",
+  session: "refused",
 };
 
 export async function doctor(context: Context): Promise<number> {
@@ -41,8 +38,11 @@ export async function doctor(context: Context): Promise<number> {
   await report(folder, "local");
   if (!folder.ok) return exitCode;
   try {
-    await using client = await context.environment.openHome({ home: context.home });
-    for (const check of await client.diagnose()) await report(check, kindsByCheck[check.check] ?? "local");
+    await using client = await openClient(context);
+    for (const check of await client.diagnose()) {
+      const kind = kindsByCheck[check.check] ?? "local";
+      await report(check, !check.ok && kind !== "local" ? await kindOfFailure(client, kind) : kind);
+    }
   } catch (error) {
     const { kind, message, hint } = failureOf(error);
     await report(
@@ -51,6 +51,16 @@ export async function doctor(context: Context): Promise<number> {
     );
   }
   return exitCode;
+}
+
+/** Why the server cannot be used: away, refused, or not the one that was pinned. */
+async function kindOfFailure(client: Client, otherwise: FailureKind): Promise<FailureKind> {
+  try {
+    await client.sync({ timeoutMs: 1_000 });
+    return otherwise;
+  } catch (error) {
+    return failureOf(error).kind;
+  }
 }
 
 function checkNode(): Check {

@@ -9,10 +9,16 @@ interface HistoryOptions {
   events?: boolean;
 }
 
+/** More than a conversation's log may hold. */
+const everyMessage = 10_000_000;
+
 export async function history(context: Context, withWhom: string, options: HistoryOptions): Promise<void> {
   const { output, environment } = context;
   await withReader(context, async (client) => {
-    const rows = await naming(withWhom, client.history({ with: withWhom, ...options }));
+    const rows = await naming(
+      withWhom,
+      client.history({ ...options, with: withWhom, limit: options.limit ?? everyMessage }),
+    );
     for (const row of rows) {
       const shown = { output, nowMs: environment.now() };
       await output.row(row, () => (isMessage(row) ? messageLines(row, shown) : eventLines(row, shown)));

@@ -1,11 +1,13 @@
 /** `sotto whoami`: the account of this home folder, its device and its server. */
-import { type Context, withClient } from "../context.ts";
+import { type Context, type Reached, reach, withHome } from "../context.ts";
 import { person } from "../people.ts";
 import { printable } from "../printable.ts";
 
 export async function whoami(context: Context): Promise<void> {
-  await withClient(context, async (client, reached) => {
+  await withHome(context, async (client) => {
     const self = await client.whoami();
+    // A device that is logged out has nothing to connect with.
+    const reached: Reached = self.loggedOut ? { connected: false } : await reach(client);
     const state = self.loggedOut ? "logged out" : reached.connected ? "connected" : "not connected";
     await context.output.row({ ...self, connected: reached.connected }, () => [
       `user         ${person(printable(self.user))}`,

@@ -105,7 +105,7 @@ export class FakeClient implements Client {
   async register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }) {
     await this.#call("register", options);
     this.registered = options;
-    return { account: "aa".repeat(16), user: options.name, device: "dd".repeat(16), recoveryCode };
+    return { account: "aa".repeat(16), user: `@${options.name}`, device: "dd".repeat(16), recoveryCode };
   }
 
   async login(options: { name: string; password: string }): Promise<WhoAmI> {
@@ -283,7 +283,7 @@ export class FakeClient implements Client {
       });
     }
     return {
-      user: this.registered.name,
+      user: `@${this.registered.name}`,
       account: "aa".repeat(16),
       device: "dd".repeat(16),
       server: this.registered.server,
