@@ -36,7 +36,7 @@ class Checkout {
     this.write("package-lock.json", "{}");
     this.write("packages/cli/src/main.ts", "");
     for (const tool of ["sh", "dirname", "readlink", "find", "head", "flock", "mkdir", "ln", "cat", "sleep"]) {
-      const [found] = ["/bin", "/usr/bin"].filter(
+      const found = ["/bin", "/usr/bin"].find(
         (folder) => spawnSync(path.join(folder, tool), ["--version"]).error === undefined,
       );
       if (found !== undefined) symlinkSync(path.join(found, tool), path.join(this.tools, tool));
