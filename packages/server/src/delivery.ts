@@ -18,7 +18,6 @@ import {
   encodeEntry as encodeEntryEvent,
   encodeEvent,
   inboxId,
-  type limits as protocolLimits,
   type Params,
   type Result,
   sameBytes,
@@ -26,7 +25,7 @@ import {
 import { idKey } from "./store/id-key.ts";
 import type { Conversation, Entry, InboxItem, Leaf, Store } from "./store/store.ts";
 
-type Limits = Pick<typeof protocolLimits, "unackedEntriesMax" | "unsentBytesPause" | "unsentBytesCut">;
+type Limits = Readonly<Record<"unackedEntriesMax" | "unsentBytesPause" | "unsentBytesCut", number>>;
 
 /** Why delivery ends a session; the gateway tells the device and closes. */
 export type DeliveryEnd = "logged-out" | "revoked" | "replaced" | "too-slow";
@@ -330,9 +329,9 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   }
 
   function follow(key: string, feed: Feed, conversation: ConversationId, found: Conversation | undefined): void {
-    feed.isStale = false;
     if (feed.refreshAgain) {
       feed.refreshAgain = false;
+      feed.isStale = false;
       refresh(conversation);
       return;
     }
@@ -362,6 +361,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       if (stream.sent < stream.head) markBehind(stream);
       plan(stream.session);
     }
+    feed.isStale = false;
     if (feed.streams.length === 0) feeds.delete(key);
   }
 

@@ -93,7 +93,7 @@ export function createGroupCommit(
   return {
     write: <T>(run: () => T) =>
       new Promise<T>((resolve, reject) => {
-        waiting.push({ run, resolve: resolve as (result: unknown) => void, reject });
+        waiting.push({ run, resolve, reject });
         if (scheduled) return;
         scheduled = true;
         setImmediate(runNext);
