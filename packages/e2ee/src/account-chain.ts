@@ -19,7 +19,11 @@ import { E2eeError } from "./errors.ts";
 import type { Identity } from "./identity.ts";
 
 /** What of a device goes into the chain. */
-export type DevicePublicKeys = { readonly device: DeviceId; readonly signatureKey: Uint8Array; readonly encryptionKey: Uint8Array };
+export type DevicePublicKeys = {
+  readonly device: DeviceId;
+  readonly signatureKey: Uint8Array;
+  readonly encryptionKey: Uint8Array;
+};
 
 export interface RootVaultMark {
   readonly version: number;
@@ -49,7 +53,9 @@ export function createChain(options: {
   nowMs: number;
 }): Uint8Array[] {
   const { identity, account, name } = options;
-  const create = makeEntry(undefined, { kind: "create", account, name, identityKey: identity.publicKey }, [identity.seed]);
+  const create = makeEntry(undefined, { kind: "create", account, name, identityKey: identity.publicKey }, [
+    identity.seed,
+  ]);
   const added = appendDevice(create.chain, identity.seed, {
     ...devicePublicKeys(options.device),
     name: options.deviceName,
@@ -66,10 +72,16 @@ export function appendDevice(
   added: DevicePublicKeys & { name: string; nowMs: number },
 ): Appended {
   const { device, signatureKey, encryptionKey, name, nowMs } = added;
-  return makeEntry(chain, { kind: "add-device", device, signatureKey, encryptionKey, name, atMs: nowMs }, [identitySeed]);
+  return makeEntry(chain, { kind: "add-device", device, signatureKey, encryptionKey, name, atMs: nowMs }, [
+    identitySeed,
+  ]);
 }
 
-export function appendRevocation(chain: ChainState, identitySeed: Uint8Array, revoked: { device: DeviceId; nowMs: number }): Appended {
+export function appendRevocation(
+  chain: ChainState,
+  identitySeed: Uint8Array,
+  revoked: { device: DeviceId; nowMs: number },
+): Appended {
   return makeEntry(chain, { kind: "revoke-device", device: revoked.device, atMs: revoked.nowMs }, [identitySeed]);
 }
 
@@ -78,14 +90,20 @@ export function appendRootVault(chain: ChainState, identitySeed: Uint8Array, roo
 }
 
 /** Signed by the key that goes and the key that comes: neither alone can take an account over. */
-export function appendRotation(chain: ChainState, identitySeed: Uint8Array, next: { identity: Identity; nowMs: number }): Appended {
+export function appendRotation(
+  chain: ChainState,
+  identitySeed: Uint8Array,
+  next: { identity: Identity; nowMs: number },
+): Appended {
   const body: ChainBody = { kind: "rotate-identity", identityKey: next.identity.publicKey, atMs: next.nowMs };
   return makeEntry(chain, body, [identitySeed, next.identity.seed]);
 }
 
 /** A device's own farewell, for which nobody has to type a password. */
 export function appendRetirement(chain: ChainState, device: DeviceKeys, nowMs: number): Appended {
-  return makeEntry(chain, { kind: "retire", device: device.device, atMs: nowMs }, [device.signature.privateKey.reveal()]);
+  return makeEntry(chain, { kind: "retire", device: device.device, atMs: nowMs }, [
+    device.signature.privateKey.reveal(),
+  ]);
 }
 
 function makeEntry(chain: ChainState | undefined, body: ChainBody, seeds: Uint8Array[]): Appended {
@@ -108,6 +126,7 @@ export function compareHead(
 ): "same" | "older" | "newer" | "different" {
   if (shown.n > chain.n) return "newer";
   if (shown.n < chain.n) return "older";
-  return shown.hash.every((byte, i) => byte === chain.head[i]) && shown.hash.length === chain.head.length ? "same" : "different";
+  return shown.hash.every((byte, i) => byte === chain.head[i]) && shown.hash.length === chain.head.length
+    ? "same"
+    : "different";
 }
-

@@ -7,7 +7,16 @@
  * devices from the people themselves. What is not understood decodes to `unknown` and keeps its place in the conversation.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, type ContentId, type ConversationId, decodeCbor, encodeCbor, idBytes, joinBytes, limits } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ContentId,
+  type ConversationId,
+  decodeCbor,
+  encodeCbor,
+  idBytes,
+  joinBytes,
+  limits,
+} from "@sotto/protocol";
 import { E2eeError } from "./errors.ts";
 
 export const contentVersion = 1;
@@ -103,7 +112,8 @@ export function decodeContent(bytes: Uint8Array): DecodedContent {
   if (inReplyTo !== null && !isBytes(inReplyTo, idBytes)) return malformed("inReplyTo");
   if (expiresAtMs !== null && !isCount(expiresAtMs)) return malformed("expires");
   const { head: shown, ...others } = ext;
-  if (!Array.isArray(shown) || shown.length !== 2 || !isCount(shown[0]) || !isBytes(shown[1], 32)) return malformed("head");
+  if (!Array.isArray(shown) || shown.length !== 2 || !isCount(shown[0]) || !isBytes(shown[1], 32))
+    return malformed("head");
   const head: ChainHead = { n: shown[0], hash: shown[1] };
 
   const decoded = decodeBody(kind, body);
@@ -131,7 +141,8 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       if (!isRecord(body) || !isCount(body["upTo"])) return malformed("receipt");
       const { upTo, at } = body;
       if (at !== undefined && !isCount(at)) return malformed("receipt");
-      if (kind === "delivered") return { kind, upTo: upTo as number, ...(at === undefined ? {} : { deliveredAtMs: at }) };
+      if (kind === "delivered")
+        return { kind, upTo: upTo as number, ...(at === undefined ? {} : { deliveredAtMs: at }) };
       return { kind, upTo: upTo as number, ...(at === undefined ? {} : { readAtMs: at }) };
     }
     case "roster":

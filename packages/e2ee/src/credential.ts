@@ -67,7 +67,12 @@ export function checkCredential(
   const name = toHex(identity);
   if (!seen.has(name)) {
     const { account, certificate } = credential;
-    const message = certificateBytes({ account, device: device.device, signatureKey, encryptionKey: device.encryptionKey });
+    const message = certificateBytes({
+      account,
+      device: device.device,
+      signatureKey,
+      encryptionKey: device.encryptionKey,
+    });
     // The key that was current at the device's place in the chain: a later rotation does not undo its certificates.
     if (!verifySignature(identityKeyAt(chain, device.addedN), message, certificate)) return "invalid";
     seen.add(name);

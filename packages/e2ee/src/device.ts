@@ -28,7 +28,12 @@ export function createDeviceKeys(random: Random): DeviceKeys {
 
 /** For the device's own sealed store: the private keys are in it. */
 export function encodeDeviceKeys(keys: DeviceKeys): Uint8Array {
-  return encodeCbor([recordVersion, keys.device, keys.signature.privateKey.reveal(), keys.encryption.privateKey.reveal()]);
+  return encodeCbor([
+    recordVersion,
+    keys.device,
+    keys.signature.privateKey.reveal(),
+    keys.encryption.privateKey.reveal(),
+  ]);
 }
 
 /** @throws E2eeError `record-damaged` */
@@ -43,7 +48,10 @@ export function decodeDeviceKeys(bytes: Uint8Array): DeviceKeys {
 }
 
 /** The answer to the server's challenge; good for this deployment and this connection only. */
-export function signDeviceChallenge(keys: DeviceKeys, challenge: { deployment: Uint8Array; challenge: Uint8Array }): Uint8Array {
+export function signDeviceChallenge(
+  keys: DeviceKeys,
+  challenge: { deployment: Uint8Array; challenge: Uint8Array },
+): Uint8Array {
   return ed25519.sign(deviceChallengeBytes({ ...challenge, device: keys.device }), keys.signature.privateKey.reveal());
 }
 

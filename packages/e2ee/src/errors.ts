@@ -6,12 +6,21 @@ import type { AccountId } from "@sotto/protocol";
 
 /** `retryable`: whether the same call can succeed later, once what the meaning names has happened. */
 export const e2eeFailures = {
-  "commit-staged": { retryable: true, meaning: "a commit is staged; the group encrypts again when the log shows who won the epoch" },
+  "commit-staged": {
+    retryable: true,
+    meaning: "a commit is staged; the group encrypts again when the log shows who won the epoch",
+  },
   "no-staged-commit": { retryable: false, meaning: "this commit is not the one that is staged" },
   "not-joined": { retryable: true, meaning: "the external commit that joins this group is not confirmed" },
   "removed-from-group": { retryable: false, meaning: "this device was removed from the group" },
-  "revoked-leaf": { retryable: true, meaning: "the group still holds a revoked device; its removal must be committed first" },
-  "needs-chains": { retryable: true, meaning: "the account chains named in `accounts` are not known, or not far enough" },
+  "revoked-leaf": {
+    retryable: true,
+    meaning: "the group still holds a revoked device; its removal must be committed first",
+  },
+  "needs-chains": {
+    retryable: true,
+    meaning: "the account chains named in `accounts` are not known, or not far enough",
+  },
   "key-package-refused": { retryable: false, meaning: "a key package cannot be added to this group" },
   "commit-refused": { retryable: false, meaning: "this commit cannot be made in this group" },
   "roster-invalid": { retryable: false, meaning: "the roster is not one" },

@@ -5,7 +5,7 @@
  * `decodeCommit`; whether credentials are genuine is checked beside this.
  */
 import { type ConversationId, directConversationId, sameBytes } from "@sotto/protocol";
-import { type PublicCommit } from "@sotto/protocol/mls-public";
+import type { PublicCommit } from "@sotto/protocol/mls-public";
 import type { GroupLeaf } from "./group-state.ts";
 import { decodeRosterMark, type Roster, type RosterMark, roleOf } from "./roster.ts";
 

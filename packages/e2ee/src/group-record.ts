@@ -81,7 +81,10 @@ export function encodeRatchetRecord(group: Group): Uint8Array {
     current === undefined ? [] : storeRatchets(current.secretTree, current.ratchetTree),
     current === undefined
       ? []
-      : [...current.historicalReceiverData].map(([epoch, past]) => [Number(epoch), storeRatchets(past.secretTree, past.ratchetTree)]),
+      : [...current.historicalReceiverData].map(([epoch, past]) => [
+          Number(epoch),
+          storeRatchets(past.secretTree, past.ratchetTree),
+        ]),
   ];
   return encodeCbor(record);
 }
@@ -90,7 +93,11 @@ export function encodeRatchetRecord(group: Group): Uint8Array {
  * The group that was encoded. Takes copies, so the records may be reused.
  * @throws E2eeError `record-damaged` (also if the two were not written together), `record-version`
  */
-export function decodeGroup(records: { epochRecord: Uint8Array; ratchetRecord: Uint8Array; device: DeviceKeys }): Group {
+export function decodeGroup(records: {
+  epochRecord: Uint8Array;
+  ratchetRecord: Uint8Array;
+  device: DeviceKeys;
+}): Group {
   const epochRecord = decodeRecord(records.epochRecord) as EpochRecord;
   const ratchetRecord = decodeRecord(records.ratchetRecord) as RatchetRecord;
   try {
@@ -201,7 +208,10 @@ function storeStaged({ public: staged, next, roster }: Staged): StoredStaged {
   ];
 }
 
-function loadStaged([id, commit, groupInfo, welcome, epoch, state, ratchets, roster]: StoredStaged, device: DeviceKeys): Staged {
+function loadStaged(
+  [id, commit, groupInfo, welcome, epoch, state, ratchets, roster]: StoredStaged,
+  device: DeviceKeys,
+): Staged {
   return {
     public: { id, commit, groupInfo, ...(welcome === null ? {} : { welcome }), epoch },
     next: loadState(state, ratchets, new Map(), device),

@@ -144,7 +144,13 @@ export function leafAt(tree: EngineState["ratchetTree"], leaf: number): GroupLea
   const { identity } = node.leaf.credential;
   const credential = decodeCredential(identity);
   if (credential === undefined) return undefined;
-  return { leaf, account: credential.account, device: credential.device, signatureKey: node.leaf.signaturePublicKey, identity };
+  return {
+    leaf,
+    account: credential.account,
+    device: credential.device,
+    signatureKey: node.leaf.signaturePublicKey,
+    identity,
+  };
 }
 
 /** The current state of a group that may speak. @throws E2eeError `not-joined`, `removed-from-group` */
@@ -159,4 +165,3 @@ export function activeState(group: Group): EngineState {
 export function revokedLeaves(group: Group, directory: Directory): GroupLeaf[] {
   return group.leaves().filter((leaf) => judgeCredential(directory, leaf) === "revoked");
 }
-

@@ -6,7 +6,13 @@
 import { type AccountId, decodeCbor, encodeCbor, encodeCredential, limits } from "@sotto/protocol";
 import type { DeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
-import { encodeKeyPackageMessage, engineName, makeKeyPackage, type PrivateKeyPackage, type Suite } from "./group-engine.ts";
+import {
+  encodeKeyPackageMessage,
+  engineName,
+  makeKeyPackage,
+  type PrivateKeyPackage,
+  type Suite,
+} from "./group-engine.ts";
 
 const recordVersion = 1;
 const lastResortLifetimeMs = 40 * limits.keyPackageLifetimeMs;
@@ -32,7 +38,13 @@ export async function createKeyPackage(options: {
   const { device, account, certificate, suite, notBeforeMs, lastResort = false } = options;
   const notAfterMs = notBeforeMs + (lastResort ? lastResortLifetimeMs : limits.keyPackageLifetimeMs);
   const identity = encodeCredential({ account, device: device.device, certificate });
-  const { publicPackage, privatePackage, ref } = await makeKeyPackage({ device, identity, suite, notAfterMs, lastResort });
+  const { publicPackage, privatePackage, ref } = await makeKeyPackage({
+    device,
+    identity,
+    suite,
+    notAfterMs,
+    lastResort,
+  });
   return {
     ref,
     bytes: encodeKeyPackageMessage(publicPackage),
@@ -47,7 +59,8 @@ export function decodePrivateKeyPackage(bytes: Uint8Array, device: DeviceKeys): 
   let fields: [string, number, Uint8Array, Uint8Array];
   try {
     fields = decodeCbor(bytes.slice()) as typeof fields;
-    if (!(fields[2] instanceof Uint8Array) || !(fields[3] instanceof Uint8Array)) throw new TypeError("not a key package");
+    if (!(fields[2] instanceof Uint8Array) || !(fields[3] instanceof Uint8Array))
+      throw new TypeError("not a key package");
   } catch (cause) {
     throw new E2eeError("record-damaged", { cause });
   }

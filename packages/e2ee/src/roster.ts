@@ -43,7 +43,8 @@ export function encodeRoster(roster: Roster): Uint8Array {
 export function decodeRoster(bytes: Uint8Array): Roster | undefined {
   try {
     const fields = decodeCbor(bytes);
-    if (!Array.isArray(fields) || fields.length !== 3 || fields[0] !== format || !Array.isArray(fields[2])) return undefined;
+    if (!Array.isArray(fields) || fields.length !== 3 || fields[0] !== format || !Array.isArray(fields[2]))
+      return undefined;
     const members = (fields[2] as unknown[]).map((member): RosterMember => {
       const [account, role] = member as [Uint8Array, number];
       return { account: account.slice(), role: roles[role]! };

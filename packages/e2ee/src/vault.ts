@@ -58,7 +58,12 @@ const rootVaultFormat = 1;
 // One key encrypts one record, so the nonce has nothing to tell apart.
 const zeroNonce = new Uint8Array(12);
 
-function deriveKey(parent: Uint8Array, label: string, salt: Uint8Array = new Uint8Array(), context: readonly unknown[] = []): Uint8Array {
+function deriveKey(
+  parent: Uint8Array,
+  label: string,
+  salt: Uint8Array = new Uint8Array(),
+  context: readonly unknown[] = [],
+): Uint8Array {
   return hkdf(sha512, parent, salt, encodeCbor([label, ...context]), keyBytes);
 }
 
@@ -96,7 +101,11 @@ export interface RecordName {
 /** Format byte, salt, ciphertext with tag. */
 export function sealRecord(options: RecordName & { random: Random; key: Secret; plaintext: Uint8Array }): Uint8Array {
   const salt = options.random.bytes(saltBytes);
-  return joinBytes(Uint8Array.of(recordFormat), salt, recordCipher(options, options.key, salt).encrypt(options.plaintext));
+  return joinBytes(
+    Uint8Array.of(recordFormat),
+    salt,
+    recordCipher(options, options.key, salt).encrypt(options.plaintext),
+  );
 }
 
 /** @throws E2eeError `cannot-open` for a wrong key, another name, or altered bytes; which of them, nobody learns */
@@ -143,7 +152,11 @@ export function createVaults(options: {
     kekRecovery: keyFromRecoveryCode(recoveryCode),
     recoveryPublicKey: recoveryAuthKey(recoveryCode).publicKey,
   });
-  return { ...bundle, accountVault: sealAccountVault({ random, account, amk, version: 1, content: accountVaultContent }), amk };
+  return {
+    ...bundle,
+    accountVault: sealAccountVault({ random, account, amk, version: 1, content: accountVaultContent }),
+    amk,
+  };
 }
 
 /**
@@ -159,7 +172,8 @@ export function sealRootVault(
     registrationRecord: Uint8Array;
   },
 ): VaultBundle {
-  const { random, account, rootVersion, identitySeed, kekRecovery, recoveryPublicKey, amks, registrationRecord } = options;
+  const { random, account, rootVersion, identitySeed, kekRecovery, recoveryPublicKey, amks, registrationRecord } =
+    options;
   const rootKey = random.bytes(keyBytes);
   const seal = (purpose: string, key: Secret, plaintext: Uint8Array) =>
     sealRecord({ random, account, purpose, version: rootVersion, key, plaintext });
@@ -177,7 +191,10 @@ export function sealRootVault(
     rootVault: seal("root-vault", new Secret(rootKey), content),
     recoveryPublicKey,
   };
-  return { ...sealed, signature: ed25519.sign(vaultBundleBytes({ account, registrationRecord, ...sealed }), identitySeed) };
+  return {
+    ...sealed,
+    signature: ed25519.sign(vaultBundleBytes({ account, registrationRecord, ...sealed }), identitySeed),
+  };
 }
 
 /** What the chain's root-vault entry says of it. */
@@ -199,9 +216,27 @@ export function openRootVault(
   const { account, rootVersion: version } = options;
   const rootKey =
     options.exportKey === undefined
-      ? openRecord({ account, version, purpose: "wrap-recovery", key: keyFromRecoveryCode(options.recoveryCode), sealed: options.wrapRecovery })
-      : openRecord({ account, version, purpose: "wrap-password", key: keyFromExportKey(options.exportKey), sealed: options.wrapPassword });
-  const content = openRecord({ account, version, purpose: "root-vault", key: new Secret(rootKey), sealed: options.rootVault });
+      ? openRecord({
+          account,
+          version,
+          purpose: "wrap-recovery",
+          key: keyFromRecoveryCode(options.recoveryCode),
+          sealed: options.wrapRecovery,
+        })
+      : openRecord({
+          account,
+          version,
+          purpose: "wrap-password",
+          key: keyFromExportKey(options.exportKey),
+          sealed: options.wrapPassword,
+        });
+  const content = openRecord({
+    account,
+    version,
+    purpose: "root-vault",
+    key: new Secret(rootKey),
+    sealed: options.rootVault,
+  });
   const [format, identitySeed, kekRecovery, recoveryPublicKey, amks] = decodeCbor(content) as [
     number,
     Uint8Array,
@@ -228,7 +263,10 @@ export function sealAccountVault(options: {
 }): Uint8Array {
   const { random, account, amk, version, content } = options;
   const key = accountVaultKey(amk);
-  return encodeCbor([amk.version, sealRecord({ random, account, purpose: "account-vault", version, key, plaintext: content })]);
+  return encodeCbor([
+    amk.version,
+    sealRecord({ random, account, purpose: "account-vault", version, key, plaintext: content }),
+  ]);
 }
 
 /** @throws E2eeError `cannot-open`, also if its master key is not among `amks` */

@@ -32,22 +32,44 @@ function chainOf(...bodies: [ChainBody, ...Key[]][]): Uint8Array[] {
   let previous: Uint8Array = new Uint8Array(32);
   for (const [n, [body, ...signers]] of bodies.entries()) {
     const payload = encodeChainPayload(n, previous, body);
-    const entry = encodeChainEntry(payload, signers.map(({ secretKey }) => ed25519.sign(chainEntryBytes(payload), secretKey)));
+    const entry = encodeChainEntry(
+      payload,
+      signers.map(({ secretKey }) => ed25519.sign(chainEntryBytes(payload), secretKey)),
+    );
     entries.push(entry);
     previous = chainEntryHash(entry);
   }
   return entries;
 }
 
-const create: [ChainBody, Key] = [{ kind: "create", account: id(1), name: "alice", identityKey: identity.publicKey }, identity];
+const create: [ChainBody, Key] = [
+  { kind: "create", account: id(1), name: "alice", identityKey: identity.publicKey },
+  identity,
+];
 
 function addDevice(name: number, signatureKey: Key, signer: Key = identity): [ChainBody, Key] {
   const encryptionKey = new Uint8Array(32).fill(name);
-  return [{ kind: "add-device", device: id(name), signatureKey: signatureKey.publicKey, encryptionKey, name: `d${name}`, atMs: name }, signer];
+  return [
+    {
+      kind: "add-device",
+      device: id(name),
+      signatureKey: signatureKey.publicKey,
+      encryptionKey,
+      name: `d${name}`,
+      atMs: name,
+    },
+    signer,
+  ];
 }
 
-const revoke = (name: number, signer: Key = identity): [ChainBody, Key] => [{ kind: "revoke-device", device: id(name), atMs: 9 }, signer];
-const rootVault = (version: number): [ChainBody, Key] => [{ kind: "root-vault", version, hash: new Uint8Array(32).fill(version) }, identity];
+const revoke = (name: number, signer: Key = identity): [ChainBody, Key] => [
+  { kind: "revoke-device", device: id(name), atMs: 9 },
+  signer,
+];
+const rootVault = (version: number): [ChainBody, Key] => [
+  { kind: "root-vault", version, hash: new Uint8Array(32).fill(version) },
+  identity,
+];
 const rotate = (...signers: Key[]): [ChainBody, ...Key[]] => [
   { kind: "rotate-identity", identityKey: nextIdentity.publicKey, atMs: 9 },
   ...signers,
@@ -64,7 +86,10 @@ test("a chain says who an account is, which devices it has and which vault is in
   const chain = stateOf(entries);
   assert.deepEqual([chain.account, chain.name, chain.n, chain.rootVault.version], [id(1), "alice", 5, 2]);
   assert.deepEqual(chain.head, chainEntryHash(entries[5]!));
-  assert.deepEqual(activeDevices(chain).map(({ device, addedN }) => [device, addedN]), [[id(4), 3]]);
+  assert.deepEqual(
+    activeDevices(chain).map(({ device, addedN }) => [device, addedN]),
+    [[id(4), 3]],
+  );
   assert.deepEqual(decodeChainState(encodeChainState(chain)), chain);
 });
 
@@ -75,7 +100,12 @@ test("a device retires by its own signature, and nobody else's", () => {
 });
 
 test("a rotation needs the old key and the new; what follows needs the new", () => {
-  const rotated = chainOf(create, addDevice(3, phone), rotate(identity, nextIdentity), addDevice(4, laptop, nextIdentity));
+  const rotated = chainOf(
+    create,
+    addDevice(3, phone),
+    rotate(identity, nextIdentity),
+    addDevice(4, laptop, nextIdentity),
+  );
   const chain = stateOf(rotated);
   assert.deepEqual(chain.identityKey, nextIdentity.publicKey);
   assert.deepEqual(identityKeyAt(chain, 1), identity.publicKey);
@@ -146,6 +176,6 @@ test("no bytes make the decoder throw", () => {
       decodeChainEntry(bytes);
       return true;
     }),
-    { numRuns: 100_000, interruptAfterTimeLimit: 1500 },
+    { numRuns: 100_000, plugins: [fc.interruptAfterTimeLimit(1500)] },
   );
 });

@@ -91,7 +91,12 @@ export function chainEntryHash(entry: Uint8Array): Uint8Array {
 }
 
 /** The payload of an entry, to be signed as `chainEntryBytes(payload)`. */
-export function encodeChainPayload(n: number, previous: Uint8Array, body: ChainBody, ext: Record<string, unknown> = {}): Uint8Array {
+export function encodeChainPayload(
+  n: number,
+  previous: Uint8Array,
+  body: ChainBody,
+  ext: Record<string, unknown> = {},
+): Uint8Array {
   const { kind, ...fields } = body;
   return encodeCbor([chainVersion, n, previous, kind, fields, ext]);
 }
@@ -112,10 +117,18 @@ export function decodeChainEntry(bytes: Uint8Array): ChainEntry | undefined {
     const inner = decodeCbor(payload);
     if (!Array.isArray(inner) || inner.length !== 6) return undefined;
     const [version, n, previous, kind, fields, ext] = inner as unknown[];
-    if (version !== chainVersion || !isCount(n) || !isBytes(previous, 32) || !isRecord(fields) || !isRecord(ext)) return undefined;
+    if (version !== chainVersion || !isCount(n) || !isBytes(previous, 32) || !isRecord(fields) || !isRecord(ext))
+      return undefined;
     const body = decodeBody(kind, fields);
     if (body === undefined) return undefined;
-    return { n, previous: previous.slice(), body, ext, payload: payload.slice(), signatures: signatures.map((s: Uint8Array) => s.slice()) };
+    return {
+      n,
+      previous: previous.slice(),
+      body,
+      ext,
+      payload: payload.slice(),
+      signatures: signatures.map((s: Uint8Array) => s.slice()),
+    };
   } catch {
     return undefined;
   }
@@ -134,7 +147,8 @@ export function verifyChain(entries: readonly Uint8Array[], known?: ChainState):
     decoded.push({ entry, hash: chainEntryHash(bytes) });
   }
   const first = decoded[0]?.entry.n;
-  if (first === undefined) return known === undefined ? { kind: "invalid", reason: "no entries" } : { kind: "valid", chain: known };
+  if (first === undefined)
+    return known === undefined ? { kind: "invalid", reason: "no entries" } : { kind: "valid", chain: known };
   if (decoded.some(({ entry }, place) => entry.n !== first + place)) return { kind: "invalid", reason: "out of order" };
 
   // What is known is not verified again: its hash stands for everything before it.
@@ -147,7 +161,8 @@ export function verifyChain(entries: readonly Uint8Array[], known?: ChainState):
     if (same !== undefined && !sameBytes(same.hash, known.head)) return { kind: "forked", reason: "different" };
     rest = decoded.slice(known.n + 1 - first);
     const next = rest[0];
-    if (next !== undefined && !sameBytes(next.entry.previous, known.head)) return { kind: "forked", reason: "different" };
+    if (next !== undefined && !sameBytes(next.entry.previous, known.head))
+      return { kind: "forked", reason: "different" };
   } else if (first !== 0) return { kind: "invalid", reason: "entries missing" };
 
   for (const { entry, hash } of rest) {
@@ -180,7 +195,8 @@ function applyEntry(chain: ChainState | undefined, entry: ChainEntry, hash: Uint
   const { body } = entry;
   const message = chainEntryBytes(entry.payload);
   const signedBy = (keys: readonly Uint8Array[]) =>
-    entry.signatures.length === keys.length && keys.every((key, i) => verifySignature(key, message, entry.signatures[i]!));
+    entry.signatures.length === keys.length &&
+    keys.every((key, i) => verifySignature(key, message, entry.signatures[i]!));
 
   if (chain === undefined) {
     if (body.kind !== "create" || !sameBytes(entry.previous, noPrevious)) return "does not begin with create";
@@ -245,12 +261,25 @@ function decodeBody(kind: unknown, fields: Record<string, unknown>): ChainBody |
   const { account, device, name, identityKey, signatureKey, encryptionKey, atMs, version, hash } = fields;
   switch (kind) {
     case "create":
-      if (!isBytes(account, idBytes) || typeof name !== "string" || !namePattern.test(name) || !isBytes(identityKey, 32)) return undefined;
+      if (
+        !isBytes(account, idBytes) ||
+        typeof name !== "string" ||
+        !namePattern.test(name) ||
+        !isBytes(identityKey, 32)
+      )
+        return undefined;
       return { kind, account: account.slice(), name, identityKey: identityKey.slice() };
     case "add-device":
       if (!isBytes(device, idBytes) || !isBytes(signatureKey, 32) || !isBytes(encryptionKey, 32)) return undefined;
       if (typeof name !== "string" || name.length > deviceNameUnitsMax || !isCount(atMs)) return undefined;
-      return { kind, device: device.slice(), signatureKey: signatureKey.slice(), encryptionKey: encryptionKey.slice(), name, atMs };
+      return {
+        kind,
+        device: device.slice(),
+        signatureKey: signatureKey.slice(),
+        encryptionKey: encryptionKey.slice(),
+        name,
+        atMs,
+      };
     case "revoke-device":
     case "retire":
       if (!isBytes(device, idBytes) || !isCount(atMs)) return undefined;
@@ -291,7 +320,16 @@ export function encodeChainState(chain: ChainState): Uint8Array {
 }
 
 type StoredDevice = [Uint8Array, Uint8Array, Uint8Array, string, number, number, number | null, number | null];
-type StoredChain = [number, Uint8Array, string, [Uint8Array, number][], number, Uint8Array, StoredDevice[], [number, Uint8Array]];
+type StoredChain = [
+  number,
+  Uint8Array,
+  string,
+  [Uint8Array, number][],
+  number,
+  Uint8Array,
+  StoredDevice[],
+  [number, Uint8Array],
+];
 
 /** @throws CborError or TypeError for bytes that `encodeChainState` did not make: the store is damaged */
 export function decodeChainState(bytes: Uint8Array): ChainState {

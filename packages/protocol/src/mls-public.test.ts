@@ -152,7 +152,9 @@ test("a key package tells whose it is, and only while both signatures hold", asy
     }
     assert.equal(await readKeyPackage(alice.bytes.slice(0, -1)), undefined);
     assert.equal(await readKeyPackage(Uint8Array.of(...alice.bytes, 0)), undefined);
-    const marked = await makeDevice(suite, 9, [{ extensionType: lastResortExtension, extensionData: new Uint8Array() }]);
+    const marked = await makeDevice(suite, 9, [
+      { extensionType: lastResortExtension, extensionData: new Uint8Array() },
+    ]);
     assert.equal((await readKeyPackage(marked.bytes))?.lastResort, true);
   }
 });
@@ -160,10 +162,13 @@ test("a key package tells whose it is, and only while both signatures hold", asy
 test("a GroupInfo tells epoch and leaves, and whether its signer vouches for them", async () => {
   for (const { suite, alice, bob, infoBytes, info } of worlds) {
     assert.deepEqual([info.suite, info.epoch, info.signerLeaf, info.signatureValid], [suite, 1, 0, true]);
-    assert.deepEqual(info.leaves.map(({ leaf, account, device }) => [leaf, account, device]), [
-      [0, alice.account, alice.device],
-      [1, bob.account, bob.device],
-    ]);
+    assert.deepEqual(
+      info.leaves.map(({ leaf, account, device }) => [leaf, account, device]),
+      [
+        [0, alice.account, alice.device],
+        [1, bob.account, bob.device],
+      ],
+    );
     assert.deepEqual(info.roster, Uint8Array.of(1, 2, 3));
     assert.equal(info.hasExternalKey, true);
     for (const at of [40, 60, infoBytes.length >> 1, infoBytes.length - 1]) {
@@ -179,11 +184,15 @@ test("a commit tells who is added and removed from its signed bytes", async () =
     const bytes = encodeMlsMessage(commit);
     const read = await readCommit(bytes, info);
     assert(read.kind === "commit");
-    assert.deepEqual([read.epoch, read.hasPath, read.removed, read.authenticatedData], [1, true, [1], Uint8Array.of(9)]);
+    assert.deepEqual(
+      [read.epoch, read.hasPath, read.removed, read.authenticatedData],
+      [1, true, [1], Uint8Array.of(9)],
+    );
     assert.deepEqual(read.sender, { kind: "member", leaf: 0 });
-    assert.deepEqual(read.added.map(({ account, device, signatureKey }) => [account, device, signatureKey]), [
-      [carol.account, carol.device, carol.signatureKey],
-    ]);
+    assert.deepEqual(
+      read.added.map(({ account, device, signatureKey }) => [account, device, signatureKey]),
+      [[carol.account, carol.device, carol.signatureKey]],
+    );
     assert.deepEqual(read.added[0]?.keyPackageRef, (await readKeyPackage(carol.bytes))?.ref);
     // The last bytes are the membership tag, which only members can check.
     for (const at of [30, 60, bytes.length >> 1, bytes.length - 200]) {
@@ -219,7 +228,11 @@ test("an external commit tells who joins, and is refused under a forged leaf", a
 test("whoever is a leaf already is not added again", async () => {
   const { suite, state, info, bob } = worlds[0]!;
   const loose = { ...defaultKeyPackageEqualityConfig, compareKeyPackageToLeafNode: () => false };
-  const without = { ...state, ratchetTree: state.ratchetTree.with(2, undefined), clientConfig: { ...config, keyPackageEqualityConfig: loose } };
+  const without = {
+    ...state,
+    ratchetTree: state.ratchetTree.with(2, undefined),
+    clientConfig: { ...config, keyPackageEqualityConfig: loose },
+  };
   const { commit } = await commitOf(without, suite, [add(bob)]);
   assert.equal((await readCommit(encodeMlsMessage(commit), info)).kind, "refused");
 });
@@ -229,7 +242,10 @@ test("proposals that Sotto never sends are refused by name", async () => {
   const reasons: string[] = [];
   for (const proposal of [
     { proposalType: "group_context_extensions", groupContextExtensions: { extensions: [] } },
-    { proposalType: "reinit", reinit: { groupId: new Uint8Array(1), version: "mls10", cipherSuite: suiteName(1), extensions: [] } },
+    {
+      proposalType: "reinit",
+      reinit: { groupId: new Uint8Array(1), version: "mls10", cipherSuite: suiteName(1), extensions: [] },
+    },
     { proposalType: 0xf123, proposalData: new Uint8Array(3) },
   ] as Proposal[]) {
     const { commit } = await commitOf(state, suite, [proposal]);
@@ -259,7 +275,12 @@ test("a Welcome names the key packages it is for", async () => {
 test("the header of a private message is read in place and agrees with the library", async () => {
   for (const { suite, state } of worlds) {
     for (const length of [0, 300, 20_000]) {
-      const { privateMessage } = await createApplicationMessage(state, new Uint8Array(length), await loadSuite(suite), new Uint8Array(100));
+      const { privateMessage } = await createApplicationMessage(
+        state,
+        new Uint8Array(length),
+        await loadSuite(suite),
+        new Uint8Array(100),
+      );
       const bytes = encodeMlsMessage({ version: "mls10", wireformat: "mls_private_message", privateMessage });
       const header = readPrivateMessage(bytes);
       assert.deepEqual(header, { groupId: privateMessage.groupId, epoch: 1, contentType: "application" });
@@ -274,26 +295,30 @@ test("no bytes make a decoder throw, and what one reads as a private message the
   const { infoBytes, welcome, alice, state, info } = worlds[0]!;
   const { commit } = await commitOf(state, 1);
   const genuine = [infoBytes, welcome, alice.bytes, encodeMlsMessage(commit)];
-  const mangled = fc.tuple(fc.constantFrom(...genuine), fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }), fc.nat()).map(
-    ([bytes, changes, cut]) => {
+  const mangled = fc
+    .tuple(fc.constantFrom(...genuine), fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }), fc.nat())
+    .map(([bytes, changes, cut]) => {
       const copy = bytes.slice(0, cut % 3 === 0 ? cut % bytes.length : bytes.length);
       for (const [at, value] of changes) if (copy.length > 0) copy[at % copy.length] = value;
       return copy;
-    },
-  );
+    });
   const any = fc.oneof(fc.uint8Array({ maxLength: 400 }), mangled);
   await fc.assert(
     fc.asyncProperty(any, async (bytes) => {
       readWelcome(bytes);
       decodeCommit(bytes);
-      const [keyPackage, groupInfo, read] = await Promise.all([readKeyPackage(bytes), readGroupInfo(bytes), readCommit(bytes, info)]);
+      const [keyPackage, groupInfo, read] = await Promise.all([
+        readKeyPackage(bytes),
+        readGroupInfo(bytes),
+        readCommit(bytes, info),
+      ]);
       assert(keyPackage === undefined || genuine.some((known) => known.join() === bytes.join()));
       assert(groupInfo?.signatureValid !== true || genuine.some((known) => known.join() === bytes.join()));
       assert(read.kind === "refused" || read.removed.length === 0);
       const header = readPrivateMessage(bytes);
       if (header !== undefined) assert.equal(decodeMlsBytes(bytes)?.wireformat, "mls_private_message");
     }),
-    { numRuns: 100_000, interruptAfterTimeLimit: 2000 },
+    { numRuns: 100_000, plugins: [fc.interruptAfterTimeLimit(2000)] },
   );
 });
 
@@ -312,6 +337,6 @@ test("the header reader accepts what the library accepts, byte for byte", async 
       assert.equal(BigInt(header.epoch), message.privateMessage.epoch);
       assert.equal(header.contentType, message.privateMessage.contentType);
     }),
-    { numRuns: 20_000, interruptAfterTimeLimit: 1000 },
+    { numRuns: 20_000, plugins: [fc.interruptAfterTimeLimit(1000)] },
   );
 });

@@ -187,7 +187,8 @@ function keyPackageFacts(keyPackage: KeyPackage): Omit<PublicKeyPackage, "ref"> 
   const suite = suiteOf(keyPackage.cipherSuite);
   const holder = leafFacts(keyPackage.leafNode);
   const expiry = findExtension(keyPackage.extensions, expiryExtension);
-  if (keyPackage.version !== "mls10" || suite === undefined || holder === undefined || expiry?.length !== 8) return undefined;
+  if (keyPackage.version !== "mls10" || suite === undefined || holder === undefined || expiry?.length !== 8)
+    return undefined;
   const notAfterMs = new DataView(expiry.buffer, expiry.byteOffset, 8).getBigUint64(0);
   if (notAfterMs > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
   return {
@@ -231,7 +232,8 @@ export async function readGroupInfo(bytes: Uint8Array): Promise<PublicGroupInfo 
     const context = groupInfo.groupContext;
     const suite = suiteOf(context.cipherSuite);
     const tree = ratchetTreeFromExtension(groupInfo);
-    if (suite === undefined || tree === undefined || context.version !== "mls10" || context.epoch > epochMax) return undefined;
+    if (suite === undefined || tree === undefined || context.version !== "mls10" || context.epoch > epochMax)
+      return undefined;
     const leaves = readLeaves(tree);
     if (leaves === undefined) return undefined;
     const signer = leaves.find(({ leaf }) => leaf === groupInfo.signer);
@@ -350,17 +352,30 @@ export async function readCommit(bytes: Uint8Array, current: PublicGroupInfo): P
     const signatureKey = sender.kind === "external" ? sender.signatureKey : member!.signatureKey;
 
     const { signature } = await loadSuite(current.suite);
-    if (!(await verifyFramedContentSignature(signatureKey, "mls_public_message", content, auth, current.context, signature)))
+    if (
+      !(await verifyFramedContentSignature(
+        signatureKey,
+        "mls_public_message",
+        content,
+        auth,
+        current.context,
+        signature,
+      ))
+    )
       return refuse("signature");
 
     const { path } = content.commit;
     if (path !== undefined) {
       const place = sender.kind === "member" ? sender.leaf : placeOfJoiner(leafNumbers, commit.removed);
-      if (!(await verifyLeafNodeSignature(path.leafNode, commit.groupId, place, signature))) return refuse("leaf signature");
+      if (!(await verifyLeafNodeSignature(path.leafNode, commit.groupId, place, signature)))
+        return refuse("leaf signature");
       // A leaf keeps the credential that it entered with; to change it, a device leaves and enters again.
       const facts = leafFacts(path.leafNode);
       if (facts === undefined) return refuse("leaf");
-      if (member !== undefined && (!sameBytes(facts.identity, member.identity) || !sameBytes(facts.signatureKey, member.signatureKey)))
+      if (
+        member !== undefined &&
+        (!sameBytes(facts.identity, member.identity) || !sameBytes(facts.signatureKey, member.signatureKey))
+      )
         return refuse("credential changed");
     }
 

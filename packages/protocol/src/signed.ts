@@ -13,7 +13,11 @@ export function tlsKeyBytes(spkiSha256: Uint8Array): Uint8Array {
 }
 
 /** What a device signs to prove that it is that device, on a connection to the server that sent `challenge`. */
-export function deviceChallengeBytes(fields: { deployment: Uint8Array; device: DeviceId; challenge: Uint8Array }): Uint8Array {
+export function deviceChallengeBytes(fields: {
+  deployment: Uint8Array;
+  device: DeviceId;
+  challenge: Uint8Array;
+}): Uint8Array {
   return encodeCbor(["sotto device auth v1", fields.deployment, fields.device, fields.challenge]);
 }
 
@@ -38,7 +42,13 @@ export function certificateBytes(fields: {
   signatureKey: Uint8Array;
   encryptionKey: Uint8Array;
 }): Uint8Array {
-  return encodeCbor(["sotto device certificate v1", fields.account, fields.device, fields.signatureKey, fields.encryptionKey]);
+  return encodeCbor([
+    "sotto device certificate v1",
+    fields.account,
+    fields.device,
+    fields.signatureKey,
+    fields.encryptionKey,
+  ]);
 }
 
 /**

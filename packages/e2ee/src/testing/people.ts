@@ -79,7 +79,10 @@ export class Person {
   }
 
   revoke(seat: Seat, atMs: number = nowMs): void {
-    const { entry, chain } = appendRevocation(this.chain, this.identity.seed, { device: seat.keys.device, nowMs: atMs });
+    const { entry, chain } = appendRevocation(this.chain, this.identity.seed, {
+      device: seat.keys.device,
+      nowMs: atMs,
+    });
     this.entries.push(entry);
     this.chain = chain;
   }
@@ -122,7 +125,10 @@ export async function groupOf(
 ): Promise<{ groups: Group[]; directory: Directory; conversation: ConversationId; roster: Roster }> {
   const directory = directoryOf(...people);
   const conversation = conversationNamed(name);
-  const roster = rosterOf(1, people.map((person, i) => [person, i === 0 ? "admin" : "member"]));
+  const roster = rosterOf(
+    1,
+    people.map((person, i) => [person, i === 0 ? "admin" : "member"]),
+  );
   const [first, ...others] = seats as [Seat, ...Seat[]];
   const created = await createGroup({
     conversation,
@@ -166,7 +172,14 @@ export function keyPackageOf(seat: Seat, suite: Suite, notBeforeMs: number = now
 
 export function joinExternally(seat: Seat, info: Uint8Array, directory: Directory, conversation: ConversationId) {
   const { keys, account, certificate } = seat;
-  return joinByExternalCommit({ groupInfo: info, device: keys, account, certificate, directory, expected: { conversation } });
+  return joinByExternalCommit({
+    groupInfo: info,
+    device: keys,
+    account,
+    certificate,
+    directory,
+    expected: { conversation },
+  });
 }
 
 export function process(group: Group, bytes: Uint8Array, directory: Directory): Promise<Processed> {
@@ -181,7 +194,11 @@ export async function expectCommit(group: Group, bytes: Uint8Array, directory: D
 }
 
 /** The group after a message that must be read, and what it says. */
-export async function expectMessage(group: Group, bytes: Uint8Array, directory: Directory): Promise<{ group: Group; text: string }> {
+export async function expectMessage(
+  group: Group,
+  bytes: Uint8Array,
+  directory: Directory,
+): Promise<{ group: Group; text: string }> {
   const result = await process(group, bytes, directory);
   if (result.kind !== "message") throw new Error(`not a message: ${JSON.stringify(result)}`);
   return { group: result.group, text: new TextDecoder().decode(result.content) };

@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { sameBytes } from "@sotto/protocol";
+import fc from "fast-check";
+import {
+  confirmCommit,
+  encodeEpochRecord,
+  encodeRatchetRecord,
+  encrypt,
+  type Group,
+  groupInfo,
+  stageCommit,
+} from "./group.ts";
+import { processMessage } from "./process-message.ts";
+import { encodeRoster, rosterHash } from "./roster.ts";
+import { commitOf } from "./testing/attacker.ts";
+import {
+  directoryOf,
+  expectCommit,
+  expectMessage,
+  groupOf,
+  joinExternally,
+  keyPackageOf,
+  nowMs,
+  Person,
+  process,
+  rosterOf,
+  utf8,
+} from "./testing/people.ts";
+
+const people = () => [new Person("alice"), new Person("bob"), new Person("carol")] as const;
+
+test("whatever arrives, the answer is a value and the group is as it was", async () => {
+  const [alice, bob, carol] = people();
+  const { groups, directory, roster } = await groupOf(1, [alice, bob, carol]);
+  const [a, b] = groups as [Group, Group];
+  const { message } = await encrypt(b, utf8("genuine"));
+  const { staged } = await stageCommit(b, { update: true, roster: encodeRoster(roster) });
+  const genuine = [message, staged.commit, staged.groupInfo];
+  const before = [encodeEpochRecord(a), encodeRatchetRecord(a)];
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc
+      .tuple(fc.constantFrom(...genuine), fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }), fc.nat())
+      .map(([known, changes, cut]) => {
+        const copy = known.slice(0, cut % 4 === 0 ? cut % known.length : known.length);
+        for (const [at, value] of changes) if (copy.length > 0) copy[at % copy.length] = value;
+        return copy;
+      }),
+  );
+  await fc.assert(
+    fc.asyncProperty(bytes, async (input) => {
+      const result = await process(a, input, directory);
+      const known = genuine.some((original) => sameBytes(original, input));
+      // The authentication of a commit's membership tag and of a message's ciphertext covers every byte.
+      assert.equal(result.kind === "message" || result.kind === "commit", known && !sameBytes(input, staged.groupInfo));
+    }),
+    { numRuns: 100_000, plugins: [fc.interruptAfterTimeLimit(3000)] },
+  );
+  assert.deepEqual([encodeEpochRecord(a), encodeRatchetRecord(a)], before);
+});
+
+test("messages of one sender may come in any order, each is read once", async () => {
+  const [alice, bob] = people();
+  const { groups, directory } = await groupOf(83, [alice, bob]);
+  let [reader, sender] = groups as [Group, Group];
+  const sent: Uint8Array[] = [];
+  for (let i = 0; i < 12; i++) {
+    const { group, message } = await encrypt(sender, utf8(`${i}`));
+    sender = group;
+    sent.push(message);
+  }
+  for (const i of [11, 0, 7, 3, 10, 1, 2, 9, 4, 8, 5, 6]) {
+    const read = await expectMessage(reader, sent[i]!, directory);
+    assert.equal(read.text, `${i}`);
+    reader = read.group;
+    assert.deepEqual(await process(reader, sent[i]!, directory), { kind: "skipped", reason: "read-before" });
+  }
+});
+
+test("an entry of a later epoch is unreadable, not wrong; one of another group is rejected", async () => {
+  const [alice, bob, carol] = people();
+  const { groups, directory, roster } = await groupOf(1, [alice, bob]);
+  const other = await groupOf(1, [alice, carol], undefined, "another");
+  const [a, b] = groups as [Group, Group];
+  const { group, staged } = await stageCommit(b, { update: true, roster: encodeRoster(roster) });
+  const ahead = await expectCommit(group, staged.commit, directory);
+  assert.deepEqual(await process(a, (await encrypt(ahead, utf8("x"))).message, directory), {
+    kind: "unreadable",
+    reason: "future-epoch",
+  });
+  assert.deepEqual(await process(a, (await encrypt(other.groups[1]!, utf8("x"))).message, directory), {
+    kind: "rejected",
+    reason: "another group",
+  });
+  assert.deepEqual(await process(a, await groupInfo(b), directory), { kind: "rejected", reason: "not a message" });
+});
+
+test("while joining, earlier entries are skipped, and losing the epoch is told", async () => {
+  const [alice, bob] = people();
+  const { groups, directory, conversation, roster } = await groupOf(1, [alice, bob]);
+  const [a] = groups as [Group];
+  const laptop = bob.addDevice("laptop");
+  const joined = await joinExternally(laptop, await groupInfo(a), directory, conversation);
+  assert(joined.kind === "staged");
+  assert.deepEqual(await process(joined.group, (await encrypt(a, utf8("x"))).message, directory), {
+    kind: "skipped",
+    reason: "before-join",
+  });
+  const { staged } = await stageCommit(a, { update: true, roster: encodeRoster(roster) });
+  assert.deepEqual(await process(joined.group, staged.commit, directory), { kind: "skipped", reason: "join-lost" });
+});
+
+test("a commit tells who was added and removed, by whom, and which roster holds", async () => {
+  const [alice, bob, carol] = people();
+  const { groups, roster } = await groupOf(1, [alice, bob]);
+  const directory = directoryOf(alice, bob, carol);
+  const wider = encodeRoster({ version: 2, members: [...roster.members, { account: carol.account, role: "member" }] });
+  const newcomer = await keyPackageOf(carol.phone, 1);
+  const { group, staged } = await stageCommit(groups[0]!, { add: [newcomer.bytes], directory, roster: wider, nowMs });
+  const expected = {
+    added: [{ account: carol.account, device: carol.phone.keys.device }],
+    removed: [],
+    committer: { account: alice.account, device: alice.phone.keys.device },
+    external: false,
+    rosterHash: rosterHash(wider),
+    rosterVersion: 2,
+    judged: true,
+    removedSelf: false,
+  };
+  const own = await process(group, staged.commit, directory);
+  assert(own.kind === "commit");
+  const { group: _own, ...ownFacts } = own;
+  assert.deepEqual(ownFacts, { kind: "commit", own: true, ...expected, rosterKnown: true });
+  const told = await processMessage(groups[1]!, staged.commit, { directory, nowMs, roster: wider });
+  assert(told.kind === "commit");
+  const { group: _told, ...toldFacts } = told;
+  assert.deepEqual(toldFacts, { kind: "commit", own: false, ...expected, rosterKnown: true });
+});
+
+test("without the roster's content a joiner of an unknown account waits for it", async () => {
+  const [alice, bob, carol] = people();
+  const { groups } = await groupOf(1, [alice, bob]);
+  const directory = directoryOf(alice, bob, carol);
+  const wider = encodeRoster(
+    rosterOf(2, [
+      [alice, "admin"],
+      [bob, "member"],
+      [carol, "member"],
+    ]),
+  );
+  // Carol is made a member before she has a device.
+  const invited = await stageCommit(groups[0]!, { roster: wider });
+  const a = confirmCommit(invited.group, invited.staged.id);
+  const b = await expectCommit(groups[1]!, invited.staged.commit, directory);
+  const joined = await joinExternally(carol.phone, invited.staged.groupInfo, directory, a.conversation);
+  assert(joined.kind === "staged");
+  assert.deepEqual(await process(b, joined.staged.commit, directory), {
+    kind: "needs",
+    accounts: [],
+    rosterHash: rosterHash(wider),
+  });
+  const told = await processMessage(b, joined.staged.commit, { directory, nowMs, roster: wider });
+  assert(told.kind === "commit" && told.judged);
+  assert.equal((await process(a, joined.staged.commit, directory)).kind, "commit");
+});
+
+test("a roster may only move on by one version, and never leave its place empty", async () => {
+  const [alice, bob] = people();
+  const { groups, directory } = await groupOf(1, [alice, bob]);
+  const [a, b] = groups as [Group, Group];
+  for (const version of [0, 1, 3]) {
+    const { staged } = await stageCommit(a, { roster: encodeRoster(rosterOf(version, [[alice, "admin"]])) });
+    assert.equal((await process(b, staged.commit, directory)).kind, "rejected", `version ${version}`);
+  }
+  assert.deepEqual(await process(b, await commitOf(a, [], { authenticatedData: new Uint8Array() }), directory), {
+    kind: "rejected",
+    reason: "roster mark missing",
+  });
+});
