@@ -263,7 +263,8 @@ function takeLock(file: string): Lock {
   writePid(file);
   return {
     release() {
-      fs.rmSync(`${file}.pid`, { force: true });
+      // Another process's, if it took the store over.
+      if (readPid(file) === process.pid) fs.rmSync(`${file}.pid`, { force: true });
       database.close();
     },
   };
