@@ -51,6 +51,9 @@ export function createLog({ format, write, now, colours = false }: LogOptions): 
 /** Says nothing; for tests. */
 export const silentLog: Log = { info() {}, warn() {}, error() {} };
 
+/** As much of an id in hexadecimal as a log line may show: enough to follow one device, too little to look it up. */
+export const shortKey = (key: string): string => key.slice(0, 8);
+
 /** The class, code and place of an error, without its message, which may quote what a person sent. */
 export function describeError(error: unknown): { error: string; at?: string } {
   if (!(error instanceof Error)) return { error: typeof error };

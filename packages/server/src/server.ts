@@ -16,7 +16,7 @@ import { createAdmission } from "./gateway/admission.ts";
 import { createDispatch } from "./gateway/dispatch.ts";
 import { createGateway } from "./gateway/http.ts";
 import { Sessions } from "./gateway/sessions.ts";
-import { describeError, type Log, silentLog } from "./log.ts";
+import { describeError, type Log, shortKey, silentLog } from "./log.ts";
 import { createHandlers } from "./methods/registry.ts";
 import { createMetrics } from "./metrics.ts";
 import { createPresence, type Presence } from "./presence.ts";
@@ -114,21 +114,24 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     metrics,
     random,
     now,
+    log,
   };
   const handlers = createHandlers(services);
-  const receive = createDispatch({ handlers, store, rates, metrics, log, monotonicMs });
+  const dispatch = createDispatch({ handlers, store, rates, metrics, log, monotonicMs });
   const admission = createAdmission({ rates, factor: config.rateFactor });
   const gateway = createGateway({
     config,
     admission,
     metrics,
     tls: () => tls.current,
-    received: receive,
+    received: dispatch.receive,
     closed: (connection) => {
+      const { identity } = connection;
+      if (identity.kind === "device") log.info("device went", { device: shortKey(identity.deviceKey) });
       logins.forget(connection);
       sessions.remove(connection);
     },
-    isHealthy: () => true,
+    isHealthy: dispatch.isHealthy,
   });
   metrics.gauge("connections", "Open WebSockets.", () => gateway.connections.size);
   metrics.gauge("unauthenticated_sockets", "Sockets that have not shown who they are.", () => admission.size);

@@ -7,6 +7,7 @@ import type { Config } from "./config.ts";
 import type { Delivery } from "./delivery.ts";
 import type { DeploymentKey } from "./deployment-key.ts";
 import type { Sessions } from "./gateway/sessions.ts";
+import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Presence } from "./presence.ts";
 import type { Store } from "./store/store.ts";
@@ -23,6 +24,7 @@ export interface Services {
   readonly presence: Presence;
   readonly metrics: Metrics;
   readonly random: Random;
+  readonly log: Log;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }

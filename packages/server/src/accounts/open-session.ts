@@ -1,11 +1,12 @@
 /** Makes a connection the session of a device that has proved itself. */
 import { type AccountId, type DeviceId, ProtocolError, toHex } from "@sotto/protocol";
 import type { Connection } from "../gateway/connection.ts";
+import { shortKey } from "../log.ts";
 import type { Services } from "../services.ts";
 
 /** @throws ProtocolError `busy` if the account has as many sessions as it may */
 export function openSession(
-  { sessions, delivery }: Pick<Services, "sessions" | "delivery">,
+  { sessions, delivery, log }: Pick<Services, "sessions" | "delivery" | "log">,
   connection: Connection,
   account: AccountId,
   device: DeviceId,
@@ -29,4 +30,5 @@ export function openSession(
   });
   sessions.add(identity.accountKey, connection);
   connection.becomeDevice({ kind: "device", ...identity, delivery: session });
+  log.info("device came", { device: shortKey(identity.deviceKey) });
 }

@@ -43,9 +43,18 @@ interface DispatchOptions {
 /** A handler without its types: what it takes and gives is checked by the table's schemas. */
 type AnyHandler = (params: unknown, caller: unknown) => unknown;
 
-const storeFailureLoggedEveryMs = 10_000;
+/** How long the store counts as failing after a failure, and how often that is logged. */
+const storeFailureMs = 10_000;
 
-export function createDispatch({ handlers, store, rates, metrics, log, monotonicMs }: DispatchOptions) {
+export interface Dispatch {
+  /** Takes one frame of a connection. Never throws. */
+  receive(connection: Connection, frame: Uint8Array): void;
+  /** Whether the store has taken everything lately. */
+  isHealthy(): boolean;
+}
+
+export function createDispatch({ handlers, store, rates, metrics, log, monotonicMs }: DispatchOptions): Dispatch {
+  let storeFailedMs = -Infinity;
   let storeFailureLoggedMs = -Infinity;
 
   /** The result of a method for whoever is at the other end. @throws ProtocolError */
@@ -91,8 +100,9 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     if (error instanceof ProtocolError && error.code !== "internal") return error;
     if (error instanceof StoreError) {
       // Every request of everybody fails while the disk is full; that is one line, not thousands.
-      if (monotonicMs() - storeFailureLoggedMs > storeFailureLoggedEveryMs) {
-        storeFailureLoggedMs = monotonicMs();
+      storeFailedMs = monotonicMs();
+      if (storeFailedMs - storeFailureLoggedMs > storeFailureMs) {
+        storeFailureLoggedMs = storeFailedMs;
         log.error("the store refuses to write", { code: error.code, why: error.message });
       }
       return new ProtocolError("unavailable");
@@ -146,8 +156,7 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     connection.identity.delivery.ack(conversation, sequence);
   }
 
-  /** Takes one frame of a connection. Never throws. */
-  return function receive(connection: Connection, bytes: Uint8Array): void {
+  function receive(connection: Connection, bytes: Uint8Array): void {
     const sequence = readAckSequence(bytes);
     if (sequence >= 0) return acknowledge(connection, bytes.subarray(-16), sequence);
     const message = readSendMessage(bytes);
@@ -163,7 +172,9 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     if (frame.kind === "ack") return acknowledge(connection, frame.conversation, frame.sequence);
     if (frame.kind !== "request") return connection.refuse("a frame that only servers send");
     request(connection, frame.id, frame.method, frame.params, false);
-  };
+  }
+
+  return { receive, isHealthy: () => monotonicMs() - storeFailedMs > storeFailureMs };
 }
 
 /** What a bucket counts by, or undefined where it does not apply. */

@@ -4,12 +4,13 @@ import { checkKeyPackages } from "../accounts/key-packages.ts";
 import { opaqueRecordBytes } from "../accounts/opaque.ts";
 import { openSession } from "../accounts/open-session.ts";
 import { checkNewAccount } from "../accounts/registration.ts";
+import { shortKey } from "../log.ts";
 import type { MethodFile } from "./method.ts";
 
 export const finishRegistration: MethodFile<"finishRegistration"> =
   (services) =>
   async (params, { connection }) => {
-    const { store, opaque, registration, now } = services;
+    const { store, opaque, registration, now, log } = services;
     const { account, name, device, setup, stretching, record, chain, vault, boot } = params;
     const begun = connection.registration;
     if (connection.identity.kind !== "anyone" || begun === undefined) throw new ProtocolError("not-permitted");
@@ -35,6 +36,10 @@ export const finishRegistration: MethodFile<"finishRegistration"> =
       invite,
     });
     if (outcome !== "created") throw new ProtocolError(outcome);
+    log.info("account created", {
+      account: shortKey(begun.accountKey),
+      by: invite === undefined ? registration.policyFor(connection) : "invite",
+    });
     openSession(services, connection, account, device);
     return { acceptedAt: createdAt };
   };
