@@ -20,15 +20,15 @@ export const chromiumMissing: string | undefined =
     ? undefined
     : `no Chromium for ${process.platform} ${process.arch} comes with the dependencies: set SOTTO_CHROMIUM`;
 
-/** Starts a browser with an empty profile; closing it leaves nothing behind. */
-export async function launchChromium(): Promise<Browser> {
+/** Starts a browser with an empty profile; closing it leaves nothing behind. `extraArguments` are Chromium's own switches. */
+export async function launchChromium(extraArguments: readonly string[] = []): Promise<Browser> {
   const own = process.env["SOTTO_CHROMIUM"];
   const folder = own === undefined ? await unpackChromium() : undefined;
   return await chromium.launch({
     executablePath: own ?? path.join(folder ?? "", "chromium"),
     // The sandbox needs privileges that containers and root do not have; only the project's own pages are opened.
     chromiumSandbox: false,
-    args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"],
+    args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", ...extraArguments],
     ...(folder !== undefined && { env: environmentIn(folder) }),
   });
 }

@@ -20,6 +20,16 @@ export interface RunInChromium {
   readonly headers?: Readonly<Record<string, string>>;
   /** How long all its tests together may take. */
   readonly limitMs?: number;
+  /** Called with the page's origin before the browser starts: for a server that the tests talk to. */
+  readonly prepare?: (origin: string) => Promise<Surroundings>;
+}
+
+/** What a test file finds outside the browser. */
+export interface Surroundings extends AsyncDisposable {
+  /** Chromium's own switches. */
+  readonly chromiumArguments?: readonly string[];
+  /** The page's query, for the tests to read from `location`. */
+  readonly query?: Readonly<Record<string, string>>;
 }
 
 const standIns: Record<string, string> = {
@@ -35,6 +45,7 @@ export async function runInChromium({
   entry,
   headers = {},
   limitMs = 60_000,
+  prepare,
 }: RunInChromium): Promise<BrowserTestResult[]> {
   const script = await bundle(
     entry instanceof URL || entry.startsWith("file:") ? fileURLToPath(entry) : path.resolve(entry),
@@ -45,7 +56,7 @@ export async function runInChromium({
   ]);
   await using resources = new AsyncDisposableStack();
   const server = createServer((request, response) => {
-    const file = files.get(request.url ?? "");
+    const file = files.get((request.url ?? "").split("?")[0]!);
     if (file === undefined) response.writeHead(404).end();
     else response.writeHead(200, { ...headers, "content-type": file.type }).end(file.body);
   });
@@ -53,8 +64,10 @@ export async function runInChromium({
   resources.defer(() => void server.close());
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the page's server has no port");
+  const origin = `http://localhost:${address.port}`;
+  const surroundings = prepare && resources.use(await prepare(origin));
 
-  const browser = await launchChromium();
+  const browser = await launchChromium(surroundings?.chromiumArguments);
   resources.defer(() => browser.close());
   const page = await browser.newPage();
   const printed: string[] = [];
@@ -66,7 +79,7 @@ export async function runInChromium({
     page.on("crash", () => reject(new Error(withPrinted("the page crashed", printed))));
     setTimeout(() => reject(new Error(withPrinted(`no result after ${limitMs} ms`, printed))), limitMs).unref();
   });
-  await page.goto(`http://localhost:${address.port}/`);
+  await page.goto(`${origin}/?${new URLSearchParams(surroundings?.query).toString()}`);
   // Imported rather than put into the page, so that a page with a strict policy needs no exception for it.
   const outcome = page.evaluate(async () => {
     const tests: { run(): Promise<BrowserTestResult[]> } = await import("/tests.js" as string);
