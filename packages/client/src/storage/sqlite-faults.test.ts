@@ -277,7 +277,7 @@ async function fill(storage: Storage): Promise<number> {
 }
 
 function newFolder(t: TestContext): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "sotto-store-"));
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "sotto-client-store-"));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
   return folder;
 }

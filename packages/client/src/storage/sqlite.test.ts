@@ -18,7 +18,7 @@ storageSuite("sealed sqlite", () => {
 });
 
 async function openInNewFolder(wrap: (storage: Storage) => Storage): Promise<StorageUnderTest> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "sotto-store-"));
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "sotto-client-store-"));
   const file = path.join(folder, "home", "store.sqlite");
   const storage = wrap(await openSqliteStorage({ file }));
   let current = storage;
