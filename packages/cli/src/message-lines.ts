@@ -5,6 +5,7 @@
 import type { ConversationEvent, Message } from "@sotto/client";
 import type { Output } from "./output.ts";
 import { printable, printableLines } from "./printable.ts";
+import { textWidth, wrapText } from "./text-width.ts";
 import { shortTime } from "./times.ts";
 
 /** Enough of an id to be unique in any history that a person scrolls through. */
@@ -25,29 +26,35 @@ export function messageLines(message: Message, options: { output: Output; nowMs:
   const time = shortTime(message.at, nowMs);
   const own = message.state !== "received";
   const author = own ? "you" : printable(message.from);
-  const lines = printableLines(message.text);
   const id = printable(message.id.slice(0, shownIdDigits));
-  const replied =
-    message.replyTo === undefined
-      ? ""
-      : output.style("dim", `(to ${printable(message.replyTo.slice(0, shownIdDigits))}) `);
+  const replied = message.replyTo === undefined ? "" : `(to ${printable(message.replyTo.slice(0, shownIdDigits))}) `;
   const indent = " ".repeat(time.length + 2);
-  const shown = lines.map((line, index) =>
-    index === 0
-      ? `${output.style("dim", time)}  ${output.style("bold", `${author}:`)} ${replied}${line}`
-      : `${indent}${line}`,
+  const columns = output.columns() ?? Number.POSITIVE_INFINITY;
+  const beforeText = textWidth(`${indent}${author}: ${replied}`);
+  const [first = "", ...rest] = printableLines(message.text).flatMap((line, index) =>
+    wrapText(line, columns - indent.length, columns - (index === 0 ? beforeText : indent.length)),
   );
-  const state = ticks(message, nowMs);
-  const marks = [
-    state && output.style(message.state === "failed" ? "red" : "green", state),
-    ids && output.style("dim", `[${id}]`),
+  const lines = [
+    `${output.style("dim", time)}  ${output.style("bold", `${author}:`)} ${output.style("dim", replied)}${first}`,
+    ...rest.map((line) => `${indent}${line}`),
   ];
-  return [...shown.slice(0, -1), [shown.at(-1), ...marks.filter(Boolean)].join("  ")];
+
+  const state = ticks(message, nowMs);
+  const shownState = state && output.style(message.state === "failed" ? "red" : "green", state);
+  const marks = [shownState, ids && output.style("dim", `[${id}]`)].filter(Boolean).join("  ");
+  if (marks === "") return lines;
+  const last = `${lines.at(-1)}  ${marks}`;
+  return textWidth(last) <= columns ? [...lines.slice(0, -1), last] : [...lines, `${indent}${marks}`];
 }
 
 export function eventLines(event: ConversationEvent, options: { output: Output; nowMs: number }): string[] {
-  const line = `${shortTime(event.at, options.nowMs)}  * ${printable(event.text)}`;
-  return [options.output.style(event.event === "identity-changed" ? "yellow" : "dim", line)];
+  const { output, nowMs } = options;
+  const time = shortTime(event.at, nowMs);
+  const indent = " ".repeat(time.length + 2);
+  const columns = output.columns() ?? Number.POSITIVE_INFINITY;
+  const rows = wrapText(`* ${printable(event.text)}`, columns - indent.length);
+  const style = event.event === "identity-changed" ? "yellow" : "dim";
+  return rows.map((row, index) => output.style(style, `${index === 0 ? `${time}  ` : indent}${row}`));
 }
 
 /** Whether a row of the history is a message. */

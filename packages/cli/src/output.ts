@@ -9,6 +9,8 @@ import { printableJson } from "./printable.ts";
 
 export interface Output {
   readonly json: boolean;
+  /** How wide standard output is, if it is a terminal. */
+  columns(): number | undefined;
   /** One JSON value, or its lines for people: `lines` is not called with --json. Their text has passed `printable` where needed. */
   row(value: unknown, lines: () => string[]): Promise<void>;
   /** Always JSON. */
@@ -28,6 +30,7 @@ export function createOutput(environment: Environment, flags: { json: boolean; q
   const styled = stdout.isTTY === true && !variables["NO_COLOR"] && variables["TERM"] !== "dumb";
   return {
     json: flags.json,
+    columns: () => (stdout.isTTY === true ? (stdout.columns ?? 80) : undefined),
     row: (value, lines) =>
       write(
         stdout,

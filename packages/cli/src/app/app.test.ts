@@ -4,7 +4,6 @@ import { describe, test } from "node:test";
 import { clientFailure, FakeClient, recoveryCode } from "../testing/fake-client.ts";
 import { runCli, startCli, testNowMs } from "../testing/run-cli.ts";
 import { KeyInput, lineBreakMark } from "./key-input.ts";
-import { rowsOf, textWidth } from "./text-width.ts";
 
 process.env["TZ"] = "UTC";
 const now = () => testNowMs;
@@ -174,7 +173,7 @@ describe("at a terminal", () => {
     at.type("2\r");
     await at.see("Write to whom?");
     at.type("nobody\r");
-    await at.see("✗ asking for @nobody: no such user");
+    await at.see("✗ find @nobody: no such user");
     await at.see("@alice> ");
     at.session.interrupt();
     await at.session.ended;
@@ -259,21 +258,6 @@ describe("what the keyboard sends", () => {
   test("keys and lone escapes pass as they are; Alt-Enter breaks a line", async () => {
     assert.equal(await translate("x\u001b", "\u001b[A", "y\u001b\r"), `x\u001b\u001b[Ay${lineBreakMark}`);
   });
-});
-
-test("columns are counted as terminals do", () => {
-  for (const [text, columns] of [
-    ["hello", 5],
-    ["日本", 4],
-    ["👋🏽", 2],
-    ["👩‍👩‍👧‍👦!", 3],
-    ["e\u0301", 1],
-    ["\u001b[1mbold\u001b[0m", 4],
-    ["✓✓ …", 4],
-  ] as const) {
-    assert.equal(textWidth(text), columns, text);
-  }
-  assert.equal(rowsOf(["", "x".repeat(80), "x".repeat(81)], 80), 4);
 });
 
 async function until(

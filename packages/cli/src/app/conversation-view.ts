@@ -3,6 +3,7 @@
  * once they are on the screen; one's own show how far they got, in place where nothing came after them.
  */
 import type { ClientEvent, Conversation, Message } from "@sotto/client";
+import { askStatus } from "../commands/status.ts";
 import { eventLines, isMessage, messageLines } from "../message-lines.ts";
 import { printable } from "../printable.ts";
 import { shortTime } from "../times.ts";
@@ -204,7 +205,7 @@ class ConversationView {
     if (["more", "m"].includes(word)) await this.#showEarlier();
     else if (word === "verify") await verifyPerson(this.#session, this.#partner.to);
     else if (word === "status") {
-      const { user, online, lastSeenAt } = await client.status({ user: this.#partner.to });
+      const { user, online, lastSeenAt } = await askStatus(client, this.#partner.to);
       const seen = lastSeenAt
         ? `was last seen ${shortTime(lastSeenAt, this.#session.now())}`
         : "is not online, or does not show it";

@@ -98,7 +98,7 @@ async function write(session: Session, argument: string): Promise<Next> {
   if (partner === undefined) return "menu";
   if (partner.conversation === undefined && session.connected) {
     // A misspelt name is better told now than after the first message.
-    await session.client.status({ user: partner.to });
+    await session.client.verify({ user: partner.to });
   }
   if (!(await openConversation(session, partner))) return "quit";
   await showMenu(session);

@@ -6,7 +6,7 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Environment } from "../environment.ts";
 import { KeyInput, pasteOff, pasteOn, toText } from "./key-input.ts";
-import { rowsOf } from "./text-width.ts";
+import { rowsOf } from "../text-width.ts";
 
 /** Something printed that may be printed anew. */
 export interface Block {

@@ -13,6 +13,7 @@ import { person } from "../people.ts";
 import { serverFolderName } from "../home-folder.ts";
 import { printable } from "../printable.ts";
 import { confirmWrittenDown, recoveryCodeLines } from "../recovery-code.ts";
+import { wrapText } from "../text-width.ts";
 import type { Screen } from "./screen.ts";
 
 export interface SignInOptions {
@@ -46,10 +47,13 @@ export async function signIn(context: Context, screen: Screen, options: SignInOp
 
 /** Prints a failure and what to do about it. */
 export function sayFailure(screen: Screen, context: Context, error: unknown): void {
+  const { output } = context;
   const { message, hint } = failureOf(error);
-  const lines = [context.output.style("red", `✗ ${printable(message)}`)];
-  if (hint !== undefined) lines.push(`  ${printable(hint)}`);
-  screen.say(...lines);
+  const rows = (text: string) => wrapText(printable(text), (output.columns() ?? Number.POSITIVE_INFINITY) - 2);
+  screen.say(
+    ...rows(message).map((row, index) => output.style("red", `${index === 0 ? "✗" : " "} ${row}`)),
+    ...(hint === undefined ? [] : rows(hint).map((row) => `  ${row}`)),
+  );
 }
 
 /** The account of this folder, brought to life: undefined when the person left. */
@@ -121,7 +125,7 @@ async function createAccount(
         }),
       );
       const self = await client.whoami();
-      notePinned(context, self.fingerprint);
+      if (using.fingerprint === undefined) notePinned(context, self.fingerprint);
       screen.say("", ...recoveryCodeLines(context, registered.recoveryCode), "");
       await screen.lend(() => confirmWrittenDown(context));
       return self;

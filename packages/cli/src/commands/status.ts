@@ -1,5 +1,7 @@
 /** `sotto status @NAME`: online, or last seen, as far as they show it. */
+import type { Client } from "@sotto/client";
 import { type Context, noteAway, withClient } from "../context.ts";
+import { CommandError, isClientError } from "../errors.ts";
 import { person } from "../people.ts";
 import { printable } from "../printable.ts";
 import { shortTime } from "../times.ts";
@@ -7,7 +9,7 @@ import { shortTime } from "../times.ts";
 export async function status(context: Context, name: string): Promise<void> {
   await withClient(context, async (client, reached) => {
     noteAway(context, reached, "what is known is from before");
-    const { user, online, lastSeenAt } = await client.status({ user: person(name) });
+    const { user, online, lastSeenAt } = await askStatus(client, person(name));
     await context.output.row({ user, online, lastSeenAt }, () => {
       const who = printable(person(user));
       if (online) return [`${who} is online`];
@@ -15,4 +17,22 @@ export async function status(context: Context, name: string): Promise<void> {
       return [`${who} is not online, or does not show it`];
     });
   });
+}
+
+/** The server does not say whether it is the name or the conversation that is missing. */
+export async function askStatus(client: Client, user: string): ReturnType<Client["status"]> {
+  try {
+    return await client.status({ user });
+  } catch (error) {
+    if (!isClientError(error) || error.code !== "not-found") throw error;
+    throw new CommandError(
+      "missing",
+      error.code,
+      `asking whether ${user} is online: you have no conversation with them yet`,
+      {
+        hint: "people show it to those whom they have written with",
+        cause: error,
+      },
+    );
+  }
 }

@@ -85,7 +85,7 @@ async function createFilter(
 async function knownOrOffline(client: Client, user: string): Promise<void> {
   try {
     await client.sync({ timeoutMs: 5_000 });
-    await client.status({ user });
+    await client.verify({ user });
   } catch (error) {
     if (isClientError(error) && error.kind === "unreachable") return;
     throw error;

@@ -231,6 +231,8 @@ export class FakeClient implements Client {
 
   async verify(options: { user: string; confirm?: boolean }) {
     await this.#call("verify", options);
+    if (!this.people.has(options.user.slice(1)))
+      throw clientFailure("missing", "no-user", `find ${options.user}: no such user`);
     if (options.confirm === true) this.verified.add(options.user);
     const safetyNumber = Array.from({ length: 12 }, (_, group) => String(11_111 + group)).join(" ");
     return { user: options.user, safetyNumber, qr: "00ff".repeat(16), verified: this.verified.has(options.user) };

@@ -25,3 +25,36 @@ export function textWidth(text: string): number {
 export function rowsOf(lines: readonly string[], columns: number): number {
   return lines.reduce((rows, line) => rows + Math.max(1, Math.ceil(textWidth(line) / columns)), 0);
 }
+
+/**
+ * The text in rows of at most so many columns, broken at spaces where there are any; the first row may have fewer. A row that began at
+ * the edge of the terminal by itself could be made to look like anything, so whoever prints text of others breaks it first.
+ */
+export function wrapText(text: string, columns: number, firstColumns = columns): string[] {
+  const rows: string[] = [];
+  let row = "";
+  let width = 0;
+  /** Where the row may be broken: behind its last space. */
+  let breakAt = 0;
+  for (const { segment } of segmenter.segment(text)) {
+    const segmentWidth = textWidth(segment);
+    const columnsHere = Math.max(1, rows.length === 0 ? firstColumns : columns);
+    if (width + segmentWidth > columnsHere && row !== "") {
+      // A space at the very edge is the break itself.
+      if (segment === " ") {
+        rows.push(row);
+        [row, width, breakAt] = ["", 0, 0];
+        continue;
+      }
+      const cut = breakAt > 0 ? breakAt : row.length;
+      rows.push(row.slice(0, cut).trimEnd());
+      row = row.slice(cut);
+      width = textWidth(row);
+      breakAt = 0;
+    }
+    row += segment;
+    width += segmentWidth;
+    if (segment === " " && row.trim() !== "") breakAt = row.length;
+  }
+  return [...rows, row];
+}
