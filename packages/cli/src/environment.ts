@@ -4,10 +4,11 @@
  */
 import type { Client } from "@sotto/client";
 
-/** A stream to write on; a terminal also knows its width. */
+/** A stream to write on; a terminal also knows its size. */
 export interface Sink {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
   write(text: string, done?: (error?: Error | null) => void): boolean;
   on(event: "error", listener: (error: Error) => void): unknown;
 }

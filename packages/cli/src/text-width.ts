@@ -47,7 +47,7 @@ export function wrapText(text: string, columns: number, firstColumns = columns):
         continue;
       }
       const cut = breakAt > 0 ? breakAt : row.length;
-      rows.push(row.slice(0, cut).trimEnd());
+      rows.push(row.slice(0, cut).replace(/ +$/, ""));
       row = row.slice(cut);
       width = textWidth(row);
       breakAt = 0;

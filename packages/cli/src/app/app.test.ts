@@ -53,7 +53,7 @@ describe("at a terminal", () => {
     at.type("y\r");
     await at.see("You are @alice on localhost:12345 (connected).");
     await at.see("write to someone");
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("q\r");
     assert.equal((await at.session.ended).exitCode, 0);
     assert.deepEqual(client.registered, {
@@ -93,10 +93,10 @@ describe("at a terminal", () => {
   test("messages and receipts appear above what is being typed, which stays", async () => {
     const client = alice();
     const at = sitDown(client);
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("@bob\r");
     await at.see("No messages with @bob yet.");
-    await at.see("@bob> ");
+    await at.see("to @bob> ");
     at.type("hello\r");
     await at.see("you: hello  … not sent yet");
     client.advance(client.rows[0]?.id ?? "", "accepted");
@@ -105,15 +105,16 @@ describe("at a terminal", () => {
     await at.see("half a sent");
     client.receive("bob", "hi\u001b[2J there");
     await at.see("14:03  @bob: hi␛[2J there");
-    await at.see("@bob> half a sent");
+    await at.see("to @bob> half a sent");
     await until(() => client.calls.some(({ method }) => method === "markRead"));
     at.type("ence\r");
     await at.see("you: half a sentence");
     client.advance(client.rows[0]?.id ?? "", "read");
-    await at.see("✓✓ read 14:03, up to “hello”");
+    await at.see("you: hello  ✓✓ read 14:03");
+    await at.see("you: half a sentence");
     client.setConnected(false);
     await at.see("* not connected (connection refused): what you write is kept");
-    await at.see("@bob (not connected)> ");
+    await at.see("to @bob (not connected)> ");
     at.type("later\r");
     await at.see("you: later  … not sent yet");
     at.type("/back\r");
@@ -129,9 +130,9 @@ describe("at a terminal", () => {
   test("a pasted text of several lines is one message, sent by Enter", async () => {
     const client = alice();
     const at = sitDown(client);
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("@bob\r");
-    await at.see("@bob> ");
+    await at.see("to @bob> ");
     at.type("\u001b[200~first\r\nsecond\nthird\u001b[201~");
     await at.see("third");
     assert.equal(
@@ -151,7 +152,7 @@ describe("at a terminal", () => {
   test("in the menu a new message is announced, shown by 1 and then read", async () => {
     const client = alice();
     const at = sitDown(client);
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     client.receive("carol", "are you there?");
     await at.see("★ new message from @carol");
     assert.equal((await client.notifications()).length, 1);
@@ -169,12 +170,12 @@ describe("at a terminal", () => {
 
   test("a name that nobody has is told at once, with what to do", async () => {
     const at = sitDown(alice());
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("2\r");
     await at.see("Write to whom?");
     at.type("nobody\r");
     await at.see("✗ find @nobody: no such user");
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.session.interrupt();
     await at.session.ended;
   });
@@ -182,14 +183,14 @@ describe("at a terminal", () => {
   test("settings, verification and logging out", async () => {
     const client = alice();
     const at = sitDown(client);
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("7\r");
     await at.see("Type a name to switch it");
     at.type("receipts\r");
     await until(() => !client.settings.receipts);
     await at.see("Type a name to switch it");
     at.type("\r");
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("verify bob\r");
     await at.see("11111  11112");
     await at.see("same on their side? [y/N] ");
@@ -206,7 +207,7 @@ describe("at a terminal", () => {
 
   test("Ctrl-C takes back the line, and on an empty one leaves", async () => {
     const at = sitDown(alice());
-    await at.see("@alice> ");
+    await at.see("sotto @alice> ");
     at.type("half");
     await at.see("half");
     at.type("\u0003");

@@ -1,6 +1,6 @@
 /**
  * One conversation, live: what was said last, then a line to write on. Messages of the other side appear as they come and count as read
- * once they are on the screen; one's own show how far they got, in place where nothing came after them.
+ * once they are on the screen; one's own show how far they got, in place while they are on the screen.
  */
 import type { ClientEvent, Conversation, Message } from "@sotto/client";
 import { askStatus } from "../commands/status.ts";
@@ -69,10 +69,7 @@ class ConversationView {
     screen.say(
       "",
       output.style("bold", printable(this.#partner.title)),
-      output.style(
-        "dim",
-        "Type a message and press Enter. Alt-Enter begins a new line. /back returns, /help shows what else.",
-      ),
+      output.style("dim", "Enter sends what you type, Alt-Enter begins a new line; /back returns, /help shows more."),
     );
     await this.#showEarlier();
     this.#ready.resolve();
@@ -99,7 +96,7 @@ class ConversationView {
   }
 
   prompt(): string {
-    return this.#session.promptFor(this.#partner.title);
+    return this.#session.promptFor(`to ${this.#partner.title}`);
   }
 
   /** Whether the event was shown here. */
@@ -180,10 +177,11 @@ class ConversationView {
     const { screen } = this.#session;
     const block = this.#blocksById.get(message.id);
     const lines = messageLines(message, this.#lines);
-    const replaced = block && screen.replace(block, lines);
-    if (replaced) this.#blocksById.set(message.id, replaced);
-    else if (message.state === "failed" || (block && !screen.interactive)) screen.say(...lines);
-    else if (message.state === "read") this.#sayReadSoon(message);
+    const replaced = block !== undefined && screen.replace(block, lines);
+    if (!replaced) {
+      if (message.state === "failed" || (block && !screen.interactive)) screen.say(...lines);
+      else if (message.state === "read") this.#sayReadSoon(message);
+    }
     if (message.state === "read" || message.state === "failed") this.#blocksById.delete(message.id);
   }
 

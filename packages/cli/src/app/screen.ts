@@ -1,6 +1,6 @@
 /**
  * The line that a person types on, and what appears above it: messages arrive while someone is typing without touching what
- * they typed. The newest block can still change in place (ticks), as long as nothing was printed below it.
+ * they typed. What was printed can still change in place (ticks), as long as it is on the screen.
  * Where no terminal is, the same reads and prints plain lines.
  */
 import { createInterface, type Interface } from "node:readline";
@@ -10,7 +10,7 @@ import { rowsOf } from "../text-width.ts";
 
 /** Something printed that may be printed anew. */
 export interface Block {
-  readonly lines: readonly string[];
+  lines: readonly string[];
 }
 
 export interface Screen {
@@ -18,8 +18,8 @@ export interface Screen {
   readonly interactive: boolean;
   /** Prints above the line that is being typed. */
   say(...lines: string[]): Block;
-  /** Prints the block anew where it is; `undefined` if it has moved up already and stays as it was. */
-  replace(block: Block, lines: readonly string[]): Block | undefined;
+  /** Prints the block anew where it is; false if it has left the screen and stays as it was. */
+  replace(block: Block, lines: readonly string[]): boolean;
   /** A line; undefined when there will be none any more. With `erase`, the typed line goes when it is entered. */
   ask(prompt: string, options?: { erase?: boolean }): Promise<string | undefined>;
   /** Shows another prompt for the line that is being typed. */
@@ -81,8 +81,8 @@ class PlainScreen implements Screen {
     return { lines };
   }
 
-  replace(): undefined {
-    return undefined;
+  replace(): boolean {
+    return false;
   }
 
   ask(): Promise<string | undefined> {
@@ -105,6 +105,9 @@ class PlainScreen implements Screen {
   }
 }
 
+/** More than a terminal is high. */
+const blocksMax = 200;
+
 class TerminalScreen implements Screen {
   readonly interactive = true;
   readonly #environment: Environment;
@@ -112,8 +115,9 @@ class TerminalScreen implements Screen {
   readonly #input: KeyInput;
   readonly #editor: Interface & { prevRows?: number };
   #asking: { prompt: string; erase: boolean } | undefined;
-  /** The block that ends right above the prompt, and how wide the terminal was when it was printed. */
-  #last: { block: Block; columns: number } | undefined;
+  /** What stands right above the prompt, oldest first, and how wide the terminal was when it was printed. */
+  #blocks: Block[] = [];
+  #blocksColumns = 0;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -131,7 +135,7 @@ class TerminalScreen implements Screen {
       const asked = this.#asking;
       this.#asking = undefined;
       if (asked?.erase) this.#up(rowsOf([asked.prompt + line], this.#columns));
-      else this.#last = undefined;
+      else this.#blocks = [];
       this.#queue.push(toText(line));
     });
     // Ctrl-C takes back what is being typed; on an empty line it leaves, as Ctrl-D does.
@@ -149,17 +153,29 @@ class TerminalScreen implements Screen {
 
   say(...lines: string[]): Block {
     const block = { lines };
+    if (this.#blocksColumns !== this.#columns) this.#blocks = [];
+    this.#blocksColumns = this.#columns;
     this.#print(lines, 0);
-    this.#last = { block, columns: this.#columns };
+    this.#blocks = [...this.#blocks, block].slice(-blocksMax);
     return block;
   }
 
-  replace(block: Block, lines: readonly string[]): Block | undefined {
-    if (this.#last?.block !== block || this.#last.columns !== this.#columns) return undefined;
-    const replaced = { lines };
-    this.#print(lines, rowsOf(block.lines, this.#columns));
-    this.#last = { block: replaced, columns: this.#columns };
-    return replaced;
+  replace(block: Block, lines: readonly string[]): boolean {
+    const at = this.#blocks.lastIndexOf(block);
+    if (at < 0 || this.#blocksColumns !== this.#columns) return false;
+    const from = this.#blocks.slice(at);
+    const rows = rowsOf(
+      from.flatMap((each) => each.lines),
+      this.#columns,
+    );
+    // What has scrolled off the top cannot be reached.
+    if (rows + this.#promptRows + 1 > (this.#environment.stdout.rows || 24)) return false;
+    block.lines = lines;
+    this.#print(
+      from.flatMap((each) => each.lines),
+      rows,
+    );
+    return true;
   }
 
   async ask(prompt: string, options: { erase?: boolean } = {}): Promise<string | undefined> {
@@ -180,7 +196,7 @@ class TerminalScreen implements Screen {
     const { stdin } = this.#environment;
     this.#editor.pause();
     stdin.unpipe(this.#input);
-    this.#last = undefined;
+    this.#blocks = [];
     try {
       return await question();
     } finally {
@@ -205,13 +221,17 @@ class TerminalScreen implements Screen {
     this.#environment.stdout.write(pasteOff);
   }
 
+  /** How far the cursor is below the beginning of the line that is being typed. */
+  get #promptRows(): number {
+    return this.#asking ? this.#editor.getCursorPos().rows : 0;
+  }
+
   /** Writes lines in place of the prompt and of `rowsAbove` rows over it, then the prompt again with what was typed. */
   #print(lines: readonly string[], rowsAbove: number): void {
     const stdout = this.#environment.stdout as { cork?(): void; uncork?(): void } & Environment["stdout"];
     // One write to the terminal: nothing flickers.
     stdout.cork?.();
-    const promptRows = this.#asking ? this.#editor.getCursorPos().rows : 0;
-    if (this.#asking || rowsAbove > 0) this.#up(promptRows + rowsAbove);
+    if (this.#asking || rowsAbove > 0) this.#up(this.#promptRows + rowsAbove);
     if (lines.length > 0) stdout.write(`${lines.join("\n")}\n`);
     if (this.#asking) {
       // The editor would go up to where its line began before.

@@ -56,7 +56,7 @@ export class Session {
 
   /** The prompt where no view is open. */
   menuPrompt(): string {
-    return this.promptFor(person(this.self.user));
+    return this.promptFor(`sotto ${person(this.self.user)}`);
   }
 
   async close(): Promise<void> {
