@@ -131,20 +131,21 @@ interface Session {
   unacked: number;
   /** The streams above are those of the newest `subscribe`. */
   isSubscribed: boolean;
-  /** Conversations whose leaves changed while `subscribe` was reading them. */
+  /** While `subscribe` reads: conversations whose leaves changed since it began. */
   changedMeanwhile: ConversationId[];
   /** Streams that have not yet reached the heads which `subscribe` reported. */
   unsynced: number;
   mustSaySynced: boolean;
   isQueued: boolean;
-  /** A page of this stream is being read: no live entry may overtake it. */
-  reading: Stream | undefined;
+  isReading: boolean;
 }
 
 export function createDelivery(options: DeliveryOptions): Delivery {
   const { store, limits, now, log, presenceChanged = () => {}, defer = setImmediate } = options;
   const syncedFrame = encodeEvent(0, "synced", {});
   const sessionsByDevice = new Map<string, Session>();
+  /** Sessions whose `subscribe` is being read. */
+  const subscribing = new Set<Session>();
   const sessionsByAccount = new Map<string, Set<Session>>();
   const feeds = new Map<string, Feed>();
   const queue: Session[] = [];
@@ -171,7 +172,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       unsynced: 0,
       mustSaySynced: false,
       isQueued: false,
-      reading: undefined,
+      isReading: false,
     };
     session.inbox = createStream(session, inboxId, 0, 0);
     sessionsByDevice.set(deviceKey, session);
@@ -195,6 +196,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   function detach(session: Session): void {
     if (!session.isOpen) return;
     session.isOpen = false;
+    subscribing.delete(session);
     for (const stream of session.streams.values()) leaveFeed(stream);
     session.streams.clear();
     session.behind = [];
@@ -252,6 +254,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.isStarted = false;
     session.isSubscribed = false;
     session.changedMeanwhile = [];
+    subscribing.add(session);
     for (const stream of session.streams.values()) leaveFeed(stream);
     session.streams = new Map();
     session.behind = [];
@@ -293,6 +296,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.unsynced++;
     session.mustSaySynced = true;
     session.isSubscribed = true;
+    subscribing.delete(session);
     for (const conversation of session.changedMeanwhile) refresh(conversation);
     // It was given up, but nothing that it lacks is deleted: it holds the log again.
     if (row?.lapsed === true && isComplete)
@@ -335,6 +339,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       refresh(conversation);
       return;
     }
+    for (const session of subscribing) session.changedMeanwhile.push(conversation);
     const leavesByDevice = new Map(found?.leaves.map((leaf) => [idKey(leaf.device), leaf]));
     for (const stream of feed.streams) {
       const leaf = leavesByDevice.get(stream.session.deviceKey);
@@ -347,11 +352,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     }
     for (const [deviceKey, leaf] of leavesByDevice) {
       const session = sessionsByDevice.get(deviceKey);
-      if (session === undefined) continue;
-      if (!session.isSubscribed) {
-        session.changedMeanwhile.push(conversation);
-        continue;
-      }
+      if (session === undefined || !session.isSubscribed) continue;
       if (!session.streams.has(key)) joinFeed(key, createStream(session, found!.conversation, leaf.from, found!.head));
       // A new leaf comes with a Welcome, unless the device joined by itself; it is to be sent first.
       markBehind(session.inbox);
@@ -359,6 +360,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     for (const stream of feed.streams) {
       stream.head = Math.max(stream.head, found!.head);
       if (stream.sent < stream.head) markBehind(stream);
+      else reached(stream, stream.sent);
       plan(stream.session);
     }
     feed.isStale = false;
@@ -376,8 +378,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       const { session } = stream;
       if (entry.sequence > stream.head) stream.head = entry.sequence;
       if (entry.sequence <= stream.sent || !session.isOpen) continue;
-      const isNext = entry.sequence === stream.sent + 1 && !stream.isBehind && session.reading !== stream;
-      if (isNext && !feed.isStale && mayTake(session)) {
+      if (entry.sequence === stream.sent + 1 && !stream.isBehind && !feed.isStale && mayTake(session)) {
         frame ??= encodeEntry(conversation, entry);
         sendEntry(stream, entry.sequence, frame);
       } else {
@@ -439,7 +440,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   }
 
   function plan(session: Session): void {
-    if (session.isQueued || session.reading !== undefined || !session.isOpen || !session.isStarted) return;
+    if (session.isQueued || session.isReading || !session.isOpen || !session.isStarted) return;
     if (session.behind.length === 0 && !session.inbox.isBehind) return;
     session.isQueued = true;
     queue.push(session);
@@ -454,12 +455,12 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     if (isTurnPlanned) defer(takeTurn);
     for (const session of turn) {
       session.isQueued = false;
-      if (!session.isOpen || !session.isStarted || session.reading !== undefined || !mayTake(session)) continue;
+      if (!session.isOpen || !session.isStarted || session.isReading || !mayTake(session)) continue;
       // The inbox first: a Welcome opens the entries that follow it.
       const stream = session.inbox.isBehind ? session.inbox : session.behind.shift();
       if (stream === undefined) continue;
       stream.isBehind = false;
-      session.reading = stream;
+      session.isReading = true;
       void readPage(stream, session.subscription)
         .catch((error: unknown) => {
           // The device comes back and asks again; by then the store may have healed.
@@ -467,7 +468,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
           end(session, "too-slow");
         })
         .finally(() => {
-          session.reading = undefined;
+          session.isReading = false;
           plan(session);
         });
     }
@@ -477,13 +478,17 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   async function readPage(stream: Stream, subscription: number): Promise<void> {
     const { session, head } = stream;
     const isInbox = stream === session.inbox;
+    const key = idKey(stream.conversation);
+    // Perhaps the device just lost its leaf. Once that is known, `follow` lets the stream go on, or drops it.
+    const mustWait = (): boolean => feeds.get(key)?.isStale === true;
+    if (mustWait()) return;
     const limit = Math.min(limits.unackedEntriesMax - session.unacked, isInbox ? inboxPageItems : pageEntriesMax);
     let bytesLeft = Math.max(1, limits.unsentBytesPause - session.target.unsentBytes());
     const page = isInbox
       ? await store.readInbox(session.target.device, stream.sent, limit)
       : await store.readLog(stream.conversation, stream.sent, limit, bytesLeft);
-    const isCurrent = isInbox || session.streams.get(idKey(stream.conversation)) === stream;
-    if (!session.isOpen || session.subscription !== subscription || !isCurrent) return;
+    const isCurrent = isInbox || session.streams.get(key) === stream;
+    if (!session.isOpen || session.subscription !== subscription || !isCurrent || mustWait()) return;
     for (const item of page) {
       if (item.sequence <= stream.sent) continue;
       if (!mayTake(session)) return markBehind(stream);
