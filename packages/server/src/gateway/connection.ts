@@ -107,7 +107,7 @@ export class Connection {
       this.#isQueuedForFlush = true;
       this.#options.flusher.add(this);
     }
-    if (this.#queuedBytes > limits.unsentBytesPause && this.unsentBytes() > limits.unsentBytesCut) this.end("too-slow");
+    if (this.#queuedBytes > limits.unsentBytesCut) this.end("too-slow");
   }
 
   /** Bytes that were sent and that the system has not taken yet. */
@@ -142,6 +142,7 @@ export class Connection {
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#stream.write(joined.subarray(0, at));
+    if (this.#stream.writableLength > limits.unsentBytesCut) this.end("too-slow");
   }
 
   /** The password was right: more may be sent than by a stranger. */
