@@ -8,7 +8,7 @@ import type { LapseLimits } from "../store.ts";
 import type { ConversationRows, ConversationState } from "./conversations.ts";
 
 /** Work of one slice: a few milliseconds. */
-const entriesPerSlice = 1_000;
+const entriesPerSlice = 500;
 const conversationsPerSlice = 200;
 const devicesPerSlice = 100;
 
