@@ -110,7 +110,7 @@ export class Outbox {
       while (state.outbox.size > 0 && connection().connected && platform.clock.now() < until) {
         const workers = [...this.#workers.values()];
         if (workers.length === 0) break;
-        await Promise.race([...workers, this.#sleep(Math.max(1, until - platform.clock.now()))]);
+        await this.#within(Math.max(1, until - platform.clock.now()), Promise.race(workers));
         await state.idle();
       }
       return state.outbox.size === 0;
@@ -246,8 +246,12 @@ export class Outbox {
     this.#timer = { at, stop };
   }
 
-  #sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.#options.platform.clock.after(delayMs, resolve));
+  /** Waits for `work`, but not longer than `delayMs`; leaves no timer behind that would keep the process. */
+  async #within(delayMs: number, work: Promise<unknown>): Promise<void> {
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const stop = this.#options.platform.clock.after(delayMs, resolve);
+    await Promise.race([work, over]);
+    stop();
   }
 }
 
