@@ -141,9 +141,8 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       if (!isRecord(body) || !isCount(body["upTo"])) return malformed("receipt");
       const { upTo, at } = body;
       if (at !== undefined && !isCount(at)) return malformed("receipt");
-      if (kind === "delivered")
-        return { kind, upTo: upTo as number, ...(at === undefined ? {} : { deliveredAtMs: at }) };
-      return { kind, upTo: upTo as number, ...(at === undefined ? {} : { readAtMs: at }) };
+      if (kind === "delivered") return { kind, upTo, ...(at === undefined ? {} : { deliveredAtMs: at }) };
+      return { kind, upTo, ...(at === undefined ? {} : { readAtMs: at }) };
     }
     case "roster":
       return body instanceof Uint8Array ? { kind, roster: body } : malformed("roster");

@@ -8,7 +8,7 @@ import {
   encodeEpochRecord,
   encodeRatchetRecord,
   encrypt,
-  Group,
+  type Group,
   groupInfo,
   stageCommit,
 } from "./group.ts";

@@ -7,7 +7,7 @@
  * ratchets are never used, because our commits are public messages. Of a past epoch's tree only who signs is kept.
  */
 import { type ConversationId, decodeCbor, encodeCbor, type DeviceId } from "@sotto/protocol";
-import type { GroupContext, RatchetTree, SecretTree, SecretTreeNode } from "ts-mls";
+import type { RatchetTree, SecretTree, SecretTreeNode } from "ts-mls";
 import { encode } from "ts-mls/codec/tlsEncoder.js";
 import { decodeGroupContext, groupContextEncoder } from "ts-mls/groupContext.js";
 import { decodeKeySchedule, keyScheduleEncoder } from "ts-mls/keySchedule.js";
@@ -180,7 +180,7 @@ function loadState(
           BigInt(epoch),
           {
             senderDataSecret,
-            groupContext: decoded(decodeGroupContext(pastContext, 0)) as GroupContext,
+            groupContext: decoded(decodeGroupContext(pastContext, 0)),
             ratchetTree: signerTree,
             secretTree: loadRatchets(stored, signerTree.length),
             // Groups are never branched or resumed.

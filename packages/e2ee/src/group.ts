@@ -151,7 +151,7 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
     proposals.push({ proposalType: "remove", remove: { removed: leaf } });
   }
   const check = credentialCheck(intent.directory ?? { chain: () => undefined });
-  if (intent.add !== undefined) await requireAddable(intent.add, group.suite, intent.directory!, intent.nowMs);
+  if (intent.add !== undefined) await requireAddable(intent.add, group.suite, intent.directory, intent.nowMs);
   for (const bytes of intent.add ?? []) {
     proposals.push({ proposalType: "add", add: { keyPackage: decodeKeyPackageMessage(bytes) } });
   }
