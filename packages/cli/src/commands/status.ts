@@ -19,12 +19,14 @@ export async function status(context: Context, name: string): Promise<void> {
   });
 }
 
-/** The server does not say whether it is the name or the conversation that is missing. */
+/** Whoever hides it is not online, as far as anyone can tell; a stranger is told why there is no answer. */
 export async function askStatus(client: Client, user: string): ReturnType<Client["status"]> {
   try {
     return await client.status({ user });
   } catch (error) {
-    if (!isClientError(error) || error.code !== "not-found") throw error;
+    if (!isClientError(error)) throw error;
+    if (error.code === "not-permitted") return { user, online: false };
+    if (error.code !== "not-found") throw error;
     throw new CommandError(
       "missing",
       error.code,
