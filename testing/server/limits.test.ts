@@ -4,10 +4,10 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
 import * as tls from "node:tls";
-import { encodeCbor, encodeRequest, limits, streamPath, subprotocol } from "@sotto/protocol";
+import { encodeCbor, encodeRequest, type Failure, limits, streamPath, subprotocol } from "@sotto/protocol";
 import { askServer } from "@sotto/server";
 import { WebSocket } from "ws";
-import { authenticate, RawClient, refusal, register, startServer } from "./raw-client.ts";
+import { RawClient, refusal, register, startServer } from "./raw-client.ts";
 
 /** A WebSocket by hand: what ws as a client would never send. */
 async function rawUpgrade(
@@ -274,14 +274,19 @@ test("a limit says when to come back, and raised limits are higher", async () =>
   await using client = await RawClient.connect(server);
   await register(client, "alice");
   const lookUp = async (times: number, on: RawClient) => {
-    const failures = [];
+    const failures: Failure[] = [];
     for (let i = 0; i < times; i++)
       await on.request("lookupAccount", { name: "nobody" }).catch((error) => failures.push(error.failure));
     return failures.filter(({ code }) => code === "rate-limited");
   };
   const limited = await lookUp(70, client);
   assert.ok(limited.length >= 5);
-  assert.ok(limited.every(({ retryable, retryAfterMs }) => retryable && retryAfterMs > 0 && retryAfterMs <= 1000));
+  assert.ok(
+    limited.every(
+      ({ retryable, retryAfterMs }) =>
+        retryable && retryAfterMs !== undefined && retryAfterMs > 0 && retryAfterMs <= 1000,
+    ),
+  );
 
   await using raised = await startServer({ rateFactor: 100 });
   assert.equal(raised.rateFactor, 100);

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
+import type { TLSSocket } from "node:tls";
 import { confirmCommit, createGroup, encrypt, groupInfo, joinGroup, processMessage, stageCommit } from "@sotto/e2ee";
 import { createSubmissionId, directConversationId, sameBytes, tlsKeyBytes, verifySignature } from "@sotto/protocol";
 import { authenticate, directoryOf, random, RawClient, register, rosterOf, startServer } from "./raw-client.ts";
@@ -10,7 +12,7 @@ test("two people register, one opens a conversation, adds the other, and both re
   const alice = await register(alices, "alice");
   await using bobs = await RawClient.connect(server);
   const bob = await register(bobs, "bob");
-  assert.ok(verifySignature(alices.hello.deployment, tlsKeyBytes(await spkiOf(alices)), alices.hello.tlsKeySignature));
+  assert.ok(verifySignature(alices.hello.deployment, tlsKeyBytes(spkiOf(alices)), alices.hello.tlsKeySignature));
   const directory = directoryOf(alice, bob);
 
   await alices.request("subscribe", { cursors: [], inbox: 0 });
@@ -95,9 +97,8 @@ test("bob comes back with his key and is sent what he missed", async () => {
   await second.event("synced");
 });
 
-async function spkiOf(client: RawClient): Promise<Uint8Array> {
-  const { createHash } = await import("node:crypto");
-  const socket = (client.socket as unknown as { _socket: import("node:tls").TLSSocket })._socket;
+function spkiOf(client: RawClient): Uint8Array {
+  const socket = (client.socket as unknown as { _socket: TLSSocket })._socket;
   const key = socket.getPeerX509Certificate()!.publicKey.export({ format: "der", type: "spki" });
   return new Uint8Array(createHash("sha256").update(key).digest());
 }

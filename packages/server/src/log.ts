@@ -63,6 +63,20 @@ export function describeError(error: unknown): { error: string; at?: string } {
   return { error: `${error.name}${code}`, ...(at === undefined ? {} : { at }) };
 }
 
+/**
+ * How store, delivery and retention report what no caller can be told: an event, with an error among its details or with
+ * counts.
+ */
+export function reportTo(log: Log): (event: string, details: Readonly<Record<string, unknown>>) => void {
+  return (event, { error, ...rest }) => {
+    const counts: Record<string, number> = {};
+    for (const [key, value] of Object.entries(rest)) if (typeof value === "number") counts[key] = value;
+    const text = event.replaceAll("-", " ");
+    if (error === undefined) log.info(text, counts);
+    else log.warn(text, { ...counts, ...describeError(error) });
+  };
+}
+
 function formatValue(value: string | number | boolean): string {
   const text = String(value);
   return /^[\w.:/@+-]*$/.test(text) ? text : JSON.stringify(text);

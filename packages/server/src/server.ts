@@ -16,11 +16,12 @@ import { createAdmission } from "./gateway/admission.ts";
 import { createDispatch } from "./gateway/dispatch.ts";
 import { createGateway } from "./gateway/http.ts";
 import { Sessions } from "./gateway/sessions.ts";
-import { describeError, type Log, shortKey, silentLog } from "./log.ts";
+import { type Log, reportTo, shortKey, silentLog } from "./log.ts";
 import { createHandlers } from "./methods/registry.ts";
 import { createMetrics } from "./metrics.ts";
 import { createPresence, type Presence } from "./presence.ts";
 import { createRateLimits } from "./rate-limits.ts";
+import { createRetention } from "./retention.ts";
 import { toServerError } from "./server-error.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import { systemRandom } from "./system-random.ts";
@@ -77,9 +78,8 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   await using opened = new AsyncDisposableStack();
 
   const folder = openDataFolder(config.data);
-  const store = opened.use(
-    await openSqliteStore({ folder, log: (event, details) => log.warn(event, describeError(details["error"])) }),
-  );
+  const report = reportTo(log);
+  const store = opened.use(await openSqliteStore({ folder, log: report }));
   const createdAt = await readCreatedAt(store, now());
   const deploymentKey = openDeploymentKey(folder);
   const tls = opened.use(
@@ -96,10 +96,12 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     store,
     limits,
     now,
-    log: (event, details) => log.warn(event, describeError(details["error"])),
+    log: report,
     presenceChanged: (account, online) => presence.changed(account, online),
   });
   const presence: Presence = opened.use(createPresence({ store, delivery, now, log }));
+  const retention = opened.use(createRetention({ store, delivery, limits, now, log: report }));
+  retention.start();
 
   const services = {
     config,

@@ -104,7 +104,7 @@ function selfMade(folder: string, hosts: readonly string[], random: Random, nowM
   const publicKey = createPublicKey(privateKey);
   const { names, addresses } = machineHosts();
   const wanted = [...new Set([...hosts, "localhost", ...names, "127.0.0.1", "::1", ...addresses])];
-  const key = privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+  const key = privateKey.export({ format: "pem", type: "pkcs8" });
   const spkiSha256 = spkiHash(publicKey);
 
   const kept = readSecretFile(folder, certificateFile)?.toString();

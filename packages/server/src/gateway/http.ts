@@ -231,9 +231,9 @@ function asksForThisMachine(request: IncomingMessage, stream: TLSSocket): boolea
   const { host = "", forwarded } = request.headers;
   if (forwarded !== undefined || request.headers["x-forwarded-for"] !== undefined || request.headers.via !== undefined)
     return false;
-  const name = stream.servername;
-  const isLocalSni = name === undefined || name === null || (name as string | false) === false || name === "localhost";
-  return isLocalSni && localNames.has(host.replace(/:\d+$/, "").toLowerCase());
+  // Node says false where the client named no host.
+  const name = stream.servername as string | false | null | undefined;
+  return (!name || name === "localhost") && localNames.has(host.replace(/:\d+$/, "").toLowerCase());
 }
 
 function refuseUpgrade(stream: TLSSocket, status: string): void {
@@ -255,15 +255,19 @@ function reply(response: ServerResponse, status: number, body: string, type = "t
 
 /** What somebody sees who opens the server, or an invite, in a browser. */
 function welcomePage(request: IncomingMessage): string {
-  const host = (request.headers.host ?? "HOST:PORT").replace(/[^\w.:[\]-]/g, "").slice(0, 260);
+  const [, host, port = "443"] = /^(\[[\da-f:.]+\]|[\w.-]+)(?::(\d+))?$/i.exec(request.headers.host ?? "") ?? [
+    undefined,
+    "HOST",
+    "PORT",
+  ];
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Sotto</title>
-<style>body{font:1rem/1.6 system-ui,sans-serif;max-width:38rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}code{font-size:.95em}</style>
+<style>body{font:1rem/1.6 system-ui,sans-serif;max-width:38rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}</style>
 <h1>This is a Sotto server.</h1>
 <p>Sotto is private messaging: everything is encrypted between the people who talk, and this server cannot read it.</p>
-<p>To connect, open the terminal client on your machine: <code>./startClient.sh ${host}</code></p>
-<p>If you came by an invite link, pass the whole link: <code>./startClient.sh '${"LINK"}'</code></p>
+<p>To connect, open the terminal client: <code>./startClient.sh ${host} ${port}</code></p>
+<p>If an invite link brought you here, give it the whole link instead: <code>./startClient.sh LINK</code></p>
 </html>
 `;
 }
