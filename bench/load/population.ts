@@ -1,0 +1,115 @@
+/**
+ * Accounts and conversations for a benchmark, put into a data folder through the store's own interface while no server
+ * holds it: registering thousands of people over OPAQUE would measure Argon2. Device keys are real, so that every
+ * connection authenticates as any client does; MLS is not: messages carry a PrivateMessage's header and random bytes.
+ */
+import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { AccountId, ConversationId, DeviceId } from "@sotto/protocol";
+import type { Member, NewConversation, Store } from "../../packages/server/src/store/store.ts";
+import { openSqliteStore } from "../../packages/server/src/store/sqlite/sqlite-store.ts";
+
+export interface Person {
+  readonly account: AccountId;
+  readonly device: DeviceId;
+  readonly privateKey: KeyObject;
+  readonly publicKey: Uint8Array;
+  readonly bootRandom: Uint8Array;
+}
+
+/** X-Wing, the suite that conversations have by default. */
+const suite = 83;
+
+/** The conversation of two people, or of a whole room, by name. */
+export const conversationNamed = (name: string): ConversationId =>
+  createHash("sha256").update(`conversation ${name}`).digest().subarray(0, 16);
+
+export function createPerson(): Person {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  return {
+    account: randomBytes(16),
+    device: randomBytes(16),
+    privateKey,
+    // The last 32 bytes of the SPKI are the key (RFC 8410).
+    publicKey: publicKey.export({ format: "der", type: "spki" }).subarray(-32),
+    bootRandom: randomBytes(16),
+  };
+}
+
+/** Opens the store of a data folder whose server is stopped. */
+export const openPopulation = (dataFolder: string): Promise<Store> => openSqliteStore({ folder: dataFolder });
+
+export const dataFolderOf = (folder: string): string => join(folder, "sotto");
+
+export async function addPeople(store: Store, people: ReadonlyMap<string, Person>): Promise<void> {
+  const outcomes = await Promise.all(
+    people.entries().map(([name, person]) =>
+      store.createAccount({
+        account: person.account,
+        name,
+        setup: randomBytes(16),
+        stretching: 1,
+        record: randomBytes(192),
+        createdAt: Date.now(),
+        chain: [randomBytes(200), randomBytes(300)],
+        vault: {
+          rootVersion: 1,
+          wrapPassword: randomBytes(64),
+          wrapRecovery: randomBytes(64),
+          rootVault: randomBytes(400),
+          accountVault: randomBytes(200),
+          recoveryKey: randomBytes(32),
+          signature: randomBytes(64),
+        },
+        device: {
+          device: person.device,
+          signatureKey: person.publicKey,
+          boot: { counter: 1, random: person.bootRandom },
+        },
+        keyPackages: [],
+        invite: undefined,
+      }),
+    ),
+  );
+  if (outcomes.some((outcome) => outcome !== "created")) throw new Error("an account was not created");
+}
+
+/** A conversation at epoch 1, in which everybody has a leaf. */
+export async function addConversation(store: Store, name: string, people: readonly Person[]): Promise<void> {
+  const conversation = conversationNamed(name);
+  const leaves = people.map(({ account, device, publicKey }, leaf) => ({
+    leaf,
+    account,
+    device,
+    signatureKey: publicKey,
+  }));
+  const [first, ...others] = leaves;
+  if (first === undefined) throw new Error("a conversation needs people");
+  const created: NewConversation = {
+    conversation,
+    kind: "direct",
+    suite,
+    createdAt: Date.now(),
+    members: leaves.map(({ account }): Member => ({ account, role: "member" })),
+    leaf: { ...first, firstEpoch: 0, from: 0 },
+    groupInfo: randomBytes(1_000),
+  };
+  const bytes = randomBytes(500);
+  const [made, moved] = await Promise.all([
+    store.createConversation(created),
+    store.appendCommit({
+      conversation,
+      device: first.device,
+      id: createHash("sha256").update(bytes).digest(),
+      epoch: 0,
+      bytes,
+      groupInfo: randomBytes(1_000),
+      acceptedAt: Date.now(),
+      changesMembership: true,
+      addedLeaves: others,
+      removedLeaves: [],
+      welcomes: [],
+    }),
+  ]);
+  if (made !== "created" || moved.kind !== "accepted") throw new Error("a conversation was not created");
+}
