@@ -5,7 +5,7 @@
  * `decodeCommit`; whether credentials are genuine is checked beside this.
  */
 import { type ConversationId, directConversationId, sameBytes } from "@sotto/protocol";
-import type { PublicCommit } from "@sotto/protocol/mls-public";
+import { keepsHolder, type PublicCommit } from "@sotto/protocol/mls-public";
 import type { GroupLeaf } from "./group-state.ts";
 import { decodeRosterMark, type Roster, type RosterMark, roleOf } from "./roster.ts";
 
@@ -29,6 +29,8 @@ export function guardCommit(
   const { sender } = commit;
   const committer = sender.kind === "member" ? leaves.find(({ leaf }) => leaf === sender.leaf) : sender;
   if (committer === undefined) return refuse("sender is no leaf");
+
+  if (sender.kind === "member" && !keepsHolder(commit, committer)) return refuse("credential changed");
 
   const removed: GroupLeaf[] = [];
   for (const number of commit.removed) {

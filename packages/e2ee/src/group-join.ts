@@ -20,7 +20,7 @@ import {
   withConfig,
 } from "./group-engine.ts";
 import { encodeGroupInfo, knownRoster } from "./group-info.ts";
-import { Group, type StagedCommit } from "./group-state.ts";
+import { Group, leafAt, type StagedCommit } from "./group-state.ts";
 import { decodePrivateKeyPackage } from "./key-packages.ts";
 import { decodeRoster, encodeRosterMark, roleOf } from "./roster.ts";
 
@@ -78,7 +78,11 @@ export async function joinGroup(options: {
     if (state.groupContext.extensions.length > 0) return rejected("group extensions");
     if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
     const encoded = findExtension(extensions, rosterExtension);
-    if (encoded !== undefined && decodeRoster(encoded) === undefined) return rejected("roster");
+    const roster = encoded && decodeRoster(encoded);
+    if (encoded !== undefined && roster === undefined) return rejected("roster");
+    const own = leafAt(state.ratchetTree, state.privatePath.leafIndex);
+    if (roster !== undefined && (own === undefined || roleOf(roster, own.account) === undefined))
+      return rejected("not a member");
     const group = new Group({
       ...named,
       suite,

@@ -8,7 +8,7 @@ import { type Directory, judgeCredential } from "./credential.ts";
 import type { DeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
 import type { EngineState, Suite } from "./group-engine.ts";
-import { decodeRoster, type Roster, type RosterMark } from "./roster.ts";
+import { decodeRoster, roleOf, type Roster, type RosterMark } from "./roster.ts";
 
 export interface GroupLeaf {
   readonly leaf: number;
@@ -164,4 +164,10 @@ export function activeState(group: Group): EngineState {
 /** Leaves of revoked or retired devices. While there are any, sending waits until their removal is committed. */
 export function revokedLeaves(group: Group, directory: Directory): GroupLeaf[] {
   return group.leaves().filter((leaf) => judgeCredential(directory, leaf) === "revoked");
+}
+
+/** Leaves of accounts that are not in the roster: of members who left, or (in a group just joined) of nobody one should talk to. */
+export function strayLeaves(group: Group): GroupLeaf[] {
+  const { roster } = group;
+  return roster === undefined ? [] : group.leaves().filter(({ account }) => roleOf(roster, account) === undefined);
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { directConversationId, readPrivateMessage, sameBytes } from "@sotto/protocol";
+import { directConversationId, encodeCredential, readPrivateMessage, sameBytes } from "@sotto/protocol";
 import { decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { createProposal, encodeMlsMessage } from "ts-mls";
-import { appendRotation } from "./account-chain.ts";
+import { appendDevice, appendRotation, devicePublicKeys } from "./account-chain.ts";
+import { createDeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
 import {
   confirmCommit,
@@ -21,6 +22,7 @@ import {
   joinGroup,
   revokedLeaves,
   stageCommit,
+  strayLeaves,
   type Suite,
   withRoster,
 } from "./group.ts";
@@ -510,6 +512,49 @@ test("a ghost device, forged by the server or a member, is refused wherever it w
       reason: "own device",
     });
   }
+});
+
+test("a member cannot turn its leaf into somebody else's", async () => {
+  const [alice, bob, mallory] = people();
+  const eve = new Person("eve");
+  const { groups } = await groupOf(1, [alice, bob, mallory]);
+  // Mallory's second account vouches for the very key that her leaf has.
+  const puppet = { ...createDeviceKeys(eve.random), signature: mallory.phone.keys.signature };
+  const added = { ...devicePublicKeys(puppet), name: "puppet", nowMs };
+  eve.chain = appendDevice(eve.chain, eve.identity.seed, added).chain;
+  const { account, certificate } = eve.seat(puppet);
+  const identity = encodeCredential({ account, device: puppet.device, certificate });
+  const state = groups[2]!.parts().current!;
+  const node = state.ratchetTree[4];
+  assert(node?.nodeType === "leaf");
+  const leaf = { ...node.leaf, credential: { credentialType: "basic", identity } as const };
+  const turned = new Group({
+    ...groups[2]!.parts(),
+    current: { ...state, ratchetTree: state.ratchetTree.with(4, { nodeType: "leaf", leaf }) },
+  });
+  assert.deepEqual(await process(groups[0]!, await commitOf(turned, []), directoryOf(alice, bob, mallory, eve)), {
+    kind: "rejected",
+    reason: "credential changed",
+  });
+});
+
+test("leaves of accounts that left the roster are named, so that somebody removes them", async () => {
+  const [alice, bob, carol] = people();
+  const { groups } = await groupOf(1, [alice, bob, carol]);
+  const left = await stageCommit(groups[2]!, {
+    roster: encodeRoster(
+      rosterOf(2, [
+        [alice, "admin"],
+        [bob, "member"],
+      ]),
+    ),
+  });
+  const told = confirmCommit(left.group, left.staged.id);
+  assert.deepEqual(
+    strayLeaves(told).map(({ account }) => account),
+    [carol.account],
+  );
+  assert.deepEqual(strayLeaves(groups[0]!), []);
 });
 
 test("a tree with a ghost in it is not joined", async () => {

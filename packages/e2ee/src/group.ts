@@ -47,7 +47,7 @@ import { encodeRosterMark, rosterMark } from "./roster.ts";
 export { groupIdOf, readGroupId, type Suite } from "./group-engine.ts";
 export { joinByExternalCommit, joinGroup, type Joined, type JoinedExternally } from "./group-join.ts";
 export { decodeGroup, encodeEpochRecord, encodeRatchetRecord } from "./group-record.ts";
-export { Group, type GroupLeaf, revokedLeaves, type StagedCommit } from "./group-state.ts";
+export { Group, type GroupLeaf, revokedLeaves, strayLeaves, type StagedCommit } from "./group-state.ts";
 
 /**
  * A new group at epoch 0 with the own leaf alone. `roster` is the encoded roster that judges the first commit.

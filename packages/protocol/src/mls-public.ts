@@ -84,6 +84,8 @@ export interface PublicCommit {
   /** Leaves. */
   readonly removed: readonly number[];
   readonly hasPath: boolean;
+  /** The committer's leaf as the path renews it. */
+  readonly pathLeaf: Omit<PublicLeaf, "leaf"> | undefined;
   readonly authenticatedData: Uint8Array;
   readonly confirmationTag: Uint8Array;
   /** Key packages in the order of `added`, and the message itself, for whoever verifies or applies it. */
@@ -301,6 +303,8 @@ export function decodeCommit(bytes: Uint8Array): PublicCommit | Refused {
     }
   }
 
+  const pathLeaf = path && leafFacts(path.leafNode);
+  if (path !== undefined && pathLeaf === undefined) return refuse("leaf");
   let sender: PublicCommit["sender"];
   if (content.sender.senderType === "member") {
     if (externalInits !== 0) return refuse("ExternalInit by a member");
@@ -308,12 +312,11 @@ export function decodeCommit(bytes: Uint8Array): PublicCommit | Refused {
     if (path === undefined && (removed.length > 0 || added.length === 0)) return refuse("path missing");
     sender = { kind: "member", leaf: content.sender.leafIndex };
   } else if (content.sender.senderType === "new_member_commit") {
-    const joiner = path && leafFacts(path.leafNode);
-    if (joiner === undefined) return refuse("joiner's leaf");
+    if (pathLeaf === undefined) return refuse("path missing");
     if (externalInits !== 1) return refuse("not exactly one ExternalInit");
     if (added.length > 0) return refuse("external commit adds");
     if (removed.length > 1) return refuse("external commit removes more than one leaf");
-    sender = { kind: "external", ...joiner };
+    sender = { kind: "external", ...pathLeaf };
   } else return refuse("sender");
 
   return {
@@ -323,6 +326,7 @@ export function decodeCommit(bytes: Uint8Array): PublicCommit | Refused {
     added,
     removed,
     hasPath: path !== undefined,
+    pathLeaf,
     authenticatedData: content.authenticatedData,
     confirmationTag: auth.confirmationTag,
     keyPackages,
@@ -369,14 +373,7 @@ export async function readCommit(bytes: Uint8Array, current: PublicGroupInfo): P
       const place = sender.kind === "member" ? sender.leaf : placeOfJoiner(leafNumbers, commit.removed);
       if (!(await verifyLeafNodeSignature(path.leafNode, commit.groupId, place, signature)))
         return refuse("leaf signature");
-      // A leaf keeps the credential that it entered with; to change it, a device leaves and enters again.
-      const facts = leafFacts(path.leafNode);
-      if (facts === undefined) return refuse("leaf");
-      if (
-        member !== undefined &&
-        (!sameBytes(facts.identity, member.identity) || !sameBytes(facts.signatureKey, member.signatureKey))
-      )
-        return refuse("credential changed");
+      if (member !== undefined && !keepsHolder(commit, member)) return refuse("credential changed");
     }
 
     const added: VerifiedCommit["added"][number][] = [];
@@ -396,6 +393,18 @@ export async function readCommit(bytes: Uint8Array, current: PublicGroupInfo): P
   } catch {
     return refuse("unreadable");
   }
+}
+
+/**
+ * Whether the path leaves the committer who it was. MLS would let a member become anybody whose credential it can show; here a
+ * leaf keeps the credential that it entered with, and a device that has another leaves and enters again.
+ */
+export function keepsHolder(
+  { pathLeaf }: Pick<PublicCommit, "pathLeaf">,
+  member: Omit<PublicLeaf, "leaf" | "certificate">,
+): boolean {
+  if (pathLeaf === undefined) return true;
+  return sameBytes(pathLeaf.identity, member.identity) && sameBytes(pathLeaf.signatureKey, member.signatureKey);
 }
 
 /** RFC 9420 §12.4.3.2: a joiner takes the leftmost leaf that is blank after the removals. */
