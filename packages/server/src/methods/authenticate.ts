@@ -1,5 +1,6 @@
 /** A connection proves to be a device by signing the challenge of its `hello`. */
-import { deviceChallengeBytes, ProtocolError, sameBytes, verifySignature } from "@sotto/protocol";
+import { deviceChallengeBytes, ProtocolError, sameBytes } from "@sotto/protocol";
+import { isSignedByDevice } from "../accounts/device-signature.ts";
 import { openSession } from "../accounts/open-session.ts";
 import type { MethodFile } from "./method.ts";
 
@@ -17,7 +18,8 @@ export const authenticate: MethodFile<"authenticate"> =
       known.revokedAt === undefined &&
       sameBytes(known.account, account);
     const signed = deviceChallengeBytes({ deployment: deploymentKey.publicKey, device, challenge });
-    if (!isActive || !verifySignature(known.signatureKey, signed, signature)) throw new ProtocolError("device-refused");
+    if (!isActive || !isSignedByDevice(known.signatureKey, signed, signature))
+      throw new ProtocolError("device-refused");
 
     const provedPassword = identity.kind === "account" && sameBytes(identity.account, account);
     if (known.loggedOut && !provedPassword) throw new ProtocolError("device-logged-out");
