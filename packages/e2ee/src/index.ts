@@ -3,9 +3,12 @@
  * handed in. Opens with group.ts for conversations and vault.ts for what an account keeps.
  */
 export * from "./account-chain.ts";
+export * from "./archive.ts";
+export * from "./attachments.ts";
 export * from "./content.ts";
 export * from "./credential.ts";
 export * from "./device.ts";
+export * from "./device-seal.ts";
 export * from "./errors.ts";
 export * from "./group.ts";
 export * from "./identity.ts";

@@ -96,6 +96,8 @@ export interface RecordName {
   readonly account: AccountId;
   readonly purpose: string;
   readonly version: number;
+  /** What else must be the same when it is opened. */
+  readonly context?: readonly (Uint8Array | number)[];
 }
 
 /** Format byte, salt, ciphertext with tag. */
@@ -120,8 +122,8 @@ export function openRecord(options: RecordName & { key: Secret; sealed: Uint8Arr
   }
 }
 
-function recordCipher({ account, purpose, version }: RecordName, key: Secret, salt: Uint8Array) {
-  const name = [account, purpose, version];
+function recordCipher({ account, purpose, version, context = [] }: RecordName, key: Secret, salt: Uint8Array) {
+  const name = [account, purpose, version, ...context];
   return gcm(deriveKey(key.reveal(), "sotto record v1", salt, name), zeroNonce, encodeCbor(name));
 }
 

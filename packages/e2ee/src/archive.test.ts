@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { activeDevices } from "@sotto/protocol";
+import fc from "fast-check";
+import {
+  type ArchivedMessage,
+  archiveChunkHash,
+  type ArchiveRange,
+  openArchiveChunk,
+  sealArchiveChunk,
+} from "./archive.ts";
+import {
+  attachmentPieceBytes,
+  createAttachmentKey,
+  openAttachmentPiece,
+  paddedAttachmentBytes,
+  sealAttachmentPiece,
+  sealedAttachmentBytes,
+} from "./attachments.ts";
+import { openAsDevice, sealToDevice } from "./device-seal.ts";
+import { E2eeError } from "./errors.ts";
+import { conversationNamed, nowMs, Person } from "./testing/people.ts";
+import { createMasterKey } from "./vault.ts";
+
+const alice = new Person("alice");
+const bob = new Person("bob");
+const amk = createMasterKey(alice.random);
+const range: ArchiveRange = {
+  account: alice.account,
+  conversation: conversationNamed("archived"),
+  from: 10,
+  to: 20,
+  previous: new Uint8Array(32),
+};
+
+function message(sequence: number, bytes = 50): ArchivedMessage {
+  const { account, keys } = bob.phone;
+  return {
+    sequence,
+    epoch: 3,
+    account,
+    device: keys.device,
+    acceptedAtMs: nowMs,
+    content: new Uint8Array(bytes).fill(sequence),
+  };
+}
+
+function seal(messages: ArchivedMessage[], changed: object = {}): Uint8Array {
+  return sealArchiveChunk({ ...range, random: alice.random, amk, device: alice.phone.keys, messages, ...changed });
+}
+
+function open(chunk: Uint8Array, changed: object = {}) {
+  return openArchiveChunk({ ...range, amks: [amk], chain: alice.chain, chunk, ...changed });
+}
+
+test("what was archived comes back with its senders, and says which device wrote it", () => {
+  const messages = [message(10), message(15), message(20)];
+  assert.deepEqual(open(seal(messages)), { kind: "opened", messages, writtenBy: alice.phone.keys.device });
+  assert.deepEqual(open(seal([])), { kind: "opened", messages: [], writtenBy: alice.phone.keys.device });
+});
+
+test("a chunk in another place, after another chunk, or of another writer is rejected", () => {
+  const chunk = seal([message(10)]);
+  const next = { from: 21, to: 30, previous: archiveChunkHash(chunk) };
+  assert.equal(open(seal([message(21)], next), next).kind, "opened");
+  for (const changed of [
+    { to: 21 },
+    { from: 9 },
+    { conversation: conversationNamed("other") },
+    { previous: archiveChunkHash(chunk) },
+  ]) {
+    assert.deepEqual(open(chunk, changed), { kind: "rejected", reason: "signature" });
+  }
+  assert.deepEqual(open(chunk, { amks: [] }), { kind: "rejected", reason: "key" });
+  assert.deepEqual(open(chunk, { amks: [createMasterKey(alice.random)] }), { kind: "rejected", reason: "cannot-open" });
+  assert.deepEqual(open(chunk, { chain: bob.chain }), { kind: "rejected", reason: "writer" });
+  assert.deepEqual(open(seal([], { device: alice.ghost().keys })), { kind: "rejected", reason: "writer" });
+});
+
+test("a chunk is at most 256 messages or 64 KiB, of its own range", () => {
+  const large = (error: unknown) => error instanceof E2eeError && error.code === "content-too-large";
+  assert.throws(() => seal(Array.from({ length: 257 }, () => message(10))), large);
+  assert.throws(() => seal([message(10, 40_000), message(11, 40_000)]), large);
+  assert.throws(() => seal([message(21)]), large);
+  assert.equal(open(seal([message(10, 62_000)])).kind, "opened");
+  assert.equal(seal([message(10, 1)]).length, seal([message(10, 500)]).length);
+});
+
+test("no bytes make the archive throw", () => {
+  const genuine = seal([message(12)]);
+  fc.assert(
+    fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.tuple(fc.nat(), fc.nat(255))), (input) => {
+      const chunk = input instanceof Uint8Array ? input : genuine.with(input[0] % genuine.length, input[1]);
+      const { kind } = open(chunk);
+      assert(kind === "rejected" || archiveChunkHash(chunk).join() === archiveChunkHash(genuine).join());
+    }),
+    { numRuns: 100_000, plugins: [fc.interruptAfterTimeLimit(1500)] },
+  );
+});
+
+test("a key sealed to a device opens there and nowhere else", async () => {
+  const laptop = alice.addDevice("laptop");
+  const [, target] = activeDevices(alice.chain);
+  const name = { account: alice.account, purpose: "master key 2" };
+  const sealed = await sealToDevice(name, target!, Uint8Array.of(1, 2, 3));
+  assert.deepEqual(await openAsDevice(name, laptop.keys, sealed), Uint8Array.of(1, 2, 3));
+  const refused = (opening: Promise<unknown>) =>
+    assert.rejects(opening, (error) => error instanceof E2eeError && error.code === "cannot-open");
+  await refused(openAsDevice(name, alice.phone.keys, sealed));
+  await refused(openAsDevice({ ...name, purpose: "other" }, laptop.keys, sealed));
+  await refused(openAsDevice({ ...name, account: bob.account }, laptop.keys, sealed));
+  await refused(openAsDevice(name, laptop.keys, sealed.with(40, sealed[40]! ^ 1)));
+  await refused(openAsDevice(name, laptop.keys, new Uint8Array(3)));
+});
+
+test("the pieces of an attachment open in their places only, and the end is where it was", () => {
+  const key = createAttachmentKey(alice.random);
+  const pieces = [0, 1, 2].map((number) => new Uint8Array(number < 2 ? attachmentPieceBytes : 100).fill(number));
+  const sealed = pieces.map((piece, number) => sealAttachmentPiece(key, number, number === 2, piece));
+  for (const [number, piece] of pieces.entries()) {
+    assert.deepEqual(openAttachmentPiece(key, number, number === 2, sealed[number]!), piece);
+  }
+  const refused = (run: () => unknown) =>
+    assert.throws(run, (error) => error instanceof E2eeError && error.code === "cannot-open");
+  refused(() => openAttachmentPiece(key, 1, false, sealed[0]!));
+  refused(() => openAttachmentPiece(key, 1, true, sealed[1]!));
+  refused(() => openAttachmentPiece(key, 2, false, sealed[2]!));
+  refused(() => openAttachmentPiece(createAttachmentKey(alice.random), 0, false, sealed[0]!));
+  assert.throws(() => sealAttachmentPiece(key, 3, false, new Uint8Array(5)), E2eeError);
+  assert.equal(
+    sealedAttachmentBytes(2 * attachmentPieceBytes + 100),
+    sealed.reduce((sum, piece) => sum + piece.length, 0),
+  );
+});
+
+test("padding costs at most an eighth and leaves few lengths", () => {
+  const lengths = new Set<number>();
+  for (let bytes = 1; bytes < 20_000_000; bytes = Math.ceil(bytes * 1.003) + 1) {
+    const padded = paddedAttachmentBytes(bytes);
+    assert(padded >= bytes && (bytes <= 1024 || padded <= bytes * 1.125 + 1), `${bytes}`);
+    lengths.add(padded);
+  }
+  assert(lengths.size < 130, `${lengths.size}`);
+  assert.equal(paddedAttachmentBytes(0), 1024);
+});

@@ -1,0 +1,165 @@
+/**
+ * The archive: what an account has read and sent, sealed chunk by chunk under its master key, so that a new device gets the
+ * past from the password alone (docs/encryption.md, "A new device gets everything"). A chunk covers a range of a
+ * conversation's sequence without gaps, names the chunk before it by hash, and is signed by the device that wrote it. Where
+ * chunks are kept, who may replace the open one at the end and how far the account is settled is the server's and the client's.
+ */
+import { ed25519 } from "@noble/curves/ed25519.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import {
+  type AccountId,
+  chainDevice,
+  type ChainState,
+  type ConversationId,
+  decodeCbor,
+  type DeviceId,
+  encodeCbor,
+  idBytes,
+  type Random,
+  verifySignature,
+} from "@sotto/protocol";
+import type { DeviceKeys } from "./device.ts";
+import { E2eeError } from "./errors.ts";
+import { type AccountMasterKey, archiveKey, openRecord, sealRecord } from "./vault.ts";
+
+export const archiveChunkMessagesMax = 256;
+export const archiveChunkBytesMax = 64 * 1024;
+const format = 1;
+const paddingBytes = 1024;
+
+/** One message as it was authenticated when it was read. */
+export interface ArchivedMessage {
+  readonly sequence: number;
+  readonly epoch: number;
+  /** Whom MLS named as the sender, not whom the content claims. */
+  readonly account: AccountId;
+  readonly device: DeviceId;
+  readonly acceptedAtMs: number;
+  /** The content's bytes, as they came. */
+  readonly content: Uint8Array;
+}
+
+/** What part of which conversation a chunk covers; both ends included. Entries that are not archived leave no message. */
+export interface ArchiveRange {
+  readonly account: AccountId;
+  readonly conversation: ConversationId;
+  readonly from: number;
+  readonly to: number;
+  /** `archiveChunkHash` of the chunk before, 32 zeros for the first. */
+  readonly previous: Uint8Array;
+}
+
+export type OpenedChunk =
+  | { kind: "opened"; messages: ArchivedMessage[]; writtenBy: DeviceId }
+  /** `key`: its master key version is not among those given. */
+  | { kind: "rejected"; reason: "malformed" | "key" | "writer" | "signature" | "cannot-open" };
+
+/**
+ * CBOR `[1, master key version, device, sealed, signature]`. Padded to full kilobytes.
+ * @throws E2eeError `content-too-large` for more than a chunk may hold, or a message outside the range
+ */
+export function sealArchiveChunk(
+  options: ArchiveRange & {
+    random: Random;
+    amk: AccountMasterKey;
+    device: DeviceKeys;
+    messages: readonly ArchivedMessage[];
+  },
+): Uint8Array {
+  const { random, amk, device, messages, account } = options;
+  if (
+    messages.length > archiveChunkMessagesMax ||
+    messages.some(({ sequence }) => sequence < options.from || sequence > options.to)
+  )
+    throw new E2eeError("content-too-large");
+  const encoded = encodeCbor(
+    messages.map(({ sequence, epoch, account: sender, device: sendingDevice, acceptedAtMs, content }) => [
+      sequence,
+      epoch,
+      sender,
+      sendingDevice,
+      acceptedAtMs,
+      content,
+    ]),
+  );
+  if (encoded.length > archiveChunkBytesMax && messages.length > 1) throw new E2eeError("content-too-large");
+  const plaintext = new Uint8Array(Math.ceil((encoded.length + 4) / paddingBytes) * paddingBytes);
+  new DataView(plaintext.buffer).setUint32(0, encoded.length);
+  plaintext.set(encoded, 4);
+  const name = recordName(options);
+  const sealed = sealRecord({ ...name, random, account, version: amk.version, key: archiveKey(amk), plaintext });
+  const signature = ed25519.sign(chunkBytes(options, amk.version, sealed), device.signature.privateKey.reveal());
+  return encodeCbor([format, amk.version, device.device, sealed, signature]);
+}
+
+/** Never throws. @param chain of the own account: whoever wrote the chunk is one of its devices */
+export function openArchiveChunk(
+  options: ArchiveRange & { amks: readonly AccountMasterKey[]; chain: ChainState; chunk: Uint8Array },
+): OpenedChunk {
+  const { amks, chain, account } = options;
+  let fields: unknown;
+  try {
+    fields = decodeCbor(options.chunk);
+  } catch {
+    return { kind: "rejected", reason: "malformed" };
+  }
+  if (!Array.isArray(fields) || fields.length !== 5 || fields[0] !== format)
+    return { kind: "rejected", reason: "malformed" };
+  const [, version, device, sealed, signature] = fields as unknown[];
+  if (!(device instanceof Uint8Array) || !(sealed instanceof Uint8Array) || !(signature instanceof Uint8Array))
+    return { kind: "rejected", reason: "malformed" };
+  const amk = amks.find((candidate) => candidate.version === version);
+  if (amk === undefined) return { kind: "rejected", reason: "key" };
+  const writer = chainDevice(chain, device);
+  if (writer === undefined) return { kind: "rejected", reason: "writer" };
+  if (!verifySignature(writer.signatureKey, chunkBytes(options, amk.version, sealed), signature))
+    return { kind: "rejected", reason: "signature" };
+  try {
+    const name = recordName(options);
+    const plaintext = openRecord({ ...name, account, version: amk.version, key: archiveKey(amk), sealed });
+    const messages = decodeMessages(plaintext, options);
+    if (messages === undefined) return { kind: "rejected", reason: "malformed" };
+    return { kind: "opened", messages, writtenBy: writer.device };
+  } catch {
+    return { kind: "rejected", reason: "cannot-open" };
+  }
+}
+
+/** What the next chunk calls this one. */
+export function archiveChunkHash(chunk: Uint8Array): Uint8Array {
+  return sha256(chunk);
+}
+
+function recordName({ conversation, from, to, previous }: ArchiveRange) {
+  return { purpose: "archive", context: [conversation, from, to, previous] };
+}
+
+function chunkBytes(
+  { account, conversation, from, to, previous }: ArchiveRange,
+  amkVersion: number,
+  sealed: Uint8Array,
+): Uint8Array {
+  return encodeCbor(["sotto archive chunk v1", account, conversation, from, to, previous, amkVersion, sha256(sealed)]);
+}
+
+function decodeMessages(plaintext: Uint8Array, { from, to }: ArchiveRange): ArchivedMessage[] | undefined {
+  const length = new DataView(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength).getUint32(0);
+  const list = decodeCbor(plaintext.slice(4, 4 + length));
+  if (!Array.isArray(list) || list.length > archiveChunkMessagesMax) return undefined;
+  const messages: ArchivedMessage[] = [];
+  for (const item of list as unknown[]) {
+    if (!Array.isArray(item) || item.length !== 6) return undefined;
+    const [sequence, epoch, account, device, acceptedAtMs, content] = item as unknown[];
+    if (!isCount(sequence) || !isCount(epoch) || !isCount(acceptedAtMs) || sequence < from || sequence > to)
+      return undefined;
+    if (!(account instanceof Uint8Array) || account.length !== idBytes) return undefined;
+    if (!(device instanceof Uint8Array) || device.length !== idBytes || !(content instanceof Uint8Array))
+      return undefined;
+    messages.push({ sequence, epoch, account, device, acceptedAtMs, content });
+  }
+  return messages;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
