@@ -35,6 +35,19 @@ test("a name is taken once, and only names that follow the rules", async () => {
   assert.equal(await refusal(prepareRegistration(client, "bob")), "not-permitted", "a device registers nobody else");
 });
 
+test("a registration cannot be begun for an account that exists: it would be a way to guess its password", async () => {
+  await using server = await startServer();
+  await using client = await RawClient.connect(server);
+  const alice = await register(client, "alice");
+  await using other = await RawClient.connect(server);
+  const { client: opaque } = await import("@serenity-kit/opaque");
+  const guess = new Uint8Array(
+    Buffer.from(opaque.startRegistration({ password: "guess" }).registrationRequest, "base64url"),
+  );
+  const answer = other.request("startRegistration", { name: "mallory", account: alice.account, request: guess });
+  assert.equal(await refusal(answer), "not-permitted");
+});
+
 test("two who race for a name do not both get it", async () => {
   await using server = await startServer();
   await using one = await RawClient.connect(server);

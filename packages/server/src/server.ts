@@ -83,7 +83,17 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   const createdAt = await readCreatedAt(store, now());
   const deploymentKey = openDeploymentKey(folder);
   const tls = opened.use(
-    openTls({ config, folder, random, now, log, changed: (identity) => gateway.setIdentity(identity) }),
+    openTls({
+      config,
+      folder,
+      random,
+      now,
+      log,
+      changed(identity) {
+        gateway.setIdentity(identity);
+        rememberReach(store, reach()).catch((error: unknown) => report("reach-not-saved", { error }));
+      },
+    }),
   );
   const opaque = await openOpaque({ folder, store, random, deployment: deploymentKey.publicKey });
 
@@ -176,6 +186,9 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     ),
   );
 
+  log.info("listening", { port });
+  if (config.rateFactor !== 1) log.warn("limits are raised, for benchmarks only", { factor: config.rateFactor });
+
   const localUntil = createdAt + limits.localRegistrationMs;
   const mayRegisterHere = config.registration === "invite" && config.localRegistration && now() < localUntil;
   const invite = config.registration === "invite" ? await firstInvite(source, reach()) : undefined;
@@ -186,7 +199,9 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   return {
     port,
     addresses: urls,
-    fingerprint: formatFingerprint(tls.current.spkiSha256),
+    get fingerprint() {
+      return formatFingerprint(tls.current.spkiSha256);
+    },
     dataFolder: folder,
     registration: config.registration,
     localRegistrationUntil: mayRegisterHere ? localUntil : undefined,

@@ -98,6 +98,29 @@ test("the key stays when host names change, and so does the fingerprint", () => 
   assert.deepEqual(renamed.spkiSha256, first.spkiSha256);
 });
 
+test("a certificate whose days end is renewed while the server runs", () => {
+  const folder = newFolder();
+  let nowMs = Date.now();
+  const changes: TlsIdentity[] = [];
+  const config = readConfig({ data: folder });
+  using identity = openTls({
+    config,
+    folder,
+    random: systemRandom,
+    now: () => nowMs,
+    log: silentLog,
+    changed: (next) => changes.push(next),
+  });
+  const first = identity.current;
+  identity.reload();
+  assert.equal(changes.length, 0);
+  nowMs += 250 * 24 * 60 * 60 * 1000;
+  identity.reload();
+  assert.equal(changes.length, 1);
+  assert.ok(Date.parse(new X509Certificate(identity.current.cert).validTo) > nowMs + 390 * 24 * 60 * 60 * 1000);
+  assert.deepEqual(identity.current.spkiSha256, first.spkiSha256);
+});
+
 test("secret files are for their owner alone", () => {
   const folder = newFolder();
   open(folder);

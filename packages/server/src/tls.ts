@@ -29,6 +29,7 @@ const dayMs = 24 * 60 * 60 * 1000;
 const certificateLifetimeMs = 397 * dayMs;
 const renewBelowMs = 200 * dayMs;
 const fileCheckIntervalMs = 10_000;
+const selfMadeCheckIntervalMs = dayMs / 4;
 
 export interface TlsIdentity {
   readonly key: string;
@@ -39,7 +40,7 @@ export interface TlsIdentity {
 
 export interface Tls extends Disposable {
   readonly current: TlsIdentity;
-  /** Reads the operator's files again; nothing happens if they have not changed or do not fit. */
+  /** Looks whether another identity is due; happens by itself every now and then. */
   reload(): void;
 }
 
@@ -56,20 +57,38 @@ interface TlsOptions {
 /** @throws ServerError `certificate-invalid` if the operator's files are not a key and its certificate */
 export function openTls({ config, folder, random, now, log, changed }: TlsOptions): Tls {
   const { certFile, keyFile: ownKeyFile } = config;
-  if (certFile === undefined || ownKeyFile === undefined) {
-    const current = selfMade(folder, config.hosts, random, now());
-    return { current, reload() {}, [Symbol.dispose]() {} };
-  }
+  return certFile === undefined || ownKeyFile === undefined
+    ? openSelfMade(() => selfMade(folder, config.hosts, random, now()), log, changed)
+    : openFiles(certFile, ownKeyFile, log, changed);
+}
 
-  let current = readPair(certFile, ownKeyFile);
-  let stamp = stampOf(certFile, ownKeyFile);
+/** Made again when the machine has other addresses or the certificate's days end; the key stays. */
+function openSelfMade(make: () => TlsIdentity, log: Log, changed: (identity: TlsIdentity) => void): Tls {
+  let current = make();
   const reload = () => {
     try {
-      const seen = stampOf(certFile, ownKeyFile);
+      const next = make();
+      if (next.cert === current.cert) return;
+      current = next;
+      changed(next);
+      log.info("certificate renewed");
+    } catch (error) {
+      log.error("certificate not renewed, the one before stays in use", describeError(error));
+    }
+  };
+  return watch(() => current, reload, selfMadeCheckIntervalMs);
+}
+
+function openFiles(certFile: string, keyFileOfCert: string, log: Log, changed: (identity: TlsIdentity) => void): Tls {
+  let current = readPair(certFile, keyFileOfCert);
+  let stamp = stampOf(certFile, keyFileOfCert);
+  const reload = () => {
+    try {
+      const seen = stampOf(certFile, keyFileOfCert);
       if (seen === stamp) return;
       // A half-written pair is looked at again after its next change; the stamp is taken before the read.
       stamp = seen;
-      const next = readPair(certFile, ownKeyFile);
+      const next = readPair(certFile, keyFileOfCert);
       if (next.cert === current.cert && next.key === current.key) return;
       current = next;
       changed(next);
@@ -78,10 +97,14 @@ export function openTls({ config, folder, random, now, log, changed }: TlsOption
       log.error("certificate not reloaded, the one before stays in use", describeError(error));
     }
   };
-  const timer = setInterval(reload, fileCheckIntervalMs).unref();
+  return watch(() => current, reload, fileCheckIntervalMs);
+}
+
+function watch(current: () => TlsIdentity, reload: () => void, intervalMs: number): Tls {
+  const timer = setInterval(reload, intervalMs).unref();
   return {
     get current() {
-      return current;
+      return current();
     },
     reload,
     [Symbol.dispose]: () => clearInterval(timer),

@@ -10,6 +10,8 @@ export const startRegistration: MethodFile<"startRegistration"> =
     await registration.admit(connection, invite);
     checkName(name);
     if ((await store.getAccountByName(name)) !== undefined) throw new ProtocolError("name-taken");
+    // Answering for an account that exists would let anybody test guesses of its password past the limits of logins.
+    if ((await store.getAccount(account)) !== undefined) throw new ProtocolError("not-permitted");
     const response = await opaque.respondToRegistration(account, request);
     connection.expectRegistration({ name, accountKey: toHex(account) });
     return { response, setup: opaque.setup };
