@@ -7,7 +7,11 @@ import type { FailureCode, MethodName } from "@sotto/protocol";
 
 export type Outcome = FailureCode | "ok";
 
+/** Why a socket was turned away before it could ask anything. */
+export type TurnedAway = "too-many" | "origin" | "path" | "protocol" | "handshake";
+
 export interface Metrics extends Disposable {
+  turnedAway(why: TurnedAway): void;
   request(method: MethodName | "unknown", outcome: Outcome): void;
   /** A message or commit was accepted and is on disk. */
   appended(kind: "message" | "commit"): void;
@@ -19,6 +23,7 @@ export interface Metrics extends Disposable {
 
 export function createMetrics(): Metrics {
   const requests = new Map<MethodName | "unknown", Map<Outcome, number>>();
+  const turnedAway = new Map<TurnedAway, number>();
   const appended = { message: 0, commit: 0 };
   const gauges: { name: string; help: string; read: () => number | Promise<number> }[] = [];
   // Sampling wakes the process up; so it begins when somebody looks for the first time.
@@ -30,6 +35,7 @@ export function createMetrics(): Metrics {
       if (outcomes === undefined) requests.set(method, (outcomes = new Map()));
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     },
+    turnedAway: (why) => void turnedAway.set(why, (turnedAway.get(why) ?? 0) + 1),
     appended(kind) {
       appended[kind]++;
     },
@@ -53,6 +59,12 @@ export function createMetrics(): Metrics {
         [...outcomes].map(([outcome, value]) => [`{method="${method}",outcome="${outcome}"}`, value] as const),
       );
       add("requests_total", "counter", "Requests answered, by method and outcome.", byOutcome);
+      add(
+        "sockets_turned_away_total",
+        "counter",
+        "Sockets refused before their first request, by reason.",
+        [...turnedAway].map(([why, value]) => [`{why="${why}"}`, value] as const),
+      );
       add("entries_appended_total", "counter", "Log entries accepted and on disk.", [
         ['{kind="message"}', appended.message],
         ['{kind="commit"}', appended.commit],

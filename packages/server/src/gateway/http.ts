@@ -14,7 +14,7 @@ import { limits, streamPath, subprotocol } from "@sotto/protocol";
 import { WebSocketServer } from "ws";
 import { readAddress } from "../addresses.ts";
 import type { Config } from "../config.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Metrics, TurnedAway } from "../metrics.ts";
 import { ServerError, systemCode } from "../server-error.ts";
 import { machineHosts, type TlsIdentity } from "../tls.ts";
 import type { Admission } from "./admission.ts";
@@ -85,6 +85,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   server.on("connection", (socket) => {
     socket.on("error", ignoreError);
     if (isStopping || !admission.admit(socket)) {
+      metrics.turnedAway("too-many");
       socket.destroy();
       return;
     }
@@ -92,7 +93,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     socket.once("close", () => openSockets.delete(socket));
   });
   server.on("secureConnection", (stream: TLSSocket) => identities.set(stream, tls()));
-  server.on("tlsClientError", (_, stream) => stream.destroy());
+  server.on("tlsClientError", (_, stream) => {
+    metrics.turnedAway("handshake");
+    stream.destroy();
+  });
   server.on("clientError", (_, stream) => stream.destroy());
   server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     stream.on("error", ignoreError);
@@ -102,11 +106,15 @@ export function createGateway(options: GatewayOptions): Gateway {
   function upgrade(request: IncomingMessage, stream: TLSSocket, head: Buffer): void {
     const { origin } = request.headers;
     const offered = request.headers["sec-websocket-protocol"]?.split(",").map((name) => name.trim()) ?? [];
+    const turnAway = (why: TurnedAway, status: string) => {
+      metrics.turnedAway(why);
+      refuseUpgrade(stream, status);
+    };
     if (isStopping) return refuseUpgrade(stream, "503 Service Unavailable");
-    if (request.url !== streamPath) return refuseUpgrade(stream, "404 Not Found");
+    if (request.url !== streamPath) return turnAway("path", "404 Not Found");
     // Programs send none; a browser sends the page's, which must be ours (cross-site WebSocket hijacking).
-    if (origin !== undefined && !origins.has(origin.toLowerCase())) return refuseUpgrade(stream, "403 Forbidden");
-    if (!offered.includes(subprotocol)) return refuseUpgrade(stream, "400 Bad Request");
+    if (origin !== undefined && !origins.has(origin.toLowerCase())) return turnAway("origin", "403 Forbidden");
+    if (!offered.includes(subprotocol)) return turnAway("protocol", "400 Bad Request");
     sockets.handleUpgrade(request, stream, head, (socket) => {
       const peer = readAddress(stream.remoteAddress);
       const connection = new Connection({
