@@ -11,13 +11,12 @@ import {
   type SuiteNumber,
   toHex,
 } from "@sotto/protocol";
-import { expiryExtension, lastResortExtension, loadSuite, suiteName } from "@sotto/protocol/mls-public";
+import { decodeMlsBytes, expiryExtension, lastResortExtension, loadSuite, suiteName } from "@sotto/protocol/mls-public";
 import {
   type Capabilities,
   type CiphersuiteImpl,
   type ClientConfig,
   type ClientState,
-  decodeMlsMessage,
   defaultKeyPackageEqualityConfig,
   defaultLifetime,
   defaultLifetimeConfig,
@@ -30,6 +29,7 @@ import {
 import { makeKeyPackageRef } from "ts-mls/keyPackage.js";
 import { type Directory, judgeCredential } from "./credential.ts";
 import type { DeviceKeys } from "./device.ts";
+import { E2eeError } from "./errors.ts";
 
 /** MLS ciphersuites: 1 (X25519, AES-128-GCM, SHA-256) and 83 (X-Wing, AES-256-GCM, SHA-512); Ed25519 in both. */
 export type Suite = SuiteNumber;
@@ -160,9 +160,9 @@ export function encodeKeyPackageMessage(keyPackage: KeyPackage): Uint8Array {
   return encodeMlsMessage({ version: "mls10", wireformat: "mls_key_package", keyPackage });
 }
 
-/** For bytes that this device stored itself. @throws TypeError */
+/** For bytes that this device stored itself, or has verified. @throws E2eeError `record-damaged` */
 export function decodeKeyPackageMessage(bytes: Uint8Array): KeyPackage {
-  const message = decodeMlsMessage(bytes.slice(), 0)?.[0];
-  if (message?.wireformat !== "mls_key_package") throw new TypeError("not a key package");
+  const message = decodeMlsBytes(bytes);
+  if (message?.wireformat !== "mls_key_package") throw new E2eeError("record-damaged");
   return message.keyPackage;
 }

@@ -436,6 +436,7 @@ test("rule 10: a member cannot remove a member, an admin can", async () => {
   assert.deepEqual([told.rosterVersion, told.rosterHash, told.rosterKnown], [2, rosterHash(without), false]);
   assert.equal(withRoster(told.group, encodeRoster(rosterOf(2, [[bob, "admin"]]))).roster, undefined);
   assert.equal(withRoster(told.group, without).roster?.members.length, 2);
+  assert.equal(withRoster(told.group, new Uint8Array(3)), told.group);
 });
 
 test("rule 10: nobody comes in unless the roster that the commit names has them", async () => {

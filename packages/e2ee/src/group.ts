@@ -14,7 +14,15 @@
  *   store and load            yes      yes               yes       yes
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, type ConversationId, encodeCredential, type Random, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ConversationId,
+  decodeCredential,
+  encodeCredential,
+  type Random,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
 import {
   createApplicationMessage,
@@ -42,7 +50,7 @@ import {
 } from "./group-engine.ts";
 import { encodeGroupInfo, knownRoster, rosterExtensions } from "./group-info.ts";
 import { activeState, Group, type KnownRoster, type StagedCommit } from "./group-state.ts";
-import { encodeRosterMark, rosterMark } from "./roster.ts";
+import { decodeRoster, encodeRosterMark, rosterHash, rosterMark } from "./roster.ts";
 
 export { groupIdOf, readGroupId, type Suite } from "./group-engine.ts";
 export { joinByExternalCommit, joinGroup, type Joined, type JoinedExternally } from "./group-join.ts";
@@ -217,12 +225,12 @@ export async function exportSecret(
   return mlsExporter(exporterSecret, label, context, length, await engineSuite(group.suite));
 }
 
-/** The roster content for the mark that the group holds, once it arrived; the group unchanged if it is another roster. */
+/** The roster content for the mark that the group holds, once it arrived; the group unchanged if it is any other. Never throws. */
 export function withRoster(group: Group, encoded: Uint8Array): Group {
   const { roster } = group.parts();
-  const known = knownRoster(encoded)!;
-  if (roster === undefined || !sameBytes(roster.mark.hash, known.mark.hash)) return group;
-  return new Group({ ...group.parts(), roster: known });
+  if (roster === undefined || !sameBytes(roster.mark.hash, rosterHash(encoded)) || decodeRoster(encoded) === undefined)
+    return group;
+  return new Group({ ...group.parts(), roster: { mark: roster.mark, encoded: encoded.slice() } });
 }
 
 async function requireAddable(
@@ -245,6 +253,7 @@ async function requireAddable(
 
 function requireValid(identity: Uint8Array, signatureKey: Uint8Array, directory: Directory): void {
   const verdict = judgeCredential(directory, { identity, signatureKey });
-  if (verdict === "needs-chain") throw new E2eeError("needs-chains");
+  if (verdict === "needs-chain")
+    throw new E2eeError("needs-chains", { accounts: [decodeCredential(identity)!.account] });
   if (verdict !== "valid") throw new E2eeError("commit-refused");
 }
