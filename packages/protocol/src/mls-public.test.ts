@@ -203,6 +203,20 @@ test("a commit tells who is added and removed from its signed bytes", async () =
   }
 });
 
+test("a structure has one spelling: no other bytes are read as the same commit", async () => {
+  const { suite, state, carol } = worlds[0]!;
+  const { commit } = await commitOf(state, suite, [remove(1), add(carol)]);
+  const bytes = encodeMlsMessage(commit);
+  assert.ok(decodeMlsBytes(bytes));
+  for (let at = 0; at < bytes.length; at++) {
+    for (const flip of [1, 0x80, 0xff]) {
+      const other = bytes.with(at, bytes[at]! ^ flip);
+      const read = decodeMlsBytes(other);
+      if (read !== undefined) assert.deepEqual(encodeMlsMessage(read), other, `byte ${at}`);
+    }
+  }
+});
+
 test("an external commit tells who joins, and is refused under a forged leaf", async () => {
   for (const { suite, infoBytes, info, carol } of worlds) {
     const message = decodeMlsBytes(infoBytes);

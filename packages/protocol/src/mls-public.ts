@@ -12,6 +12,7 @@ import {
   type CiphersuiteImpl,
   type CiphersuiteName,
   decodeMlsMessage,
+  encodeMlsMessage,
   type Extension,
   getCiphersuiteFromName,
   getCiphersuiteImpl,
@@ -155,11 +156,15 @@ function sameInConstantTime(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0;
 }
 
-/** One MLSMessage and nothing behind it, or undefined. The result holds no view into `bytes`. */
+/**
+ * One MLSMessage and nothing behind it, or undefined. The result holds no view into `bytes`. Only the one encoding that RFC
+ * 9420 allows counts: the library reads some bytes leniently, and what is hashed must not have a second spelling.
+ */
 export function decodeMlsBytes(bytes: Uint8Array): MLSMessage | undefined {
   try {
     const decoded = decodeMlsMessage(bytes.slice(), 0);
-    return decoded !== undefined && decoded[1] === bytes.length ? decoded[0] : undefined;
+    if (decoded === undefined || decoded[1] !== bytes.length) return undefined;
+    return sameBytes(encodeMlsMessage(decoded[0]), bytes) ? decoded[0] : undefined;
   } catch {
     return undefined;
   }
