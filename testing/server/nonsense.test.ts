@@ -46,7 +46,7 @@ function dice(sides: number): number {
 }
 
 /** The value with one part, at any depth, replaced by each strange one in turn; and without that part. */
-function* damaged(value: unknown): Generator<unknown> {
+function* damaged(value: unknown): Generator {
   yield* strange;
   if (Array.isArray(value)) {
     for (const [i, item] of value.entries()) for (const other of damaged(item)) yield value.with(i, other);
