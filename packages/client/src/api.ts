@@ -23,6 +23,8 @@ export interface Message {
   replyTo?: string;
   /** With `state: "failed"`: why, for people. */
   failure?: string;
+  /** With `state: "sending"`: what keeps it here for now, for people. Absent while it is on its way or the server is away. */
+  waiting?: string;
 }
 
 /** Something that happened in a conversation and is no message: shown with `--events`. */
@@ -78,6 +80,8 @@ export interface Verification {
   /** The same for scanning, as hexadecimal. */
   qr: string;
   verified: boolean;
+  /** Why nothing is sent to them, if so. Confirming ends it. */
+  stopped?: string;
 }
 
 export interface Settings {
@@ -115,7 +119,10 @@ export interface Client extends AsyncDisposable {
 
   /** Saves the message and sends it as soon as there is a connection. Durable when it resolves. */
   send(options: { to: string; text: string; replyTo?: string }): Promise<Message>;
-  /** Waits until an own message has reached a state; resolves with what was reached when the time is up. */
+  /**
+   * Waits until an own message has reached a state; resolves with what was reached when the time is up, or as soon as only the
+   * other side or a person can help (`waiting` says how).
+   */
   waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message>;
   /** Unread messages, oldest first. Changes nothing: `markRead` does, after they were shown. */
   inbox(options: { from?: string }): Promise<Message[]>;

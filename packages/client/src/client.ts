@@ -75,14 +75,23 @@ const historyDefault = 50;
 const idPrefixDigitsMin = 4;
 const stateOrder: Record<MessageState, number> = { failed: -1, sending: 0, received: 0, accepted: 1, delivered: 2, read: 3 };
 
-/** Loads what the storage holds. @throws StorageError */
+/** Loads what the storage holds. @throws ClientError `store-…` */
 export async function createClient(platform: Platform, options: ClientOptions = {}): Promise<Client> {
   const listeners = new Set<(event: ClientEvent) => void>();
   const emit = (event: ClientEvent) => {
-    for (const listener of listeners) listener(event);
+    for (const listener of listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        // The listener's bug: it must not look like a failure of what it was told about.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   };
   const state = await State.load(platform.storage, emit);
-  const stored = await platform.storage.get(keys.server);
+  const stored = await state.read(keys.server);
   return new Engine(platform, options, state, stored && decodeRecord<ServerPin>(stored), listeners, emit);
 }
 
@@ -119,16 +128,19 @@ class Engine implements Client {
     const connection = () => this.#link();
     const reached = (conversation: string, sequence: number) => this.#sync.reached(conversation, sequence);
     this.#contacts = new Contacts({ state, clock: platform.clock, requests: connection });
-    this.#timeline = new Timeline(state, this.#contacts);
+    this.#timeline = new Timeline(state, this.#contacts, (conversation) => this.#outbox.reasonToWait(conversation)?.message);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#conversations = new Conversations({ ...parts, suite: this.#options.suite });
-    this.#outbox = new Outbox({ ...parts, conversations: this.#conversations });
+    const onSecurity = (error: ClientError, user?: string) =>
+      this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
+    this.#outbox = new Outbox({ ...parts, conversations: this.#conversations, onSecurity });
     this.#sync = new Sync({
       ...parts,
       conversations: this.#conversations,
       outbox: this.#outbox,
       onOther: (event) => this.#onEvent(event),
-      onFailure: (error) => this.#emit({ type: "security", code: error.code, text: error.message }),
+      onDisbelieved: onSecurity,
+      onFailure: (error) => this.#link().fail(error),
     });
   }
 
@@ -269,6 +281,7 @@ class Engine implements Client {
       readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
       readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
     const peer = await this.#peerOf(options.to);
+    this.#contacts.requireTrusted(peer);
     const replyTo = options.replyTo === undefined ? undefined : (await this.#findMessage(options.replyTo)).row.id;
     const message = await this.#state.transact(async (transaction) => {
       const { submission, salt, sentAt } = attempt;
@@ -306,7 +319,10 @@ class Engine implements Client {
 
   async waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message> {
     const { promise, resolve } = Promise.withResolvers<Message>();
-    const done = (message: Message) => message.state === "failed" || stateOrder[message.state] >= stateOrder[options.state];
+    const done = (message: Message) =>
+      message.state === "failed" ||
+      stateOrder[message.state] >= stateOrder[options.state] ||
+      (message.waiting !== undefined && this.#needsOthers(message.conversation));
     const stop = this.subscribe((event) => {
       if (event.type !== "receipt" || event.id !== options.id) return;
       const { type: _, ...message } = event;
@@ -330,9 +346,11 @@ class Engine implements Client {
     const unread: { acceptedAt: number; message: Message }[] = [];
     for (const [id, conversation] of this.#state.conversations) {
       if (conversation.unread === 0 || (only !== undefined && id !== only)) continue;
-      for (const { place, row } of await this.#state.readRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
-        if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
-        unread.push({ acceptedAt: row.acceptedAt ?? row.sentAt, message: this.#timeline.toMessage(conversation, place, row) });
+      for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
+        for (const { place, row } of page) {
+          if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
+          unread.push({ acceptedAt: row.acceptedAt ?? row.sentAt, message: this.#timeline.toMessage(conversation, place, row) });
+        }
       }
     }
     return unread.sort((a, b) => a.acceptedAt - b.acceptedAt).map(({ message }) => message);
@@ -352,7 +370,8 @@ class Engine implements Client {
         const conversation = transaction.conversation(id);
         if (!conversation) continue;
         await this.#timeline.markRead(transaction, conversation, upTo);
-        if (this.#state.settings.receipts && upTo > conversation.readSentUpTo && own.status === "active") {
+        const mayTell = this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
+        if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
         }
         transaction.putConversation(conversation);
@@ -428,18 +447,23 @@ class Engine implements Client {
   async verify(options: { user: string; confirm?: boolean }): Promise<Verification> {
     const own = this.#account();
     const contact = await this.#contacts.find(options.user);
-    if (options.confirm) await this.#contacts.confirm(toHex(contact.account));
+    if (options.confirm) {
+      await this.#contacts.confirm(toHex(contact.account));
+      this.#outbox.resume();
+    }
     const mine = this.#contacts.chain(own.account)!;
     const theirs = this.#contacts.chain(contact.account)!;
     const number = safetyNumber(
       { account: own.account, identityKey: mine.identityKey },
       { account: contact.account, identityKey: theirs.identityKey },
     );
+    const stop = this.#contacts.stopOf(contact.account);
     return {
       user: `@${contact.name}`,
       safetyNumber: number.digits,
       qr: toHex(number.qr),
       verified: this.#contacts.isVerified(this.#state.contacts.get(toHex(contact.account))!),
+      ...(stop ? { stopped: stop.text } : {}),
     };
   }
 
@@ -530,7 +554,10 @@ class Engine implements Client {
         onEvent: (event) => this.#sync.onEvent(event),
         onConnected: () => {
           this.#emit({ type: "connection", connected: true });
+          this.#sync.onConnected();
           this.#outbox.resume();
+          this.#conversations.comeBackEverywhere();
+          this.#askForHidden();
         },
         onDisconnected: (error, retryInMs) => {
           this.#sync.onDisconnected(error);
@@ -585,6 +612,24 @@ class Engine implements Client {
   async #savePin(pin: ServerPin): Promise<void> {
     await this.#state.transact((transaction) => transaction.put(keys.server, encodeRecord(pin)));
     this.#pin = pin;
+  }
+
+  /** Whether the messages of a conversation wait for something that no pause brings. */
+  #needsOthers(conversation: string): boolean {
+    const reason = this.#outbox.reasonToWait(conversation);
+    return reason !== undefined && (reason.kind === "security" || reason.code === "no-device");
+  }
+
+  /** Asks once more for what the server hid of some accounts: shown, it ends the stop. */
+  #askForHidden(): void {
+    const accounts = this.#contacts.stoppedByHiding();
+    if (accounts.length === 0) return;
+    void this.#contacts.fetch(accounts).then(
+      () => this.#outbox.resume(),
+      () => {
+        // It is asked again on the next connection.
+      },
+    );
   }
 
   /** What every new session begins with: prove to be the device, then say how far one is. */

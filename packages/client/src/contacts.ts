@@ -1,14 +1,14 @@
 /**
  * Who is who: accounts by name and id, each with its verified chain, pinned at first sight. The e2ee package asks here for the
- * chain of every leaf; what is missing is fetched beforehand, in one request. A chain that does not extend the one that was
- * known is a security stop: somebody hides changes of that account.
+ * chain of every leaf; what is missing is fetched beforehand, in one request. A chain that contradicts what was known, or what
+ * its account says of it, is a security stop: it is kept with the contact, and nothing is sent there until it is resolved.
  */
 import { type ChainState, type Directory, decodeChainState, encodeChainState, verifyChain } from "@sotto/e2ee";
-import { limits, namePattern, sameBytes, toHex } from "@sotto/protocol";
+import { chainEntryHash, decodeChainEntry, limits, namePattern, sameBytes, toHex } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Clock } from "./platform.ts";
-import type { ContactRecord } from "./records.ts";
+import type { ContactRecord, ConversationRecord, SecurityStop } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
 type Requests = Pick<Connection, "request">;
@@ -36,6 +36,18 @@ export class Contacts implements Directory {
     const chain = decodeChainState(encoded);
     this.#chains.set(id, { encoded, chain });
     return chain;
+  }
+
+  /**
+   * The directory for those whose chains were fetched just now: a device that they do not name does not exist, where it would
+   * otherwise be a reason to fetch them.
+   */
+  after(fetched: readonly Uint8Array[]): Directory {
+    if (fetched.length === 0) return this;
+    return {
+      chain: (account) => this.chain(account),
+      current: (account) => fetched.some((one) => sameBytes(one, account)),
+    };
   }
 
   /** How far the own chain has come: every message says so. */
@@ -69,8 +81,12 @@ export class Contacts implements Directory {
     return contact;
   }
 
-  /** Fetches what the server has of these accounts' chains beyond what is known. @throws ClientError */
+  /**
+   * Fetches what the server has of these accounts' chains beyond what is known.
+   * @throws ClientError; one of kind `security` if an answer is not believed, after the others were taken
+   */
   async fetch(accounts: readonly Uint8Array[]): Promise<void> {
+    let disbelieved: ClientError | undefined;
     for (let at = 0; at < accounts.length; at += limits.chainsPerRequestMax) {
       const slice = accounts.slice(at, at + limits.chainsPerRequestMax);
       let reply;
@@ -82,17 +98,87 @@ export class Contacts implements Directory {
         throw refusedBy("fetch account chains", error);
       }
       for (const { account, entries } of reply.chains) {
-        if (slice.some((asked) => sameBytes(asked, account))) await this.#take(account, entries, undefined);
+        if (!slice.some((asked) => sameBytes(asked, account))) continue;
+        try {
+          await this.#take(account, entries, undefined);
+        } catch (error) {
+          if (!(error instanceof ClientError) || error.kind !== "security") throw error;
+          disbelieved ??= error;
+        }
       }
     }
+    if (disbelieved) throw disbelieved;
   }
 
-  /** Remembers that a person compared safety numbers. */
+  /**
+   * Every message says how far its sender's chain had come. `ahead`: the chain must be fetched before this can be judged. What
+   * contradicts the known chain stops all sending to that account, in the same transaction.
+   * @param fetched whether the chain was fetched just now, so that the server has had its say
+   */
+  checkHead(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sender: { account: Uint8Array; device: Uint8Array },
+    head: { n: number; hash: Uint8Array },
+    fetched: boolean,
+  ): "agrees" | "ahead" | "stopped" {
+    const known = this.chain(sender.account);
+    if (!known) return "agrees";
+    const device = toHex(sender.device);
+    const user = this.nameOf(sender.account);
+    const shownBefore = conversation.headsShown?.[device] ?? 0;
+    if (head.n > known.n) {
+      if (!fetched) return "ahead";
+      this.#stop(transaction, sender.account, `the server hides changes of ${user} that ${user} speaks of`, head);
+      return "stopped";
+    }
+    const hash = head.n === known.n ? known.head : this.#state.contacts.get(toHex(sender.account))?.heads?.[head.n];
+    if (hash && hash.length > 0 && !sameBytes(hash, head.hash)) {
+      this.#stop(transaction, sender.account, `the server's record of ${user} and what ${user} says of it differ`);
+      return "stopped";
+    }
+    if (head.n < shownBefore) {
+      this.#stop(transaction, sender.account, `a device of ${user} has been shown an older record of ${user} than before`);
+      return "stopped";
+    }
+    conversation.headsShown = { ...conversation.headsShown, [device]: head.n };
+    return "agrees";
+  }
+
+  /** Why nothing is sent to an account, if so. */
+  stopOf(account: Uint8Array): SecurityStop | undefined {
+    return this.#state.contacts.get(toHex(account))?.stop;
+  }
+
+  /** @throws ClientError of kind `security` while sending to this account is stopped */
+  requireTrusted(account: Uint8Array): void {
+    const stop = this.stopOf(account);
+    if (stop) throw new ClientError(stop.code, `${stop.text}; nothing is sent to ${this.nameOf(account)}`);
+  }
+
+  /** Accounts whose stop the server can end, by showing what it hid. */
+  stoppedByHiding(): Uint8Array[] {
+    return [...this.#state.contacts.values()].filter(({ stop }) => stop?.claimed).map(({ account }) => account);
+  }
+
+  #stop(transaction: Transaction, account: Uint8Array, text: string, claimed?: { n: number; hash: Uint8Array }): void {
+    transaction.emit({ type: "security", code: "chain-rolled-back", user: this.nameOf(account), text });
+    const contact = transaction.contact(toHex(account));
+    // There is no stop for the own account: one does not write to oneself.
+    if (!contact || contact.stop) return;
+    const stop: SecurityStop = { code: "chain-rolled-back", text, at: this.#clock.now() };
+    if (claimed) stop.claimed = { n: claimed.n, hash: claimed.hash.slice() };
+    transaction.putContact({ ...contact, stop });
+  }
+
+  /** Remembers that a person compared safety numbers; that ends a stop. */
   async confirm(account: string): Promise<void> {
     await this.#state.transact((transaction) => {
       const contact = transaction.contact(account);
       const chain = contact && this.chain(contact.account);
-      if (contact && chain) transaction.putContact({ ...contact, verifiedIdentity: chain.identityKey });
+      if (!contact || !chain) return;
+      const { stop: _, ...rest } = contact;
+      transaction.putContact({ ...rest, verifiedIdentity: chain.identityKey });
     });
   }
 
@@ -129,15 +215,38 @@ export class Contacts implements Directory {
       transaction.putAccount({ ...own, chain: encodeChainState(chain) });
       return { account, name: own.name, chain: encodeChainState(chain), firstSeenAt: this.#clock.now() };
     }
+    const heads = Array.from({ length: chain.n + 1 }, (_, n) => known?.heads?.[n] ?? new Uint8Array());
+    for (const entry of entries) heads[decodeChainEntry(entry)!.n] = chainEntryHash(entry);
+    const { stop, ...rest } = known ?? {};
     const contact: ContactRecord = {
-      ...known,
+      ...rest,
       account: account.slice(),
       name: chain.name,
       chain: encodeChainState(chain),
+      heads,
       firstSeenAt: known?.firstSeenAt ?? this.#clock.now(),
     };
+    const stillStopped = stop && this.#afterNews(transaction, stop, contact);
+    const changed = before && !sameBytes(before.identityKey, chain.identityKey) && this.#identityChanged(transaction, contact);
+    const standing = stillStopped ?? (changed || undefined);
+    if (standing) contact.stop = standing;
     transaction.putContact(contact);
     return contact;
+  }
+
+  /** A stop because of hidden entries ends when they are shown. */
+  #afterNews(transaction: Transaction, stop: SecurityStop, contact: ContactRecord): SecurityStop | undefined {
+    const shown = stop.claimed && contact.heads?.[stop.claimed.n];
+    if (!shown || !sameBytes(shown, stop.claimed!.hash)) return stop;
+    transaction.emit({ type: "security", code: "chain-restored", user: `@${contact.name}`, text: `the server shows again what it hid of @${contact.name}` });
+    return undefined;
+  }
+
+  /** The account has another identity key, by a rotation that both keys signed: it is said, and stops sending if the old one was compared. */
+  #identityChanged(transaction: Transaction, contact: ContactRecord): SecurityStop | undefined {
+    const text = `@${contact.name} has a new identity key: the safety number is another one now`;
+    transaction.emit({ type: "security", code: "identity-changed", user: `@${contact.name}`, text });
+    return contact.verifiedIdentity && { code: "identity-changed", text, at: this.#clock.now() };
   }
 }
 

@@ -1,11 +1,14 @@
 /**
  * Conversations as MLS groups: opening one with somebody, joining one by Welcome, and getting a commit through. A commit is
  * staged and saved before it leaves, sent again until there is a definite answer, and takes effect only when the log shows it
- * (sync.ts): the reply alone never does (docs/encryption.md, rule 2).
+ * (sync.ts): the reply alone never does (docs/encryption.md, rule 2). A device that the group left behind comes back by itself.
  */
 import {
+  E2eeError,
   type Group,
+  type GroupLeaf,
   type Suite,
+  chainDevice,
   createGroup,
   decodeDeviceKeys,
   directRoster,
@@ -14,9 +17,12 @@ import {
   groupInfo,
   joinByExternalCommit,
   joinGroup,
+  revokedLeaves,
+  rosterHash,
   stageCommit,
 } from "@sotto/e2ee";
 import { type EventPayload, ProtocolError, directConversationId, sameBytes, toHex } from "@sotto/protocol";
+import { readKeyPackage } from "@sotto/protocol/mls-public";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
@@ -31,6 +37,10 @@ export const defaultSuite: Suite = 83;
 const welcomePatienceMs = 3_000;
 /** At most one external join of a conversation in this time (rule 8). */
 const rejoinPauseMs = 10 * 60_000;
+/** A device that is in use renews its keys in a group after this time, so that what was stolen of it once is worth nothing later. */
+const renewAfterMs = 7 * 24 * 60 * 60_000;
+/** How long the last device of an account stays in the group after it was revoked: the account may come back with another. */
+const lastLeafPatienceMs = 24 * 60 * 60_000;
 
 export interface ConversationsOptions {
   state: State;
@@ -45,7 +55,8 @@ export interface ConversationsOptions {
 
 export class Conversations {
   readonly #options: ConversationsOptions;
-  readonly #joinedAt = new Map<string, number>();
+  /** One at a time for each conversation: the outbox and `comeBack` may both want it. */
+  readonly #opening = new Map<string, Promise<void>>();
 
   constructor(options: ConversationsOptions) {
     this.#options = options;
@@ -67,26 +78,56 @@ export class Conversations {
   }
 
   /**
-   * Brings a conversation to where the other side can read what is sent: group made, on the server, their leaves in it, no
-   * commit of ours under way. Resumes at whatever step an earlier attempt was cut off.
-   * @throws ClientError `no-device` when the other side has no device yet, ProtocolError for other refusals
+   * Brings a conversation to where the other side can read what is sent: group made, on the server, their leaves in it, ours in
+   * step, no commit of ours under way. Resumes at whatever step an earlier attempt was cut off.
+   * @throws ClientError `no-device` when the other side has no device yet, `device-unknown` when the server offers one that the
+   *   other side never named; ProtocolError for other refusals
    */
-  async open(id: string): Promise<void> {
+  open(id: string): Promise<void> {
+    let opening = this.#opening.get(id);
+    if (!opening) {
+      opening = this.#open(id).finally(() => this.#opening.delete(id));
+      this.#opening.set(id, opening);
+    }
+    return opening;
+  }
+
+  async #open(id: string): Promise<void> {
     for (let attempt = 0; attempt < 8; attempt++) {
       const conversation = this.#options.state.conversations.get(id);
       if (!conversation) throw new ClientError("no-conversation", `there is no conversation ${id}`);
       const group = await this.#group(id);
-      if (!group) await this.#begin(id);
+      if (group?.standing === "joining") await this.#submit(id, group);
+      else if (conversation.phase === "new") await (group ? this.#create(id, group) : this.#begin(id));
+      else if (!group || conversation.brokenAt !== undefined) await this.#joinByItself(id, group);
       else if (group.staged) await this.#submit(id, group);
-      else if (conversation.phase === "new") await this.#create(id, group);
       else if (!hasLeafOf(group, conversation.peer)) await this.#add(id, conversation);
-      else return;
+      else if (!(await this.#stageDue(id, conversation, group))) return;
     }
     throw new ClientError("timed-out", "open the conversation: others changed it too often meanwhile");
   }
 
-  /** Joins by Welcome. Writes nothing if the chains of some accounts are missing: they are returned to be fetched. */
-  async welcome(transaction: Transaction, welcome: EventPayload<"welcome">): Promise<{ needs: Uint8Array[] } | undefined> {
+  /** The group has moved on without this device: it joins again, once in ten minutes at most. What fails is tried again later. */
+  comeBack(id: string): void {
+    void this.open(id).catch(() => {
+      // Whoever sends is told; the next entry, or the next connection, tries again.
+    });
+  }
+
+  /** Joins all groups again that moved on without this device. */
+  comeBackEverywhere(): void {
+    for (const [id, { brokenAt }] of this.#options.state.conversations) if (brokenAt !== undefined) this.comeBack(id);
+  }
+
+  /**
+   * Joins by Welcome. Writes nothing if the chains of some accounts are missing: they are returned to be fetched.
+   * @param asked accounts whose chains were fetched for it; what is still missing then does not exist
+   */
+  async welcome(
+    transaction: Transaction,
+    welcome: EventPayload<"welcome">,
+    asked: readonly Uint8Array[],
+  ): Promise<{ needs: Uint8Array[] } | undefined> {
     const { state, contacts, timeline, platform } = this.#options;
     const own = state.account;
     const stored = await transaction.get(keys.keyPackage(toHex(welcome.keyPackageRef)));
@@ -99,11 +140,14 @@ export class Conversations {
       keyPackage,
       expected: { conversation: welcome.conversation, generation: welcome.generation },
       device: decodeDeviceKeys(own.deviceKeys),
-      directory: contacts,
+      directory: contacts.after(asked),
     });
-    if (joined.kind === "needs") return { needs: joined.accounts };
+    if (joined.kind === "needs") {
+      const needs = joined.accounts.filter((account) => !asked.some((one) => sameBytes(one, account)));
+      if (needs.length > 0) return { needs };
+    }
     if (!keyPackage.lastResort) transaction.delete(keys.keyPackage(toHex(welcome.keyPackageRef)));
-    if (joined.kind === "rejected") {
+    if (joined.kind !== "joined") {
       transaction.emit({ type: "security", code: "welcome-rejected", text: "an invitation to a conversation was not valid and was ignored" });
       return undefined;
     }
@@ -111,29 +155,39 @@ export class Conversations {
     const current = await transaction.group(id);
     if (before?.phase === "open" && current && current.epoch >= joined.group.epoch) return undefined;
     const peer = peerOf(joined.group, own.account);
-    if (!peer || !sameBytes(directConversationId(own.account, peer), welcome.conversation)) {
+    const roster = peer && rosterHash(directRoster(own.account, peer));
+    const mark = joined.group.rosterMark;
+    const isOurs = peer && sameBytes(directConversationId(own.account, peer), welcome.conversation);
+    if (!isOurs || !roster || !mark || !sameBytes(mark.hash, roster)) {
       transaction.emit({ type: "security", code: "welcome-rejected", text: "an invitation to a conversation named the wrong people and was ignored" });
       return undefined;
     }
+    const now = platform.clock.now();
+    const { brokenAt: _, ...known } = before ?? {
+      ...emptyConversation,
+      conversation: welcome.conversation.slice(),
+      peer,
+      lastFrom: peer,
+      lastAt: now,
+    };
     const conversation: ConversationRecord = {
-      ...(before ?? { ...emptyConversation, conversation: welcome.conversation.slice(), peer, lastFrom: peer, lastAt: platform.clock.now() }),
+      ...known,
       suite: joined.group.suite,
       generation: joined.group.generation,
       phase: "open",
-      cursor: welcome.from - 1,
+      cursor: Math.max(known.cursor, welcome.from - 1),
+      renewedAt: now,
     };
     transaction.putGroup(id, joined.group);
     transaction.putConversation(conversation);
-    if (!before) {
-      timeline.note(transaction, conversation, welcome.from - 1, {
-        kind: "event",
-        id: platform.random.bytes(16),
-        from: peer,
-        sentAt: platform.clock.now(),
-        event: "created",
-        text: `${contacts.nameOf(peer)} opened the conversation`,
-      });
-    }
+    await timeline.note(transaction, conversation, conversation.cursor, {
+      kind: "event",
+      id: platform.random.bytes(16),
+      from: peer,
+      sentAt: now,
+      event: before?.phase === "open" ? "rejoined" : "created",
+      text: before?.phase === "open" ? `${contacts.nameOf(peer)} let this device in again` : `${contacts.nameOf(peer)} opened the conversation`,
+    });
     return undefined;
   }
 
@@ -198,44 +252,87 @@ export class Conversations {
   async #waitForWelcome(id: string): Promise<void> {
     const { platform, state } = this.#options;
     await new Promise<void>((resolve) => platform.clock.after(welcomePatienceMs, resolve));
-    if (state.conversations.get(id)?.phase === "new") await this.#joinByItself(id);
+    if (state.conversations.get(id)?.phase === "new") await this.#joinByItself(id, undefined);
   }
 
-  /** Prepares an external commit; `open` submits it like any other. */
-  async #joinByItself(id: string): Promise<void> {
+  /**
+   * Prepares an external commit; `open` submits it like any other.
+   * @param left the group that moved on without this device, if it was in one: nothing older than that is joined (rule 8)
+   */
+  async #joinByItself(id: string, left: Group | undefined): Promise<void> {
     const { state, contacts, platform, connection } = this.#options;
-    const lastAt = this.#joinedAt.get(id);
-    const now = platform.clock.now();
-    if (lastAt !== undefined && now - lastAt < rejoinPauseMs) {
-      throw new ClientError("timed-out", "join the conversation: tried a moment ago", { retryAfterMs: lastAt + rejoinPauseMs - now });
-    }
     const conversation = state.conversations.get(id)!;
+    const now = platform.clock.now();
+    const waitMs = (conversation.rejoinedAt ?? -rejoinPauseMs) + rejoinPauseMs - now;
+    if (waitMs > 0) {
+      throw new ClientError("timed-out", "this device lost the thread of the conversation and joins again in a few minutes", { retryAfterMs: waitMs });
+    }
     const current = await connection().request("getGroupInfo", { conversation: conversation.conversation });
+    if (left && left.standing === "active" && current.epoch <= left.epoch) {
+      // A false alarm: nobody has moved on. What could not be read was no commit.
+      await state.transact((transaction) => {
+        const { brokenAt: _, ...record } = transaction.conversation(id)!;
+        transaction.putConversation(record);
+      });
+      return;
+    }
     const own = state.account!;
-    const join = () =>
+    const join = (asked: readonly Uint8Array[]) =>
       joinByExternalCommit({
         groupInfo: current.groupInfo,
         device: decodeDeviceKeys(own.deviceKeys),
         account: own.account,
         certificate: own.certificate,
-        directory: contacts,
+        directory: contacts.after(asked),
         expected: { conversation: conversation.conversation, generation: current.generation },
         roster: encodeRoster(directRoster(own.account, conversation.peer)),
+        ...(left ? { knownEpoch: left.epoch + (left.standing === "active" ? 1 : 0) } : {}),
       });
-    let joined = await join();
+    let joined = await join([]);
     if (joined.kind === "needs") {
       await contacts.fetch(joined.accounts);
-      joined = await join();
+      joined = await join(joined.accounts);
     }
     if (joined.kind !== "staged") throw new ClientError("commit-refused", "join the conversation: the server's description of it is not valid");
-    this.#joinedAt.set(id, now);
     const { group } = joined;
-    await state.transact((transaction) => {
+    const strangers = group.leaves().some(({ account }) => !sameBytes(account, own.account) && !sameBytes(account, conversation.peer));
+    if (strangers) throw new ClientError("device-unknown", "join the conversation: the server shows somebody in it who does not belong there");
+    await state.transact(async (transaction) => {
       const record = transaction.conversation(id)!;
-      if (record.phase !== "new") return;
+      // A Welcome, or the log, may have been faster.
+      if ((await transaction.group(id)) !== left && record.phase !== "new") return;
+      if (record.phase === "open" && record.brokenAt === undefined && left) return;
       transaction.putGroup(id, group);
-      transaction.putConversation({ ...record, generation: current.generation, suite: group.suite });
+      transaction.putConversation({ ...record, generation: current.generation, suite: group.suite, rejoinedAt: now });
     });
+  }
+
+  /** Stages what is due before something is sent: revoked devices out, the own keys renewed. True if there was something. */
+  async #stageDue(id: string, conversation: ConversationRecord, group: Group): Promise<boolean> {
+    const { state, contacts, platform } = this.#options;
+    const now = platform.clock.now();
+    const revoked = revokedLeaves(group, contacts);
+    const remove = revoked.filter((leaf) => this.#mayRemove(group, leaf, revoked, now)).map(({ leaf }) => leaf);
+    if (remove.length < revoked.length) {
+      throw new ClientError("no-device", `waiting for ${contacts.nameOf(conversation.peer)} to sign in: their only device was removed`);
+    }
+    const renewedAt = conversation.renewedAt ?? now;
+    if (remove.length === 0 && now - renewedAt < renewAfterMs) return false;
+    await state.transact(async (transaction) => {
+      const current = await transaction.group(id);
+      if (!current || current.staged || current.standing !== "active") return;
+      const roster = encodeRoster(directRoster(state.account!.account, conversation.peer));
+      const staged = await stageCommit(current, { remove, update: true, directory: contacts, nowMs: now, roster });
+      transaction.putGroup(id, staged.group);
+    });
+    return true;
+  }
+
+  #mayRemove(group: Group, leaf: GroupLeaf, revoked: readonly GroupLeaf[], now: number): boolean {
+    const hasAnother = group.leaves().some((other) => sameBytes(other.account, leaf.account) && !revoked.some((gone) => gone.leaf === other.leaf));
+    const chain = this.#options.contacts.chain(leaf.account);
+    const revokedAt = (chain && chainDevice(chain, leaf.device)?.revokedAtMs) ?? now;
+    return hasAnother || now - revokedAt > lastLeafPatienceMs;
   }
 
   /** Adds the leaves of the other side's devices. */
@@ -251,6 +348,10 @@ export class Conversations {
       throw error;
     }
     await contacts.fetch([conversation.peer]);
+    for (const { bytes } of claimed.keyPackages) {
+      const offered = await readKeyPackage(bytes);
+      if (!offered || !sameBytes(offered.account, conversation.peer)) throw this.#deviceUnknown(conversation.peer);
+    }
     await state.transact(async (transaction) => {
       const own = state.account!;
       const group = await transaction.group(id);
@@ -258,12 +359,20 @@ export class Conversations {
       const roster = encodeRoster(directRoster(own.account, conversation.peer));
       const staged = await stageCommit(group, {
         add: claimed.keyPackages.map((keyPackage) => keyPackage.bytes),
-        directory: contacts,
+        directory: contacts.after([conversation.peer]),
         nowMs: platform.clock.now(),
         roster,
+      }).catch((error: unknown) => {
+        throw error instanceof E2eeError ? this.#deviceUnknown(conversation.peer, error) : error;
       });
       transaction.putGroup(id, staged.group);
     });
+  }
+
+  /** Said aloud, because it is the server that offers such a device: nobody else could. */
+  #deviceUnknown(account: Uint8Array, cause?: unknown): ClientError {
+    const name = this.#options.contacts.nameOf(account);
+    return new ClientError("device-unknown", `the server offers a device for ${name} that ${name} never named; nothing was sent`, { cause });
   }
 
   /** Sends the staged commit and waits until the log shows who won the epoch. */
@@ -282,14 +391,19 @@ export class Conversations {
     } catch (error) {
       if (!(error instanceof ProtocolError) || (error.code !== "stale-epoch" && error.code !== "commit-refused")) throw error;
       if (error.code === "stale-epoch" && error.sequence !== undefined) await reached(id, error.sequence);
+      const isRenewal = group.standing === "active" && staged.welcome === undefined;
       await state.transact(async (transaction) => {
         const current = await transaction.group(id);
         if (!current?.staged || !sameBytes(current.staged.id, staged.id)) return;
         // Who was only joining has nothing to go back to, and begins again.
         if (current.standing === "joining") transaction.deleteGroup(id);
         else transaction.putGroup(id, discardCommit(current));
+        // Renewing is not worth holding messages up: a week later it is tried again.
+        if (isRenewal && error.code === "commit-refused") {
+          transaction.putConversation({ ...transaction.conversation(id)!, renewedAt: this.#options.platform.clock.now() });
+        }
       });
-      if (error.code === "commit-refused") throw error;
+      if (error.code === "commit-refused" && !isRenewal) throw error;
     }
   }
 }

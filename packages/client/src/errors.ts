@@ -3,6 +3,7 @@
  * Whatever the server refused arrives here under the server's own code.
  */
 import { type FailureCode, ProtocolError } from "@sotto/protocol";
+import { StorageError, type StorageErrorCode } from "./storage/storage.ts";
 
 /** usage 2 · missing 3 · refused 4 · unreachable 5 · security 6 · local 7 · unexpected 1 */
 export type FailureKind = "usage" | "missing" | "refused" | "unreachable" | "security" | "local" | "unexpected";
@@ -35,7 +36,11 @@ const ownFailures = {
   },
   "fingerprint-mismatch": { kind: "security", hint: "compare the fingerprint with the one on the server's first screen" },
   "identity-changed": { kind: "security", hint: "compare safety numbers with `sotto verify NAME`" },
-  "chain-rolled-back": { kind: "security", hint: "the server hides changes of this account; tell its operator" },
+  "chain-rolled-back": {
+    kind: "security",
+    hint: "the server hides changes of this account, or shows a false one; tell its operator, and compare safety numbers with `sotto verify NAME`",
+  },
+  "device-unknown": { kind: "security", hint: "the server offers a device that its account never named; tell its operator" },
   "store-copied": { kind: "security", hint: "another copy of this folder has been used; do not use both" },
   "store-locked": { kind: "local", hint: undefined },
   "store-newer": { kind: "local", hint: "update sotto" },
@@ -72,9 +77,24 @@ function kindOf(code: ClientFailureCode): FailureKind {
   return "refused";
 }
 
-/** What was attempted, with the server's refusal as its reason. */
+const codeByStorageCode: Record<StorageErrorCode, ClientFailureCode> = {
+  locked: "store-locked",
+  newer: "store-newer",
+  corrupt: "store-corrupt",
+  full: "store-full",
+  unwritable: "store-unwritable",
+  closed: "unexpected",
+};
+
+/** What was attempted, with the local store's failure as its reason. */
+export function storeFailure(attempted: string, error: StorageError): ClientError {
+  return new ClientError(codeByStorageCode[error.code], `${attempted}: ${error.message}`, { cause: error });
+}
+
+/** What was attempted, with the reason why it failed: the server's refusal, the local store's, or a bug. */
 export function refusedBy(attempted: string, error: unknown): ClientError {
   if (error instanceof ClientError) return error;
+  if (error instanceof StorageError) return storeFailure(attempted, error);
   if (error instanceof ProtocolError) {
     const options = error.retryAfterMs === undefined ? { cause: error } : { cause: error, retryAfterMs: error.retryAfterMs };
     return new ClientError(error.code, `${attempted}: ${error.message}`, options);

@@ -9,13 +9,13 @@ import { toHex } from "@sotto/protocol";
 import type { Client, ClientEvent } from "./api.ts";
 import { createAttempt } from "./attempt.ts";
 import { type ClientOptions, createClient } from "./client.ts";
-import { ClientError, type ClientFailureCode } from "./errors.ts";
+import { ClientError, storeFailure } from "./errors.ts";
 import { type HomeGuest, type HomeServer, OwnerGone, type RemoteMethod, joinHome, serveHome } from "./node/home-socket.ts";
 import { createPasswordWorker } from "./node/password-worker.ts";
 import { nodeTransport } from "./node/transport.ts";
 import type { Clock, Platform } from "./platform.ts";
 import { openHomeStorage } from "./storage/home-storage.ts";
-import { type Storage, StorageError, type StorageErrorCode } from "./storage/storage.ts";
+import { type Storage, StorageError } from "./storage/storage.ts";
 
 export { defaultHome } from "./node/default-home.ts";
 export { nodeTransport } from "./node/transport.ts";
@@ -91,14 +91,11 @@ class Home {
     const until = Date.now() + ownerPatienceMs;
     for (;;) {
       try {
-        const storage = await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) });
-        const client = await createClient(nodePlatform(storage), { deviceName: hostname().slice(0, 64), ...this.#options });
-        client.subscribe((event) => this.#announce(event));
-        this.#owner = { client, server: await serveHome(this.#socketPath, client) };
+        await this.#own();
         return;
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
-        if (error.code !== "locked") throw storeError(error, this.#options.home);
+        if (error.code !== "locked") throw storeFailure(`open ${this.#options.home}`, error);
         try {
           this.#guest = await joinHome(this.#socketPath, {
             onEvent: (event) => this.#announce(event),
@@ -123,6 +120,16 @@ class Home {
     }
   }
 
+  async #own(): Promise<void> {
+    await using opened = new AsyncDisposableStack();
+    const storage = opened.use(await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) }));
+    const client = opened.use(await createClient(nodePlatform(storage), { deviceName: hostname().slice(0, 64), ...this.#options }));
+    client.subscribe((event) => this.#announce(event));
+    const server = await serveHome(this.#socketPath, client);
+    opened.move();
+    this.#owner = { client, server };
+  }
+
   async #call(method: RemoteMethod, argument?: unknown): Promise<never> {
     for (;;) {
       if (this.#closed) throw new ClientError("unexpected", `${method}: the client is closed`);
@@ -131,7 +138,6 @@ class Home {
         if (this.#owner) return (await (this.#owner.client[method] as (argument: unknown) => Promise<unknown>).call(this.#owner.client, argument)) as never;
         return (await this.#guest!.call(method, argument)) as never;
       } catch (error) {
-        if (error instanceof StorageError) throw storeError(error, this.#options.home);
         if (!(error instanceof OwnerGone)) throw error;
         this.#guest = undefined;
       }
@@ -183,19 +189,6 @@ class Home {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-const codeByStorageCode: Record<StorageErrorCode, ClientFailureCode> = {
-  locked: "store-locked",
-  newer: "store-newer",
-  corrupt: "store-corrupt",
-  full: "store-full",
-  unwritable: "store-unwritable",
-  closed: "unexpected",
-};
-
-function storeError(error: StorageError, home: string): ClientError {
-  return new ClientError(codeByStorageCode[error.code], `open ${home}: ${error.message}`, { cause: error });
 }
 
 function version(): string {

@@ -2,15 +2,17 @@
  * What is to be sent: written before anything leaves, encrypted once, and sent as the same bytes until the server has answered
  * definitely. Only after `stale-epoch` is the same content (same salt, same id) encrypted again, replacing the bytes in one
  * transaction. One message of a conversation is under way at a time, so each sender's order is the log's order.
+ *
+ * A refusal ends in one of three ways: wait and try again (with the reason on the message), encrypt again, or give up.
  */
 import { E2eeError, encodeContent, encrypt } from "@sotto/e2ee";
-import { ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
+import { type FailureCode, ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
-import { ClientError } from "./errors.ts";
+import { ClientError, refusedBy } from "./errors.ts";
 import type { Platform } from "./platform.ts";
-import type { ConversationRecord, OutboxItem } from "./records.ts";
+import { type ConversationRecord, type OutboxItem, pendingPlaceOf } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -27,12 +29,19 @@ export interface OutboxOptions {
   platform: Platform;
   connection: () => Connection;
   reached: (conversation: string, sequence: number) => Promise<void>;
+  onSecurity: (error: ClientError, user: string) => void;
+}
+
+interface Pause {
+  readonly until: number;
+  readonly pauseMs: number;
+  readonly error: ClientError;
 }
 
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #workers = new Map<string, Promise<void>>();
-  readonly #pausedUntil = new Map<string, { at: number; pauseMs: number; error: ClientError }>();
+  readonly #pauses = new Map<string, Pause>();
   #timer: { at: number; stop: () => void } | undefined;
   #lastOrder: number;
   #flushing = 0;
@@ -120,13 +129,13 @@ export class Outbox {
   }
 
   /** Why a conversation's messages wait, if a refusal is the reason. */
-  reasonToWait(conversation: string): string | undefined {
-    return this.#pausedUntil.get(conversation)?.error.message;
+  reasonToWait(conversation: string): ClientError | undefined {
+    return this.#pauses.get(conversation)?.error;
   }
 
   /** Forgets pauses: something has changed that may help (a new connection, a new Welcome). */
   resume(): void {
-    this.#pausedUntil.clear();
+    this.#pauses.clear();
     this.kick();
   }
 
@@ -143,8 +152,8 @@ export class Outbox {
   /** What goes next: texts in their order, receipts when they have waited for company. */
   #due(conversation: string): { kind: "item"; item: OutboxItem } | { kind: "wait"; delayMs: number } | { kind: "none" } {
     const now = this.#options.platform.clock.now();
-    const paused = this.#pausedUntil.get(conversation);
-    if (paused && paused.at > now) return { kind: "wait", delayMs: paused.at - now };
+    const paused = this.#pauses.get(conversation);
+    if (paused && paused.until > now) return { kind: "wait", delayMs: paused.until - now };
     const items = this.#itemsOf(conversation);
     // Bytes that may have reached the server go before anything else, or the order could turn.
     const item = items.find((candidate) => candidate.message) ?? items.find((candidate) => candidate.kind !== "delivered") ?? items[0];
@@ -154,17 +163,19 @@ export class Outbox {
   }
 
   async #work(conversation: string): Promise<void> {
-    const { connection, conversations, state } = this.#options;
+    const { connection, conversations, contacts, state } = this.#options;
     while (!this.#closed && connection().connected) {
       const due = this.#due(conversation);
       if (due.kind !== "item") return;
       try {
+        contacts.requireTrusted(state.conversations.get(conversation)!.peer);
         await conversations.open(conversation);
         await this.#send(conversation, due.item);
-        this.#pausedUntil.delete(conversation);
+        this.#pauses.delete(conversation);
       } catch (error) {
-        if (!connection().connected || this.#closed) return;
-        await this.#failed(conversation, due.item, error);
+        if (this.#closed) return;
+        if (!connection().connected && refusedBy("send", error).kind === "unreachable") return;
+        await this.#failed(conversation, due.item, error).catch((failure: unknown) => this.#pause(conversation, due.item, refusedBy("send", failure)));
       }
       await state.idle();
     }
@@ -198,8 +209,9 @@ export class Outbox {
   }
 
   async #failed(conversation: string, item: OutboxItem, error: unknown): Promise<void> {
-    const { reached, state, platform } = this.#options;
+    const { reached, state, contacts } = this.#options;
     if (error instanceof ProtocolError && error.code === "stale-epoch") {
+      const epochBefore = state.groups.get(conversation)?.epoch;
       if (error.sequence !== undefined) await reached(conversation, error.sequence).catch(() => {});
       // The same content again, in the new epoch. The old bytes got a definite no, so they can never turn up.
       await state.transact((transaction) => {
@@ -208,21 +220,44 @@ export class Outbox {
         const { message: _, ...again } = current;
         transaction.putOutboxItem(again);
       });
+      // Refused although nothing moved: the server's log and ours differ, and trying at once would go on for ever.
+      if (state.groups.get(conversation)?.epoch === epochBefore) this.#pause(conversation, item, refusedBy("send", error));
       return;
     }
     // Somebody's commit came between: `open` brings it to an end first.
     if (error instanceof E2eeError && error.code === "commit-staged") return;
-    const refused = error instanceof ProtocolError ? new ClientError(error.code, error.message, { cause: error }) : error;
-    const mayHelpLater = !(refused instanceof ClientError) || isWorthWaiting(refused) || (error instanceof ProtocolError && error.retryable);
-    if (mayHelpLater) {
-      const before = this.#pausedUntil.get(conversation);
-      const pauseMs = Math.min(before ? before.pauseMs * 2 : pauseAfterFailureMs, longestPauseMs);
-      const retryAfterMs = error instanceof ProtocolError || error instanceof ClientError ? (error.retryAfterMs ?? 0) : 0;
-      const reason = refused instanceof ClientError ? refused : new ClientError("unexpected", `send: ${String(error)}`, { cause: error });
-      this.#pausedUntil.set(conversation, { at: platform.clock.now() + Math.max(pauseMs, retryAfterMs), pauseMs, error: reason });
+    if (error instanceof E2eeError && error.code === "needs-chains") {
+      await contacts.fetch(error.accounts);
+      this.#pause(conversation, item, refusedBy("send", error));
       return;
     }
-    await this.#giveUp(conversation, item, refused.message);
+    const refused = refusedBy("send", error);
+    const isFinal = error instanceof ProtocolError ? finalRefusals.has(error.code) : error instanceof E2eeError && error.code === "content-too-large";
+    if (isFinal) await this.#giveUp(conversation, item, refused.message);
+    else this.#pause(conversation, item, refused);
+  }
+
+  /** Leaves everything as it is for a while, and says why. */
+  #pause(conversation: string, item: OutboxItem, error: ClientError): void {
+    const { platform, onSecurity, state, contacts } = this.#options;
+    const before = this.#pauses.get(conversation);
+    const pauseMs = Math.min(before ? before.pauseMs * 2 : pauseAfterFailureMs, longestPauseMs);
+    const isNews = before?.error.message !== error.message;
+    this.#pauses.set(conversation, { until: platform.clock.now() + Math.max(pauseMs, error.retryAfterMs ?? 0), pauseMs, error });
+    if (!isNews) return;
+    const record = state.conversations.get(conversation);
+    if (error.kind === "security" && record) onSecurity(error, contacts.nameOf(record.peer));
+    if (item.kind === "text") void this.#sayWaiting(conversation, item).catch(() => {});
+  }
+
+  async #sayWaiting(conversation: string, item: OutboxItem): Promise<void> {
+    const { state, timeline } = this.#options;
+    await state.transact(async (transaction) => {
+      const record = transaction.conversation(conversation);
+      const place = pendingPlaceOf(item.order);
+      const row = await transaction.row(conversation, place);
+      if (record && row) transaction.emit({ type: "receipt", ...timeline.toMessage(record, place, row) });
+    });
   }
 
   async #giveUp(conversation: string, item: OutboxItem, reason: string): Promise<void> {
@@ -255,7 +290,16 @@ export class Outbox {
   }
 }
 
-/** Refusals that may end by themselves, beside those that the protocol marks so. */
-function isWorthWaiting(error: ClientError): boolean {
-  return error.kind === "unreachable" || error.code === "no-device" || error.code === "rate-limited";
-}
+/**
+ * Refusals that the same message would meet for ever: too large or not understood by this server, not wanted by the other side
+ * or the server's rules, for somebody who is not there any more, into a log that is full. All others may end: a rate, a full
+ * disk, a device that signs in, a conversation that is repaired, an account whose record is put right.
+ */
+const finalRefusals: ReadonlySet<FailureCode> = new Set([
+  "malformed",
+  "unknown-method",
+  "too-large",
+  "not-permitted",
+  "not-found",
+  "quota-exceeded",
+]);

@@ -10,7 +10,7 @@
  *   key-package/<ref>                        private half until a Welcome uses it                     KeyPackageRecord
  *   conversation/<id>                        cursor, marks, counts                                    ConversationRecord
  *   group/<id>/epoch, group/<id>/ratchet     MLS state (e2ee/group.ts)                                bytes
- *   timeline/<id>/<sequence>                 what is shown, at its place in the log                   Row
+ *   timeline/<id>/<sequence>[.<n>]           what is shown, at its place in the log                   Row
  *   timeline/<id>/p<order>                   own messages that have no place yet                      Row
  *   content/<content id>                     where a message is                                       [conversation, place]
  *   outbox/<order>                           intents, until the server has accepted them              OutboxItem
@@ -43,11 +43,24 @@ export interface BootRecord {
 export interface ContactRecord {
   account: Uint8Array;
   name: string;
-  /** The verified chain (encodeChainState). */
+  /** The verified chain (encodeChainState), and the SHA-256 of each of its entries by their number. */
   chain: Uint8Array;
+  heads?: Uint8Array[];
   /** The identity key that a person compared, if one did. */
   verifiedIdentity?: Uint8Array;
+  /** While it stands, nothing is sent to this account. */
+  stop?: SecurityStop;
   firstSeenAt: number;
+}
+
+/** Why an account is not trusted with messages until a person decides, or the server shows what it hid. */
+export interface SecurityStop {
+  code: "chain-rolled-back" | "identity-changed";
+  /** For people. */
+  text: string;
+  at: number;
+  /** The head that the account says its chain has; showing a chain with it ends the stop. */
+  claimed?: { n: number; hash: Uint8Array };
 }
 
 export interface KeyPackageRecord {
@@ -68,6 +81,14 @@ export interface ConversationRecord {
   phase: "new" | "created" | "open";
   /** Entries up to here have been taken in. */
   cursor: number;
+  /** The group moved on without this device: when that was noticed. It comes back by an external commit. */
+  brokenAt?: number;
+  /** When this device last came back so: no more than once in ten minutes. */
+  rejoinedAt?: number;
+  /** When this device's keys in the group were last renewed by a commit of its own; 0 when that is due now. */
+  renewedAt?: number;
+  /** How far each device of the other side had its own chain, by its id in hexadecimal: it never goes back. */
+  headsShown?: Record<string, number>;
   /** Sequences up to which things were read here, and receipts were queued; and what the other side reported. */
   readUpTo: number;
   deliveredSentUpTo: number;
@@ -111,11 +132,14 @@ export interface OutboxItem {
 const digits = 16;
 const padded = (value: number) => String(value).padStart(digits, "0");
 
-/** The place of a row: its sequence, or `p` and its order in the outbox while it has none. Places sort as they are shown. */
-export const placeOf = (sequence: number): string => padded(sequence);
+/**
+ * The place of a row: its sequence (with `.<n>` for what shares it), or `p` and its order in the outbox while it has none.
+ * Places sort as they are shown.
+ */
+export const placeOf = (sequence: number, sharing = 0): string => (sharing === 0 ? padded(sequence) : `${padded(sequence)}.${padded(sharing)}`);
 export const pendingPlaceOf = (order: number): string => `p${padded(order)}`;
 /** The sequence of a place, undefined while it has none. */
-export const sequenceOf = (place: string): number | undefined => (place.startsWith("p") ? undefined : Number(place));
+export const sequenceOf = (place: string): number | undefined => (place.startsWith("p") ? undefined : Number(place.slice(0, digits)));
 
 export const keys = {
   account: "account",

@@ -1,11 +1,12 @@
 /**
  * The engine's memory of its store, and the only way to change either: `transact` runs one change at a time, writes all of it
  * in one batch, and only then lets memory and listeners see it. So nothing is shown that is not on disk, and a failed write
- * leaves everything as it was. No network inside a transaction.
+ * leaves everything as it was. No network inside a transaction. A failing store shows as a ClientError `store-…`.
  */
 import { type Group, decodeDeviceKeys, decodeGroup, encodeEpochRecord, encodeRatchetRecord } from "@sotto/e2ee";
 import { toHex } from "@sotto/protocol";
 import type { ClientEvent, Settings } from "./api.ts";
+import { storeFailure } from "./errors.ts";
 import {
   type AccountRecord,
   type ContactRecord,
@@ -17,10 +18,12 @@ import {
   encodeRecord,
   keys,
 } from "./records.ts";
-import { type Change, type Storage, prefixRange } from "./storage/storage.ts";
+import { type Change, type KeyRange, type RangeOptions, type Storage, StorageError, prefixRange } from "./storage/storage.ts";
 
 /** Groups kept decoded; the others are read from the store when they are needed. */
 const groupsInMemoryMax = 64;
+/** Rows read at once: a conversation of years does not fit into memory. */
+const pageRows = 256;
 
 export class State {
   readonly #storage: Storage;
@@ -43,6 +46,10 @@ export class State {
 
   /** Reads what is always in memory: account, contacts, conversations, outbox. */
   static async load(storage: Storage, emit: (event: ClientEvent) => void): Promise<State> {
+    return attempt("open the local store", () => State.#load(storage, emit));
+  }
+
+  static async #load(storage: Storage, emit: (event: ClientEvent) => void): Promise<State> {
     const state = new State(storage, emit);
     const account = await storage.get(keys.account);
     if (account) state.account = decodeRecord<AccountRecord>(account);
@@ -70,9 +77,12 @@ export class State {
   transact<T>(work: (transaction: Transaction) => Promise<T> | T): Promise<T> {
     const run = async (): Promise<T> => {
       const transaction = new Transaction(this, this.#storage);
-      const result = await work(transaction);
-      transaction.saveGroups();
-      if (transaction.changes.length > 0) await this.#storage.write(transaction.changes);
+      const result = await attempt("save", async () => {
+        const outcome = await work(transaction);
+        transaction.saveGroups();
+        if (transaction.changes.length > 0) await this.#storage.write(transaction.changes);
+        return outcome;
+      });
       for (const apply of transaction.applied) apply();
       this.#forgetGroups();
       for (const event of transaction.events) this.#emit(event);
@@ -89,8 +99,16 @@ export class State {
   }
 
   async readRow(conversation: string, place: string): Promise<Row | undefined> {
-    const value = await this.#storage.get(keys.row(conversation, place));
+    const value = await this.read(keys.row(conversation, place));
     return value && decodeRecord<Row>(value);
+  }
+
+  /** The same, a page at a time. */
+  async *pagesOfRows(conversation: string, range: { from: string; to: string }): AsyncGenerator<{ place: string; row: Row }[]> {
+    const prefix = keys.rows(conversation);
+    for await (const page of pagesOf((options) => this.#range(options), { from: prefix + range.from, to: prefix + range.to })) {
+      yield page.map(({ key, value }) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) }));
+    }
   }
 
   /** Rows of a conversation with from ≤ place < to, in the order in which they are shown. */
@@ -99,7 +117,7 @@ export class State {
     options: { from?: string; to?: string; limit?: number; reverse?: boolean } = {},
   ): Promise<{ place: string; row: Row }[]> {
     const prefix = keys.rows(conversation);
-    const entries = await this.#storage.range({
+    const entries = await this.#range({
       from: prefix + (options.from ?? ""),
       to: options.to === undefined ? prefixRange(prefix).to : prefix + options.to,
       ...(options.limit === undefined ? {} : { limit: options.limit }),
@@ -110,7 +128,7 @@ export class State {
 
   /** Where the messages are whose content id begins so; at most `limit`. */
   async findContent(idPrefix: string, limit: number): Promise<{ id: string; conversation: string; place: string }[]> {
-    const entries = await this.#storage.range({ ...prefixRange(keys.content(idPrefix)), limit });
+    const entries = await this.#range({ ...prefixRange(keys.content(idPrefix)), limit });
     return entries.map(({ key, value }) => {
       const [conversation, place] = decodeRecord<[string, string]>(value);
       return { id: key.slice(keys.content("").length), conversation, place };
@@ -118,11 +136,15 @@ export class State {
   }
 
   read(key: string): Promise<Uint8Array | undefined> {
-    return this.#storage.get(key);
+    return attempt("read", () => this.#storage.get(key));
   }
 
   readPrefix(prefix: string): Promise<{ key: string; value: Uint8Array }[]> {
-    return this.#storage.range(prefixRange(prefix));
+    return this.#range(prefixRange(prefix));
+  }
+
+  #range(options: RangeOptions): Promise<{ key: string; value: Uint8Array }[]> {
+    return attempt("read", () => this.#storage.range(options));
   }
 
   #forgetGroups(): void {
@@ -257,19 +279,15 @@ export class Transaction {
     return value && decodeRecord<Row>(value);
   }
 
-  /** Rows with from ≤ place < to, as this transaction sees them. */
-  async rows(conversation: string, from: string, to: string): Promise<{ place: string; row: Row }[]> {
+  /** Rows with from ≤ place < to, as this transaction sees them, a page at a time; in order within a page only. */
+  async *rows(conversation: string, from: string, to: string): AsyncGenerator<{ place: string; row: Row }[]> {
     const prefix = keys.rows(conversation);
-    const found = new Map<string, Uint8Array>();
-    for (const { key, value } of await this.#storage.range({ from: prefix + from, to: prefix + to })) found.set(key, value);
-    for (const [key, value] of this.#values) {
-      if (!key.startsWith(prefix) || key < prefix + from || key >= prefix + to) continue;
-      if (value) found.set(key, value);
-      else found.delete(key);
+    const decoded = (key: string, value: Uint8Array) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) });
+    const changed = [...this.#values].filter(([key]) => key >= prefix + from && key < prefix + to);
+    for await (const page of pagesOf((options) => this.#storage.range(options), { from: prefix + from, to: prefix + to })) {
+      yield page.filter(({ key }) => !this.#values.has(key)).map(({ key, value }) => decoded(key, value));
     }
-    return [...found]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, value]) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) }));
+    yield changed.flatMap(([key, value]) => (value ? [decoded(key, value)] : []));
   }
 
   /** Puts a row, and for messages the way from their id to it. */
@@ -298,5 +316,28 @@ export class Transaction {
   deleteOutboxItem(order: number): void {
     this.delete(keys.outboxItem(order));
     this.applied.push(() => this.#state.outbox.delete(order));
+  }
+}
+
+/** Entries of a range, in order, a page at a time. */
+async function* pagesOf(
+  read: (options: RangeOptions) => Promise<{ key: string; value: Uint8Array }[]>,
+  range: KeyRange,
+): AsyncGenerator<{ key: string; value: Uint8Array }[]> {
+  let { from } = range;
+  for (;;) {
+    const page = await read({ from, to: range.to, limit: pageRows });
+    if (page.length > 0) yield page;
+    if (page.length < pageRows) return;
+    // The least key that is greater.
+    from = `${page.at(-1)!.key}!`;
+  }
+}
+
+async function attempt<T>(attempted: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw error instanceof StorageError ? storeFailure(attempted, error) : error;
   }
 }

@@ -1,21 +1,33 @@
 /**
  * Takes in what the server delivers, and is the only writer of cursors: decrypt → write everything with the cursor in one
  * transaction → announce → acknowledge. Up to 256 events share a transaction. An entry that cannot be read is noted and passed,
- * so that one bad message never holds up the rest.
+ * so that one bad message never holds up the rest. Entries that the server left out are asked for once more, then noted.
  */
-import { type DecodedContent, type Processed, decodeContent, processMessage, contentId as contentIdOf } from "@sotto/e2ee";
+import {
+  type DecodedContent,
+  type Processed,
+  chainDevice,
+  contentId as contentIdOf,
+  decodeContent,
+  directRoster,
+  processMessage,
+  rosterHash,
+} from "@sotto/e2ee";
 import { type Event, type EventPayload, type Result, inboxId, sameBytes, toHex } from "@sotto/protocol";
+import type { ConversationEvent } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { type Conversations, hasLeafOf } from "./conversations.ts";
-import { ClientError } from "./errors.ts";
+import { ClientError, refusedBy } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
-import { type ConversationRecord, type Row, placeOf } from "./records.ts";
+import type { ConversationRecord, Row } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
 const batchEventsMax = 256;
+/** How far the server's clock may be ahead of ours before its times are not taken any more. */
+const clockSkewMaxMs = 24 * 60 * 60_000;
 
 export interface SyncOptions {
   state: State;
@@ -27,8 +39,17 @@ export interface SyncOptions {
   connection: () => Connection;
   /** Other events than entries and Welcomes, in their order among them. */
   onOther: (event: Event) => void;
-  /** The store failed: nothing more is taken in until the next connection. */
+  /** What the server says of some account contradicts what was known of it. */
+  onDisbelieved: (error: ClientError) => void;
+  /** The store failed: nothing more is taken in on this connection. What was not acknowledged comes again on the next. */
   onFailure: (error: ClientError) => void;
+}
+
+/** What a batch came to. */
+interface Taken {
+  acks: Map<string, { conversation: Uint8Array; sequence: number }>;
+  /** The batch was left off here, because entries before it are missing. */
+  missingIn?: string;
 }
 
 /** Chains of these accounts are missing; the transaction is given up, they are fetched, and it is tried again. */
@@ -48,6 +69,12 @@ export class Sync {
   /** Grows when a connection is lost, so that a batch of the old one stops where it is. */
   #generation = 0;
   #synced = false;
+  /** Nothing is taken in before there is a session to acknowledge it on. */
+  #connected = false;
+  /** An answer to a second `subscribe` is awaited: what comes before it belongs to the first. */
+  #asksAgain = false;
+  /** Where entries were missing and were asked for once more, by conversation. */
+  readonly #askedAgainAt = new Map<string, number>();
   readonly #syncedWaiters = new Set<{ resolve(): void; reject(error: ClientError): void }>();
   readonly #reachedWaiters = new Set<{ conversation: string; sequence: number; resolve(): void; reject(error: ClientError): void }>();
 
@@ -61,9 +88,22 @@ export class Sync {
   }
 
   onEvent(event: Event): void {
+    if (this.#asksAgain && isOfSubscription(event)) return;
     this.#queue.push(event);
+    this.#start();
+  }
+
+  /** There is a session: events are taken in, also those that came while it was made. */
+  onConnected(): void {
+    this.#connected = true;
+    this.#start();
+  }
+
+  #start(): void {
+    if (!this.#connected || this.#queue.length === 0) return;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
+      this.#start();
     });
   }
 
@@ -72,6 +112,8 @@ export class Sync {
     this.#generation++;
     this.#queue = [];
     this.#synced = false;
+    this.#connected = false;
+    this.#asksAgain = false;
     for (const waiter of this.#syncedWaiters) waiter.reject(error);
     for (const waiter of this.#reachedWaiters) waiter.reject(error);
     this.#syncedWaiters.clear();
@@ -100,47 +142,78 @@ export class Sync {
     return { cursors, inbox: state.account?.inbox ?? 0 };
   }
 
-  /** Notes what the server no longer has of what this device lacks. */
+  /** Notes what the server no longer has of what this device lacks, and where its log is shorter than it was. */
   async onSubscribed(result: Result<"subscribe">): Promise<void> {
-    const { state, timeline, platform } = this.#options;
+    const { state } = this.#options;
     for (const remote of result.conversations) {
       const id = toHex(remote.conversation);
       const known = state.conversations.get(id);
-      if (!known || known.cursor >= remote.expired) continue;
-      await state.transact((transaction) => {
-        const conversation = transaction.conversation(id)!;
-        const lost = remote.expired - conversation.cursor;
-        conversation.cursor = remote.expired;
-        timeline.note(transaction, conversation, remote.expired, {
-          kind: "event",
-          id: platform.random.bytes(16),
-          from: conversation.peer,
-          sentAt: platform.clock.now(),
-          event: "unreadable",
-          text: `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`,
+      if (!known || known.phase === "new") continue;
+      if (remote.head < known.cursor) await state.transact((transaction) => this.#takeShorterLog(transaction, id, remote.head));
+      else if (known.cursor < remote.expired) {
+        await state.transact(async (transaction) => {
+          const conversation = transaction.conversation(id)!;
+          const lost = remote.expired - conversation.cursor;
+          conversation.cursor = remote.expired;
+          const text = `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`;
+          await this.#note(transaction, conversation, remote.expired, conversation.peer, "unreadable", text);
+          transaction.putConversation(conversation);
         });
-        transaction.putConversation(conversation);
-      });
+      }
     }
+  }
+
+  /** The server lost a part of the log (it came back from a backup), or says so: what comes next goes on from there. */
+  async #takeShorterLog(transaction: Transaction, id: string, head: number): Promise<void> {
+    const conversation = transaction.conversation(id)!;
+    const name = this.#options.contacts.nameOf(conversation.peer);
+    const text = `the server's log of the conversation with ${name} is shorter than it was: it may have lost or hidden messages`;
+    transaction.emit({ type: "security", code: "log-shortened", user: name, text });
+    await this.#note(transaction, conversation, conversation.cursor, conversation.peer, "unreadable", text);
+    conversation.cursor = head;
+    for (const mark of ["readUpTo", "deliveredSentUpTo", "readSentUpTo", "peerDeliveredUpTo", "peerReadUpTo", "receivedUpTo"] as const) {
+      conversation[mark] = Math.min(conversation[mark], head);
+    }
+    transaction.putConversation(conversation);
   }
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
       const generation = this.#generation;
       const batch = this.#queue.slice(0, batchEventsMax);
+      let missingIn: string | undefined;
       try {
-        await this.#take(batch);
+        missingIn = await this.#take(batch);
       } catch (error) {
         if (generation !== this.#generation) continue;
-        this.#options.onFailure(
-          error instanceof ClientError ? error : new ClientError("unexpected", `take in messages: ${String(error)}`, { cause: error }),
-        );
-        this.#queue = [];
+        this.#options.onFailure(refusedBy("take in messages", error));
         return;
       }
       if (generation !== this.#generation) continue;
+      if (missingIn !== undefined) {
+        void this.#askAgain(missingIn);
+        return;
+      }
       this.#queue.splice(0, batch.length);
       for (const event of batch) if (event.name !== "entry" && event.name !== "welcome") this.#other(event);
+    }
+  }
+
+  /** Subscribes anew from where we are: a server that merely lost something on the way sends it now. */
+  async #askAgain(conversation: string): Promise<void> {
+    const { state, connection } = this.#options;
+    const generation = this.#generation;
+    this.#askedAgainAt.set(conversation, state.conversations.get(conversation)?.cursor ?? 0);
+    this.#asksAgain = true;
+    this.#queue = this.#queue.filter((event) => !isOfSubscription(event));
+    try {
+      const result = await connection().request("subscribe", this.cursors());
+      if (generation !== this.#generation) return;
+      this.#asksAgain = false;
+      await this.onSubscribed(result);
+      this.#start();
+    } catch (error) {
+      if (generation === this.#generation) this.#options.onFailure(refusedBy("subscribe", error));
     }
   }
 
@@ -152,47 +225,97 @@ export class Sync {
     } else this.#options.onOther(event);
   }
 
-  async #take(batch: readonly Event[]): Promise<void> {
-    const { state, contacts, connection, outbox } = this.#options;
+  /** Takes a batch in; resolves with the conversation in which entries are missing, if the batch was left off there. */
+  async #take(batch: readonly Event[]): Promise<string | undefined> {
+    const { state, contacts, conversations, connection, outbox } = this.#options;
     const asked: Uint8Array[] = [];
-    let acks: Map<string, { conversation: Uint8Array; sequence: number }>;
+    let taken: Taken;
     for (;;) {
       try {
-        acks = await state.transact((transaction) => this.#takeBatch(transaction, batch, asked));
+        taken = await state.transact((transaction) => this.#takeBatch(transaction, batch, asked));
         break;
       } catch (error) {
-        if (!(error instanceof ChainsNeeded)) throw error;
-        // Whatever the server leaves out of its answer is not asked for again: such entries are refused.
-        asked.push(...error.accounts);
-        await contacts.fetch(error.accounts);
+        if (error instanceof ChainsNeeded) {
+          // Whatever the server leaves out of its answer is not asked for again: such entries are refused.
+          asked.push(...error.accounts);
+          await contacts.fetch(error.accounts).catch((failure: unknown) => this.#unlessDisbelieved(failure));
+          continue;
+        }
+        // A bug of ours that one entry brings out must not hold up the others: it is found, and passed over.
+        if (error instanceof ClientError) throw error;
+        if (batch.length === 1) taken = await state.transact((transaction) => this.#passOver(transaction, batch[0]!));
+        else return this.#takeOneByOne(batch);
+        break;
       }
     }
-    for (const { conversation, sequence } of acks.values()) connection().acknowledge(conversation, sequence);
+    for (const { conversation, sequence } of taken.acks.values()) connection().acknowledge(conversation, sequence);
     for (const waiter of this.#reachedWaiters) {
       if ((state.conversations.get(waiter.conversation)?.cursor ?? 0) < waiter.sequence) continue;
       this.#reachedWaiters.delete(waiter);
       waiter.resolve();
     }
+    for (const id of taken.acks.keys()) if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
     outbox.kick();
+    return taken.missingIn;
+  }
+
+  async #takeOneByOne(batch: readonly Event[]): Promise<string | undefined> {
+    const generation = this.#generation;
+    for (const event of batch) {
+      if (generation !== this.#generation) return undefined;
+      const missingIn = await this.#take([event]);
+      if (missingIn !== undefined) return missingIn;
+    }
+    return undefined;
+  }
+
+  /** What the server says of some account is not believed: that is said, and what hangs on it is refused; all else goes on. */
+  #unlessDisbelieved(failure: unknown): void {
+    if (!(failure instanceof ClientError) || failure.kind !== "security") throw failure;
+    this.#options.onDisbelieved(failure);
+  }
+
+  async #passOver(transaction: Transaction, event: Event): Promise<Taken> {
+    const acks: Taken["acks"] = new Map();
+    const { account } = this.#options.state;
+    if (event.name === "welcome" && account) {
+      transaction.putAccount({ ...account, inbox: Math.max(account.inbox, event.sequence) });
+      acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
+    }
+    if (event.name !== "entry") return { acks };
+    const id = toHex(event.payload.conversation);
+    const conversation = transaction.conversation(id);
+    if (!conversation) return { acks };
+    conversation.cursor = Math.max(conversation.cursor, event.sequence);
+    await this.#note(transaction, conversation, event.sequence, conversation.peer, "unreadable", "an entry that could not be taken in was passed over");
+    transaction.putConversation(conversation);
+    acks.set(id, { conversation: event.payload.conversation, sequence: conversation.cursor });
+    return { acks };
   }
 
   async #takeBatch(
     transaction: Transaction,
     batch: readonly Event[],
     asked: readonly Uint8Array[],
-  ): Promise<Map<string, { conversation: Uint8Array; sequence: number }>> {
-    const { state, conversations, outbox } = this.#options;
-    const acks = new Map<string, { conversation: Uint8Array; sequence: number }>();
+  ): Promise<Taken> {
+    const { state, conversations, outbox, contacts } = this.#options;
+    const acks: Taken["acks"] = new Map();
     const touched = new Set<string>();
+    let missingIn: string | undefined;
     for (const event of batch) {
       if (event.name === "welcome") {
-        const joined = await conversations.welcome(transaction, event.payload);
-        if (joined) throwUnlessAsked(joined.needs, asked);
+        const joined = await conversations.welcome(transaction, event.payload, asked);
+        if (joined) throw new ChainsNeeded(joined.needs);
         if (state.account && event.sequence > state.account.inbox) transaction.putAccount({ ...state.account, inbox: event.sequence });
         acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
       } else if (event.name === "entry") {
         const id = toHex(event.payload.conversation);
-        if (await this.#takeEntry(transaction, id, event.sequence, event.payload, asked)) touched.add(id);
+        const took = await this.#takeEntry(transaction, id, event.sequence, event.payload, asked);
+        if (took === "entries-missing") {
+          missingIn = id;
+          break;
+        }
+        if (took === "new") touched.add(id);
         const cursor = transaction.conversation(id)?.cursor;
         if (cursor !== undefined) acks.set(id, { conversation: event.payload.conversation, sequence: cursor });
       }
@@ -200,110 +323,145 @@ export class Sync {
     if (state.settings.receipts) {
       for (const id of touched) {
         const conversation = transaction.conversation(id)!;
-        if (conversation.receivedUpTo <= conversation.deliveredSentUpTo) continue;
+        if (conversation.receivedUpTo <= conversation.deliveredSentUpTo || contacts.stopOf(conversation.peer)) continue;
         outbox.putReceipt(transaction, conversation, "delivered", conversation.receivedUpTo);
         transaction.putConversation(conversation);
       }
     }
-    return acks;
+    return missingIn === undefined ? { acks } : { acks, missingIn };
   }
 
-  /** True if the entry was new. */
   async #takeEntry(
     transaction: Transaction,
     id: string,
     sequence: number,
     entry: EventPayload<"entry">,
     asked: readonly Uint8Array[],
-  ): Promise<boolean> {
+  ): Promise<"new" | "known" | "entries-missing"> {
     const { contacts, timeline, platform } = this.#options;
     const conversation = transaction.conversation(id);
-    if (!conversation || sequence <= conversation.cursor) return false;
+    if (!conversation || sequence <= conversation.cursor) return "known";
+    const group = await transaction.group(id);
     // While joining, the log begins where it lets us in.
-    if (sequence !== conversation.cursor + 1 && conversation.phase !== "new") {
-      this.#note(transaction, conversation, sequence - 1, conversation.peer, "unreadable", "the server left out entries of this conversation");
-      transaction.emit({ type: "security", code: "entries-missing", text: `the server left out entries of the conversation with ${contacts.nameOf(conversation.peer)}` });
+    if (sequence !== conversation.cursor + 1 && conversation.phase !== "new" && group?.standing !== "joining") {
+      if (this.#askedAgainAt.get(id) !== conversation.cursor) return "entries-missing";
+      const name = contacts.nameOf(conversation.peer);
+      const text = `the server left out entries of the conversation with ${name}`;
+      await this.#note(transaction, conversation, sequence - 1, conversation.peer, "unreadable", text);
+      transaction.emit({ type: "security", code: "entries-missing", user: name, text });
     }
     conversation.cursor = sequence;
+    const acceptedAt = Math.min(entry.acceptedAt, platform.clock.now() + clockSkewMaxMs);
     const own = entry.kind === "message" ? this.#options.outbox.itemOfMessage(id, entry.bytes) : undefined;
     if (own) {
       // The log's echo of what we sent: the answer may still be on its way, or lost.
       transaction.deleteOutboxItem(own.order);
-      await timeline.place(transaction, conversation, own.order, sequence, entry.acceptedAt);
-      transaction.putConversation(conversation);
-      return true;
-    }
-    const row = await transaction.row(id, placeOf(sequence));
-    if (!(row && timeline.isOwn(row))) {
-      const group = await transaction.group(id);
-      if (group) {
-        const processed = await processMessage(group, entry.bytes, {
-          directory: contacts,
-          nowMs: platform.clock.now(),
-          acceptedAtMs: entry.acceptedAt,
-        });
-        if (processed.kind === "needs") throwUnlessAsked(processed.accounts, asked);
-        await this.#apply(transaction, conversation, id, sequence, entry, processed);
-      }
+      await timeline.place(transaction, conversation, own.order, sequence, acceptedAt);
+    } else if (group) {
+      const processed = await processMessage(group, entry.bytes, {
+        directory: contacts.after(asked),
+        nowMs: platform.clock.now(),
+        acceptedAtMs: acceptedAt,
+      });
+      if (processed.kind === "needs") throwUnlessAsked(processed.accounts, asked);
+      await this.#apply(transaction, { conversation, id, sequence, acceptedAt, isCommit: entry.kind === "commit", asked }, processed);
     }
     transaction.putConversation(conversation);
-    return true;
+    return "new";
   }
 
-  async #apply(
-    transaction: Transaction,
-    conversation: ConversationRecord,
-    id: string,
-    sequence: number,
-    entry: EventPayload<"entry">,
-    processed: Processed,
-  ): Promise<void> {
+  async #apply(transaction: Transaction, at: Place, processed: Processed): Promise<void> {
     const { contacts } = this.#options;
+    const { conversation, id, sequence } = at;
     switch (processed.kind) {
       case "message": {
         transaction.putGroup(id, processed.group);
+        const { sender } = processed;
         const content = decodeContent(processed.content);
-        this.#checkChainHead(transaction, processed.sender.account, content);
-        await this.#show(transaction, conversation, sequence, entry, processed.sender.account, processed.content, content);
+        if ("head" in content && content.head) {
+          const fetched = isAmong(at.asked, sender.account);
+          const verdict = contacts.checkHead(transaction, conversation, sender, content.head, fetched);
+          if (verdict === "ahead") throw new ChainsNeeded([sender.account]);
+        }
+        if (sender.revoked && this.#isAfterRevocation(sender, at.acceptedAt)) {
+          const text = `a message from a removed device of ${contacts.nameOf(sender.account)} was not taken`;
+          await this.#note(transaction, conversation, sequence, sender.account, "unreadable", text);
+          return;
+        }
+        await this.#show(transaction, at, sender.account, processed.content, content);
         return;
       }
-      case "commit": {
-        transaction.putGroup(id, processed.group);
-        const open = hasLeafOf(processed.group, conversation.peer);
-        if (open && conversation.phase !== "open") {
-          conversation.phase = "open";
-          this.#note(transaction, conversation, sequence, processed.committer.account, "created", "the conversation is open, end-to-end encrypted");
-        } else if (open && !processed.own) {
-          for (const { account } of processed.added) {
-            this.#note(transaction, conversation, sequence, account, "device-added", `${contacts.nameOf(account)} reads on another device now`);
-          }
-        }
-        if (!open && processed.own && conversation.phase === "new") conversation.phase = "created";
-        for (const { account } of processed.removed) {
-          this.#note(transaction, conversation, sequence, account, "device-removed", `a device of ${contacts.nameOf(account)} was removed`);
-        }
+      case "commit":
+        await this.#takeCommit(transaction, at, processed);
         return;
-      }
       case "skipped":
         return;
       case "rejected":
       case "unreadable":
       case "needs":
-        this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", "an entry that could not be read was passed over");
+        // The server has it in the log, so the group has moved on; without it nothing later can be read.
+        if (at.isCommit || (processed.kind === "unreadable" && processed.reason === "future-epoch")) {
+          conversation.brokenAt ??= this.#options.platform.clock.now();
+        }
+        await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", "an entry that could not be read was passed over");
         return;
     }
   }
 
-  async #show(
-    transaction: Transaction,
-    conversation: ConversationRecord,
-    sequence: number,
-    entry: EventPayload<"entry">,
-    sender: Uint8Array,
-    bytes: Uint8Array,
-    content: DecodedContent,
-  ): Promise<void> {
+  async #takeCommit(transaction: Transaction, at: Place, processed: Extract<Processed, { kind: "commit" }>): Promise<void> {
+    const { contacts, platform, state } = this.#options;
+    const { conversation, id, sequence } = at;
+    // Rule 10: two people are two people. Whoever is let in beside them, or put in their place, makes this another group.
+    const expected = rosterHash(directRoster(state.account!.account, conversation.peer));
+    if (!processed.judged || !processed.rosterHash || !sameBytes(processed.rosterHash, expected)) {
+      conversation.brokenAt ??= platform.clock.now();
+      const text = `a change of the conversation with ${contacts.nameOf(conversation.peer)} that nobody may make was refused`;
+      transaction.emit({ type: "security", code: "commit-rejected", user: contacts.nameOf(conversation.peer), text });
+      await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", text);
+      return;
+    }
+    transaction.putGroup(id, processed.group);
+    if (processed.own) {
+      const cameBack = processed.external && conversation.phase !== "new";
+      // Who came by an external commit renews its keys once more, by a commit that the others' secrets go into (rule 9).
+      conversation.renewedAt = processed.external ? 0 : platform.clock.now();
+      if (cameBack) {
+        delete conversation.brokenAt;
+        const text = `this device had lost the thread and joined again; what came between cannot be read here`;
+        await this.#note(transaction, conversation, sequence, state.account!.account, "rejoined", text);
+      }
+    }
+    if (processed.removedSelf) conversation.brokenAt ??= platform.clock.now();
+    const open = hasLeafOf(processed.group, conversation.peer);
+    if (open && conversation.phase !== "open") {
+      conversation.phase = "open";
+      await this.#note(transaction, conversation, sequence, processed.committer.account, "created", "the conversation is open, end-to-end encrypted");
+    } else if (open && !processed.own) {
+      const entered = processed.external ? [processed.committer] : processed.added;
+      for (const { account, device } of entered) {
+        // A device that takes the place of its own leaf was there before.
+        const back = processed.removed.some((removed) => sameBytes(removed.device, device));
+        const text = back ? `${contacts.nameOf(account)}'s device joined again` : `${contacts.nameOf(account)} reads on another device now`;
+        await this.#note(transaction, conversation, sequence, account, back ? "rejoined" : "device-added", text);
+      }
+    }
+    if (!open && processed.own && conversation.phase === "new") conversation.phase = "created";
+    for (const { account, device } of processed.removed) {
+      if (processed.external && sameBytes(processed.committer.device, device)) continue;
+      await this.#note(transaction, conversation, sequence, account, "device-removed", `a device of ${contacts.nameOf(account)} was removed`);
+    }
+  }
+
+  /** What a device said before its account removed it was the account's; clocks of server and remover decide. */
+  #isAfterRevocation(sender: { account: Uint8Array; device: Uint8Array }, acceptedAt: number): boolean {
+    const chain = this.#options.contacts.chain(sender.account);
+    const revokedAt = chain && chainDevice(chain, sender.device)?.revokedAtMs;
+    return revokedAt !== undefined && acceptedAt >= revokedAt;
+  }
+
+  async #show(transaction: Transaction, at: Place, sender: Uint8Array, bytes: Uint8Array, content: DecodedContent): Promise<void> {
     const { state, timeline } = this.#options;
+    const { conversation, sequence, acceptedAt } = at;
     const own = state.account !== undefined && sameBytes(sender, state.account.account);
     switch (content.kind) {
       case "text": {
@@ -312,7 +470,7 @@ export class Sync {
           id: contentIdOf(sender, conversation.conversation, bytes),
           from: sender,
           sentAt: content.sentAtMs,
-          acceptedAt: entry.acceptedAt,
+          acceptedAt,
           text: content.text,
         };
         if (content.inReplyTo) row.replyTo = content.inReplyTo;
@@ -323,45 +481,32 @@ export class Sync {
       case "read": {
         // A receipt speaks of what came before it, whatever it claims.
         const upTo = Math.min(content.upTo, sequence - 1);
-        const at = (content.kind === "read" ? content.readAtMs : content.deliveredAtMs) ?? content.sentAtMs;
-        if (!own) await timeline.applyReceipt(transaction, conversation, content.kind, upTo, Math.min(at, entry.acceptedAt));
+        const claimedAt = (content.kind === "read" ? content.readAtMs : content.deliveredAtMs) ?? content.sentAtMs;
+        if (!own) await timeline.applyReceipt(transaction, conversation, content.kind, upTo, Math.min(claimedAt, acceptedAt));
         else if (content.kind === "read") await timeline.markRead(transaction, conversation, upTo);
         return;
       }
       case "roster":
         return;
       case "unknown":
-        this.#note(transaction, conversation, sequence, sender, "not-understood", "a message of a kind that this version does not know: update to see it");
+        await this.#note(transaction, conversation, sequence, sender, "not-understood", "a message of a kind that this version does not know: update to see it");
         return;
       case "malformed":
-        this.#note(transaction, conversation, sequence, sender, "unreadable", "a message that could not be understood was passed over");
+        await this.#note(transaction, conversation, sequence, sender, "unreadable", "a message that could not be understood was passed over");
         return;
     }
   }
 
-  /** Every message tells how far its sender's chain had come. Ahead of what we know: fetch. Otherwise it must agree. */
-  #checkChainHead(transaction: Transaction, sender: Uint8Array, content: DecodedContent): void {
-    const { contacts } = this.#options;
-    if (content.kind === "malformed" || !content.head) return;
-    const known = contacts.chain(sender);
-    if (!known) return;
-    const { n, hash } = content.head;
-    if (n > known.n) {
-      void contacts.fetch([sender]).then(
-        () => {
-          const fetched = contacts.chain(sender);
-          if (fetched && fetched.n < n) this.#options.onFailure(chainHidden(contacts.nameOf(sender)));
-        },
-        () => {},
-      );
-    } else if (n < known.n || !sameBytes(hash, known.head)) {
-      transaction.emit({ type: "security", code: "chain-rolled-back", user: contacts.nameOf(sender), text: chainHidden(contacts.nameOf(sender)).message });
-    }
-  }
-
-  #note(transaction: Transaction, conversation: ConversationRecord, sequence: number, from: Uint8Array, event: string, text: string): void {
+  async #note(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    from: Uint8Array,
+    event: ConversationEvent["event"],
+    text: string,
+  ): Promise<void> {
     const { timeline, platform } = this.#options;
-    timeline.note(transaction, conversation, sequence, {
+    await timeline.note(transaction, conversation, sequence, {
       kind: "event",
       id: platform.random.bytes(16),
       from,
@@ -372,11 +517,28 @@ export class Sync {
   }
 }
 
-function chainHidden(user: string): ClientError {
-  return new ClientError("chain-rolled-back", `the server's record of ${user} and what ${user} says of it differ`);
+/** An entry's place in its conversation, while it is taken in. */
+interface Place {
+  /** Changed as the entry demands; the caller puts it. */
+  readonly conversation: ConversationRecord;
+  readonly id: string;
+  readonly sequence: number;
+  readonly acceptedAt: number;
+  readonly isCommit: boolean;
+  /** Accounts whose chains were fetched for this batch. */
+  readonly asked: readonly Uint8Array[];
+}
+
+/** Events that a new `subscribe` brings again. */
+function isOfSubscription(event: Event): boolean {
+  return event.name === "entry" || event.name === "welcome" || event.name === "synced";
+}
+
+function isAmong(accounts: readonly Uint8Array[], account: Uint8Array): boolean {
+  return accounts.some((one) => sameBytes(one, account));
 }
 
 function throwUnlessAsked(accounts: readonly Uint8Array[], asked: readonly Uint8Array[]): void {
-  const missing = accounts.filter((account) => !asked.some((before) => sameBytes(before, account)));
+  const missing = accounts.filter((account) => !isAmong(asked, account));
   if (missing.length > 0) throw new ChainsNeeded(missing);
 }

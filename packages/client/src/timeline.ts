@@ -8,15 +8,21 @@ import type { Contacts } from "./contacts.ts";
 import { type ConversationRecord, type Row, pendingPlaceOf, placeOf, sequenceOf } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
-export const rfc3339 = (timeMs: number): string => new Date(timeMs).toISOString();
+/** The last instant that a Date can say; times from the network may be anything. */
+const timeMsMax = 8.64e15;
+
+export const rfc3339 = (timeMs: number): string => new Date(Math.min(Math.max(timeMs, 0), timeMsMax)).toISOString();
 
 export class Timeline {
   readonly #state: State;
   readonly #contacts: Contacts;
+  readonly #reasonToWait: (conversation: string) => string | undefined;
 
-  constructor(state: State, contacts: Contacts) {
+  /** @param reasonToWait why a conversation's messages do not leave, if something keeps them */
+  constructor(state: State, contacts: Contacts, reasonToWait: (conversation: string) => string | undefined = () => undefined) {
     this.#state = state;
     this.#contacts = contacts;
+    this.#reasonToWait = reasonToWait;
   }
 
   /** A row for people and programs. `conversation` as it stands, for the unread mark. */
@@ -36,6 +42,8 @@ export class Timeline {
     if (row.readAt !== undefined) message.readAt = rfc3339(row.readAt);
     if (row.replyTo !== undefined) message.replyTo = toHex(row.replyTo);
     if (row.failure !== undefined) message.failure = row.failure;
+    const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
+    if (waiting !== undefined) message.waiting = waiting;
     return message;
   }
 
@@ -69,9 +77,10 @@ export class Timeline {
     if (!row) return;
     const { failure: _, ...rest } = row;
     const placed: Row = { ...rest, acceptedAt };
+    const place = await freePlace(transaction, id, sequence);
     transaction.deleteRow(id, pending);
-    transaction.putRow(id, placeOf(sequence), placed);
-    transaction.emit({ type: "receipt", ...this.toMessage(conversation, placeOf(sequence), placed) });
+    transaction.putRow(id, place, placed);
+    transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, placed) });
   }
 
   /** Says on an own message why it will not be sent. */
@@ -89,22 +98,24 @@ export class Timeline {
   async receive(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): Promise<boolean> {
     if (await transaction.place(row.id)) return false;
     const id = toHex(conversation.conversation);
-    transaction.putRow(id, placeOf(sequence), row);
+    const place = await freePlace(transaction, id, sequence);
+    transaction.putRow(id, place, row);
     conversation.lastAt = Math.max(conversation.lastAt, row.acceptedAt ?? row.sentAt);
     if (this.isOwn(row)) {
-      transaction.emit({ type: "receipt", ...this.toMessage(conversation, placeOf(sequence), row) });
+      transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, row) });
     } else {
       conversation.lastFrom = row.from;
       conversation.receivedUpTo = sequence;
       if (sequence > conversation.readUpTo) conversation.unread++;
-      transaction.emit({ type: "message", ...this.toMessage(conversation, placeOf(sequence), row) });
+      transaction.emit({ type: "message", ...this.toMessage(conversation, place, row) });
     }
     return true;
   }
 
   /** Something that happened and is no message. */
-  note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): void {
-    transaction.putRow(toHex(conversation.conversation), placeOf(sequence), row);
+  async note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): Promise<void> {
+    const id = toHex(conversation.conversation);
+    transaction.putRow(id, await freePlace(transaction, id, sequence), row);
     transaction.emit({ type: "event", ...this.toEvent(conversation, row) });
   }
 
@@ -121,24 +132,36 @@ export class Timeline {
     if (kind === "read") conversation.peerReadUpTo = upTo;
     conversation.peerDeliveredUpTo = Math.max(conversation.peerDeliveredUpTo, upTo);
     const id = toHex(conversation.conversation);
-    for (const { place, row } of await transaction.rows(id, placeOf(before + 1), placeOf(upTo + 1))) {
-      if (row.kind !== "message" || !this.isOwn(row)) continue;
-      const marked: Row = { ...row, deliveredAt: row.deliveredAt ?? at };
-      if (kind === "read") marked.readAt = row.readAt ?? at;
-      transaction.putRow(id, place, marked);
-      transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, marked) });
+    for await (const page of transaction.rows(id, placeOf(before + 1), placeOf(upTo + 1))) {
+      for (const { place, row } of page) {
+        if (row.kind !== "message" || !this.isOwn(row)) continue;
+        const marked: Row = { ...row, deliveredAt: row.deliveredAt ?? at };
+        if (kind === "read") marked.readAt = row.readAt ?? at;
+        transaction.putRow(id, place, marked);
+        transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, marked) });
+      }
     }
   }
 
   /** Everything up to `upTo` was read here. Changes `conversation`. */
   async markRead(transaction: Transaction, conversation: ConversationRecord, upTo: number): Promise<void> {
     if (upTo <= conversation.readUpTo) return;
-    conversation.readUpTo = upTo;
     const id = toHex(conversation.conversation);
-    const rest = await transaction.rows(id, placeOf(upTo + 1), "p");
-    conversation.unread = rest.filter(({ row }) => row.kind === "message" && !this.isOwn(row)).length;
+    let read = 0;
+    for await (const page of transaction.rows(id, placeOf(conversation.readUpTo + 1), placeOf(upTo + 1))) {
+      for (const { row } of page) if (row.kind === "message" && !this.isOwn(row)) read++;
+    }
+    conversation.readUpTo = upTo;
+    conversation.unread = Math.max(0, conversation.unread - read);
     transaction.emit({ type: "read", conversation: id, unread: conversation.unread });
   }
+}
+
+/** Where a row for this sequence can go. Two share one if the server numbered its log anew, or if a commit did several things. */
+async function freePlace(transaction: Transaction, conversation: string, sequence: number): Promise<string> {
+  let sharing = 0;
+  while (await transaction.row(conversation, placeOf(sequence, sharing))) sharing++;
+  return placeOf(sequence, sharing);
 }
 
 function stateOf(row: Row, sequence: number | undefined): MessageState {

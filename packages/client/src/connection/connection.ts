@@ -30,6 +30,8 @@ export interface ConnectionOptions {
 
 const firstPauseMs = 250;
 const longestPauseMs = 30_000;
+/** A session that lived so long was a good one: the next loss begins with the first pause again. */
+const steadyAfterMs = 5_000;
 
 /** Failures of `authenticate` that do not go away by trying again. */
 const finalCodes = new Set(["device-refused", "device-logged-out", "store-copied", "server-key-changed", "unsupported-version"]);
@@ -39,6 +41,7 @@ export class Connection {
   #session: Session | undefined;
   #attempt: Promise<void> | undefined;
   #pauseMs = firstPauseMs;
+  #connectedAt: number | undefined;
   #stopTimer: (() => void) | undefined;
   #closed = false;
   /** Grows with every session, so that answers of an old one are not taken for news. */
@@ -76,6 +79,14 @@ export class Connection {
     this.#session?.acknowledge(conversation, sequence);
   }
 
+  /** Gives the session up for a reason of our own and comes back after a pause: what was not acknowledged is sent again. */
+  fail(error: ClientError): void {
+    const session = this.#session;
+    if (!session) return;
+    this.#lose(error);
+    session.close();
+  }
+
   close(): void {
     this.#closed = true;
     this.#stopTimer?.();
@@ -110,7 +121,7 @@ export class Connection {
       }
       if (lost !== undefined) throw new ClientError("unreachable", lost);
       this.#session = session;
-      this.#pauseMs = firstPauseMs;
+      this.#connectedAt = platform.clock.now();
       this.lastError = undefined;
       this.#options.onConnected();
     } catch (error) {
@@ -120,6 +131,9 @@ export class Connection {
   }
 
   #lose(error: ClientError): void {
+    const { clock } = this.#options.platform;
+    if (this.#connectedAt !== undefined && clock.now() - this.#connectedAt >= steadyAfterMs) this.#pauseMs = firstPauseMs;
+    this.#connectedAt = undefined;
     this.#session = undefined;
     this.lastError = error;
     this.#generation++;
@@ -131,7 +145,7 @@ export class Connection {
     const jitter = this.#options.platform.random.bytes(1)[0]! / 256;
     const pauseMs = Math.max(this.#pauseMs * (0.5 + jitter / 2), error.retryAfterMs ?? 0);
     this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);
-    this.#stopTimer = this.#options.platform.clock.after(pauseMs, () => this.retry());
+    this.#stopTimer = clock.after(pauseMs, () => this.retry());
     this.#options.onDisconnected(error, pauseMs);
   }
 }

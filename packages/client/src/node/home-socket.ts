@@ -5,6 +5,9 @@
  *
  * Frames: four bytes of length (big-endian), then CBOR: `[id, method, argument]` to the owner, `[id, true, value]` or
  * `[id, false, failure]` back, `[0, event]` for everything that happens.
+ *
+ * The other processes are the same person's, but they may hang or crash: one that does not read is cut off, and none can keep
+ * the owner from ending.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { type Server, type Socket, connect, createServer } from "node:net";
@@ -20,6 +23,14 @@ export const remoteMethods = [
 export type RemoteMethod = (typeof remoteMethods)[number];
 
 const frameBytesMax = 64 * 1024 * 1024;
+/** A guest that leaves so much unread does not read any more. */
+const unreadBytesMax = 64 * 1024 * 1024;
+/** How long an owner that wants to end waits for the calls of its guests. */
+const closePatienceMs = 5_000;
+/** Calls that only wait: they are cut off, and the guest makes them again as the next owner or at its socket. */
+const waitingMethods: ReadonlySet<RemoteMethod> = new Set(["waitFor", "sync", "flush"]);
+/** Longer paths do not fit into a socket's address (sun_path, 104 bytes on macOS). */
+const socketPathBytesMax = 103;
 
 /** Thrown to the waiting calls when the owner has gone. */
 export class OwnerGone extends Error {}
@@ -31,8 +42,12 @@ export interface HomeServer {
   close(): Promise<void>;
 }
 
-/** Serves `client` at `path`. The caller holds the store's lock, so a socket file that is there is a dead owner's. */
+/**
+ * Serves `client` at `path`. The caller holds the store's lock, so a socket file that is there is a dead owner's. Where no socket
+ * can be made, the owner works alone and others find the store locked.
+ */
 export async function serveHome(path: string, client: Client): Promise<HomeServer> {
+  if (Buffer.byteLength(path) > socketPathBytesMax) return { guests: 0, close: async () => {} };
   const guests = new Set<Socket>();
   let calls = 0;
   let onIdle = () => {};
@@ -42,7 +57,8 @@ export async function serveHome(path: string, client: Client): Promise<HomeServe
     receive(socket, (message) => {
       const [id, method, argument] = message as [number, RemoteMethod, never];
       if (!remoteMethods.includes(method)) return;
-      calls++;
+      const counted = waitingMethods.has(method) ? 0 : 1;
+      calls += counted;
       void (client[method] as (argument: never) => Promise<unknown>)
         .call(client, argument)
         .then(
@@ -50,7 +66,8 @@ export async function serveHome(path: string, client: Client): Promise<HomeServe
           (error: unknown) => send(socket, [id, false, failureOf(error)]),
         )
         .finally(() => {
-          if (--calls === 0) onIdle();
+          calls -= counted;
+          if (calls === 0) onIdle();
         });
     });
     socket.on("error", () => socket.destroy());
@@ -72,8 +89,19 @@ export async function serveHome(path: string, client: Client): Promise<HomeServe
     },
     async close() {
       server.close();
-      if (calls > 0) await new Promise<void>((resolve) => (onIdle = resolve));
-      for (const guest of guests) guest.end();
+      if (calls > 0) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, closePatienceMs);
+          onIdle = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+      // What was answered still goes out; whoever does not take it is not waited for.
+      for (const guest of guests) guest.destroySoon();
+      await new Promise((resolve) => setImmediate(resolve));
+      for (const guest of guests) guest.destroy();
       rmSync(path, { force: true });
     },
   };
@@ -149,6 +177,10 @@ function errorFrom(failure: unknown): ClientError {
 
 function send(socket: Socket, message: unknown): void {
   if (socket.destroyed) return;
+  if (socket.writableLength > unreadBytesMax) {
+    socket.destroy();
+    return;
+  }
   const body = encodeCbor(message);
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, body.length);
@@ -162,10 +194,12 @@ function send(socket: Socket, message: unknown): void {
 function receive(socket: Socket, onMessage: (message: unknown) => void): void {
   let chunks: Buffer[] = [];
   let size = 0;
+  /** What must be there before looking again: joining the pieces of a large frame each time would cost their square. */
+  let wanted = 4;
   socket.on("data", (chunk: Buffer) => {
     chunks.push(chunk);
     size += chunk.length;
-    while (size >= 4) {
+    while (size >= wanted) {
       const all = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
       chunks = [all];
       const length = all.readUInt32BE(0);
@@ -173,9 +207,11 @@ function receive(socket: Socket, onMessage: (message: unknown) => void): void {
         socket.destroy();
         return;
       }
-      if (size < 4 + length) return;
-      chunks = [all.subarray(4 + length)];
-      size -= 4 + length;
+      wanted = 4 + length;
+      if (size < wanted) return;
+      chunks = [all.subarray(wanted)];
+      size -= wanted;
+      wanted = 4;
       try {
         onMessage(decodeCbor(new Uint8Array(all.subarray(4, 4 + length))));
       } catch {
