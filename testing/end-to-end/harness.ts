@@ -201,8 +201,8 @@ export class TestServer {
     return `localhost:${this.facts.port}`;
   }
 
-  get pid(): number {
-    return this.#process?.child.pid ?? assert.fail("the server is not running");
+  get isRunning(): boolean {
+    return this.#process !== undefined;
   }
 
   /** Again on the same port, if it ran before. */
