@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { generatedDocuments, regenerate, root } from "./generated-docs.ts";
+
+const documents = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"].concat(
+  globSync("docs/**/*.md", { cwd: root }).toSorted(),
+);
+const textOf = (file: string) => readFileSync(path.join(root, file), "utf8");
+
+/** Without what stands in code: a link there is an example. */
+const prose = (text: string) => text.replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "");
+
+/** The anchors that GitHub gives to a document's headings. */
+function anchorsOf(text: string): Set<string> {
+  const anchors = new Map<string, number>();
+  const found = new Set<string>();
+  for (const [, heading = ""] of text.replace(/^```[\s\S]*?^```/gm, "").matchAll(/^#{1,6} (.+)$/gm)) {
+    const anchor = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replace(/\s/g, "-");
+    const times = anchors.get(anchor) ?? 0;
+    anchors.set(anchor, times + 1);
+    found.add(times === 0 ? anchor : `${anchor}-${times}`);
+  }
+  return found;
+}
+
+test("what is generated in the documents is what the code says (npm run docs writes it anew)", () => {
+  const files = generatedDocuments();
+  assert.ok(files.length >= 2, "no generated regions were found");
+  for (const file of files) assert.equal(regenerate(textOf(file)), textOf(file), `${file} is not current`);
+});
+
+test("a region that has been changed by hand, or that nothing makes, is noticed", () => {
+  const [file = ""] = generatedDocuments();
+  const changed = textOf(file).replace(/(<!-- generated: .+? -->\n)/, "$1changed by hand\n");
+  assert.notEqual(regenerate(changed), changed);
+  assert.throws(() => regenerate("<!-- generated: nonsense -->\n<!-- end -->"));
+});
+
+test("every link in the documents leads somewhere", () => {
+  const broken: string[] = [];
+  for (const file of documents) {
+    for (const [, target = ""] of prose(textOf(file)).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^(https?|mailto):/.test(target)) continue;
+      const [linked = "", anchor] = target.split("#");
+      const at = linked === "" ? file : path.join(path.dirname(file), linked);
+      if (!existsSync(path.join(root, at))) broken.push(`${file}: ${target}`);
+      else if (anchor !== undefined && !anchorsOf(textOf(at)).has(anchor)) broken.push(`${file}: ${target}`);
+    }
+  }
+  assert.deepEqual(broken, []);
+});
+
+/** `testing/docs.test.ts`, `packages/e2ee/src/group*.ts`, `docs/operating/`: with a folder of the root in front. */
+const pathPattern = /^(?:packages|testing|docs|bench|\.ci)\/[\w.*{},/-]*$/;
+
+test("every file that the documents name exists", () => {
+  const missing: string[] = [];
+  for (const file of documents) {
+    for (const [, quoted = ""] of textOf(file).matchAll(/`([^`\n]+)`/g)) {
+      if (!pathPattern.test(quoted)) continue;
+      if (globSync(quoted, { cwd: root }).length === 0) missing.push(`${file}: ${quoted}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
+
+test("what the sources say of the documents is there", () => {
+  const missing = new Set<string>();
+  for (const file of globSync(["packages/*/src/**/*.ts", "testing/**/*.ts"], { cwd: root })) {
+    for (const [mention, at = "", anchor] of textOf(file).matchAll(/\b(docs\/[\w/-]+\.md)(?:#([\w-]+))?/g)) {
+      const isThere = existsSync(path.join(root, at)) && (anchor === undefined || anchorsOf(textOf(at)).has(anchor));
+      if (!isThere) missing.add(`${file}: ${mention}`);
+    }
+  }
+  assert.deepEqual([...missing], []);
+});
