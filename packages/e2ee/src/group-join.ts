@@ -6,19 +6,11 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { type AccountId, type ConversationId, encodeCredential, sameBytes } from "@sotto/protocol";
 import { decodeMlsBytes, findExtension, readGroupInfo, rosterExtension, suiteOf } from "@sotto/protocol/mls-public";
-import { emptyPskIndex, encodeMlsMessage, joinGroupExternal } from "ts-mls";
-import { joinGroupWithExtensions } from "ts-mls/clientState.js";
+import { encodeMlsMessage } from "ts-mls";
 import { type Directory, judgeCredential } from "./credential.ts";
 import type { DeviceKeys } from "./device.ts";
-import {
-  closedConfig,
-  credentialCheck,
-  decodeKeyPackageMessage,
-  engineSuite,
-  makeKeyPackage,
-  readGroupId,
-  withConfig,
-} from "./group-engine.ts";
+import { credentialCheck, decodeKeyPackageMessage, engineSuite, makeKeyPackage, readGroupId } from "./group-engine.ts";
+import { enterByExternalCommit, enterByWelcome } from "./group-entry.ts";
 import { encodeGroupInfo, knownRoster } from "./group-info.ts";
 import { Group, leafAt, type StagedCommit } from "./group-state.ts";
 import { decodePrivateKeyPackage } from "./key-packages.ts";
@@ -62,16 +54,8 @@ export async function joinGroup(options: {
     if (message?.wireformat !== "mls_welcome") return rejected("not a Welcome");
     const suite = message.welcome.cipherSuite === ownPackage.cipherSuite ? suiteOf(ownPackage.cipherSuite) : undefined;
     if (suite === undefined) return rejected("suite");
-    const [state, extensions] = await joinGroupWithExtensions(
-      message.welcome,
-      ownPackage,
-      ownPrivate,
-      emptyPskIndex,
-      await engineSuite(suite),
-      undefined,
-      undefined,
-      check.config,
-    );
+    const own = { publicPackage: ownPackage, privatePackage: ownPrivate };
+    const { state, extensions } = await enterByWelcome(message.welcome, own, check, await engineSuite(suite));
     const named = matchGroup(state.groupContext.groupId, expected);
     if (named === undefined) return rejected("another group");
     // External senders and the like would come in here; we have none of them.
@@ -80,14 +64,14 @@ export async function joinGroup(options: {
     const encoded = findExtension(extensions, rosterExtension);
     const roster = encoded && decodeRoster(encoded);
     if (encoded !== undefined && roster === undefined) return rejected("roster");
-    const own = leafAt(state.ratchetTree, state.privatePath.leafIndex);
-    if (roster !== undefined && (own === undefined || roleOf(roster, own.account) === undefined))
+    const leaf = leafAt(state.ratchetTree, state.privatePath.leafIndex);
+    if (roster !== undefined && (leaf === undefined || roleOf(roster, leaf.account) === undefined))
       return rejected("not a member");
     const group = new Group({
       ...named,
       suite,
       device,
-      current: withConfig(state, closedConfig),
+      current: state,
       roster: knownRoster(encoded),
       staged: undefined,
     });
@@ -136,25 +120,20 @@ export async function joinByExternalCommit(options: {
     if (own === "needs-chain") return { kind: "needs", accounts: [account] };
     if (own !== "valid") return rejected("own device");
 
-    // Asked to replace a leaf that is not there, ts-mls 1.6.4 would look for it for ever.
-    const resync = info.leaves.some((leaf) => sameBytes(leaf.signatureKey, device.signature.publicKey));
+    const replaced = info.leaves.find((leaf) => sameBytes(leaf.signatureKey, device.signature.publicKey))?.leaf;
     const suite = await engineSuite(info.suite);
     const fresh = await makeKeyPackage({ device, identity, suite: info.suite, notAfterMs: 0, lastResort: false });
     const roles = knownRoster(known);
-    const { publicMessage, newState } = await joinGroupExternal(
-      message.groupInfo,
-      fresh.publicPackage,
-      fresh.privatePackage,
-      resync,
-      suite,
-      undefined,
-      check.config,
-      roles === undefined ? new Uint8Array() : encodeRosterMark(roles.mark),
-    );
+    const authenticatedData = roles === undefined ? new Uint8Array() : encodeRosterMark(roles.mark);
+    const made = await enterByExternalCommit(message.groupInfo, fresh, { replaced, authenticatedData }, check, suite);
     if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
-    const next = withConfig(newState, closedConfig);
-    const commit = encodeMlsMessage({ version: "mls10", wireformat: "mls_public_message", publicMessage });
+    const next = made.state;
+    const commit = encodeMlsMessage({
+      version: "mls10",
+      wireformat: "mls_public_message",
+      publicMessage: made.message,
+    });
     const staged: StagedCommit = {
       id: sha256(commit),
       commit,
