@@ -89,6 +89,7 @@ import {
 import { applyUpdatePath, decodeUpdatePath } from "ts-mls/updatePath.js";
 import { decryptGroupInfo, decryptGroupSecrets } from "ts-mls/welcome.js";
 import { closedConfig } from "../group-engine.ts";
+import { enterByWelcome } from "../group-entry.ts";
 import { credulous } from "../testing/attacker.ts";
 import { absent, type MlsFile, readVectors } from "./official.test.ts";
 
@@ -595,6 +596,9 @@ interface PassiveClient extends Vector {
   epochs: { proposals: Hex[]; commit: Hex; epoch_authenticator: Hex }[];
 }
 
+/** How many of the passive clients came in through our own entry, which takes trees from GroupInfo and no PSKs. */
+let enteredByUs = 0;
+
 async function followAsPassiveClient(vector: PassiveClient): Promise<void> {
   const suite = await suiteOf(vector);
   const { keyPackage }: { keyPackage: KeyPackage } = message(vector.key_package, "mls_key_package");
@@ -620,6 +624,13 @@ async function followAsPassiveClient(vector: PassiveClient): Promise<void> {
     credulous,
   );
   assert.equal(toHex(state.keySchedule.epochAuthenticator), vector.initial_epoch_authenticator);
+  if (tree === undefined && vector.external_psks.length === 0) {
+    const own = { publicPackage: keyPackage, privatePackage: keys };
+    const entered = await enterByWelcome(welcome, own, { config: credulous, missing: [] }, suite);
+    assert.equal(toHex(entered.state.keySchedule.epochAuthenticator), vector.initial_epoch_authenticator);
+    state = { ...entered.state, clientConfig: credulous };
+    enteredByUs++;
+  }
   for (const epoch of vector.epochs) {
     for (const hex of [...epoch.proposals, epoch.commit]) {
       const received = decoded(decodeMlsMessage, bytes(hex));
@@ -634,3 +645,8 @@ async function followAsPassiveClient(vector: PassiveClient): Promise<void> {
 vectors<PassiveClient>("passive-client-welcome", followAsPassiveClient);
 vectors<PassiveClient>("passive-client-handling-commit", followAsPassiveClient);
 vectors<PassiveClient>("passive-client-random", followAsPassiveClient);
+
+if (absent === false)
+  test("passive clients of the vectors come in through our own entry too", () => {
+    assert.equal(enteredByUs, 15);
+  });
