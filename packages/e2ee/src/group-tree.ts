@@ -22,12 +22,12 @@ export async function requireLawfulTree(
   const keys = new Set<string>();
   const requireNew = (key: Uint8Array) => {
     const name = toHex(key);
-    require(!keys.has(name), "a key stands twice");
+    insist(!keys.has(name), "a key stands twice");
     keys.add(name);
   };
   for (const [place, node] of tree.entries()) {
     if (node === undefined) continue;
-    require((node.nodeType === "leaf") === (place % 2 === 0), "a node stands in a wrong place");
+    insist((node.nodeType === "leaf") === (place % 2 === 0), "a node stands in a wrong place");
     if (node.nodeType === "leaf") {
       requireNew(node.leaf.hpkePublicKey);
       requireNew(node.leaf.signaturePublicKey);
@@ -37,8 +37,8 @@ export async function requireLawfulTree(
       for (const leaf of node.parent.unmergedLeaves) requireUnmerged(tree, place, leaf);
     }
   }
-  require(await verifyParentHashes(tree, suite.hash), "parent hash");
-  require(sameBytes(await treeHashRoot(tree, suite.hash), context.treeHash), "tree hash");
+  insist(await verifyParentHashes(tree, suite.hash), "parent hash");
+  insist(sameBytes(await treeHashRoot(tree, suite.hash), context.treeHash), "tree hash");
 }
 
 async function requireLawfulLeaf(
@@ -52,25 +52,25 @@ async function requireLawfulLeaf(
     leaf.leafNodeSource === "key_package"
       ? verifyLeafNodeSignatureKeyPackage(leaf, signature)
       : verifyLeafNodeSignature(leaf, context.groupId, place, signature);
-  require(await signed, "leaf signature");
-  require(leaf.extensions.length === 0, "leaf extensions");
-  require(leaf.capabilities.credentials.includes("basic"), "capabilities");
-  require(await check.config.authService.validateCredential(leaf.credential, leaf.signaturePublicKey), "credential");
+  insist(await signed, "leaf signature");
+  insist(leaf.extensions.length === 0, "leaf extensions");
+  insist(leaf.capabilities.credentials.includes("basic"), "capabilities");
+  insist(await check.config.authService.validateCredential(leaf.credential, leaf.signaturePublicKey), "credential");
 }
 
 /** The leaf is there, stands below the parent, and is listed by every non-blank node between the two. */
 function requireUnmerged(tree: RatchetTree, parent: number, leaf: number): void {
   const node = leafToNodeIndex(toLeafIndex(leaf));
-  require(tree[node]?.nodeType === "leaf", "unmerged leaf is blank");
+  insist(tree[node]?.nodeType === "leaf", "unmerged leaf is blank");
   const path = directPath(node, leafWidth(tree.length)).map(Number);
   const height = path.indexOf(parent);
-  require(height >= 0, "unmerged leaf of another subtree");
+  insist(height >= 0, "unmerged leaf of another subtree");
   for (const between of path.slice(0, height)) {
     const entry = tree[between];
-    require(entry?.nodeType !== "parent" || entry.parent.unmergedLeaves.includes(leaf), "unmerged leaf is not listed");
+    insist(entry?.nodeType !== "parent" || entry.parent.unmergedLeaves.includes(leaf), "unmerged leaf is not listed");
   }
 }
 
-function require(holds: boolean, what: string): asserts holds {
+function insist(holds: boolean, what: string): asserts holds {
   if (!holds) throw new TypeError(what);
 }
