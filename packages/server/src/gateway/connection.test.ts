@@ -30,15 +30,17 @@ function open() {
   const ended: Connection[] = [];
   const received: Uint8Array[] = [];
   const connection = new Connection({
+    owner: {
+      flusher: new Flusher(),
+      received: (_, frame) => received.push(frame),
+      authenticated() {},
+      closed: (closed) => ended.push(closed),
+    },
     socket: socket as unknown as WebSocket,
     stream: stream as unknown as TLSSocket,
     peer: readAddress("203.0.113.7"),
     isLocal: false,
     tls: { key: "", cert: "", spkiSha256: new Uint8Array(32) },
-    flusher: new Flusher(),
-    received: (_, frame) => received.push(frame),
-    authenticated: () => {},
-    closed: (closed) => ended.push(closed),
   });
   return { socket, stream, connection, ended, received };
 }

@@ -28,16 +28,23 @@ export type Identity =
 
 export type EndReason = EventPayload<"sessionEnded">["reason"];
 
+/** What connections have in common: whom they tell, and who flushes them. */
+export interface ConnectionOwner {
+  readonly flusher: Flusher;
+  received(connection: Connection, frame: Uint8Array): void;
+  /** The connection has become a device. */
+  authenticated(connection: Connection): void;
+  /** The connection ended. Called once. */
+  closed(connection: Connection): void;
+}
+
 interface ConnectionOptions {
+  readonly owner: ConnectionOwner;
   readonly socket: WebSocket;
   readonly stream: TLSSocket;
   readonly peer: PeerAddress;
   readonly isLocal: boolean;
   readonly tls: TlsIdentity;
-  readonly flusher: Flusher;
-  readonly received: (connection: Connection, frame: Uint8Array) => void;
-  readonly authenticated: (connection: Connection) => void;
-  readonly closed: (connection: Connection) => void;
 }
 
 // RFC 6455 §7.4: policy violation, going away, normal.
@@ -65,9 +72,10 @@ export class Connection {
   /** Set by a method whose reply is the last thing that this connection hears, but for the reason. */
   endsAfterReply: EndReason | undefined;
 
+  /** The socket below; only the owner and this class touch it. */
+  readonly stream: TLSSocket;
   readonly #socket: WebSocket;
-  readonly #stream: TLSSocket;
-  readonly #options: ConnectionOptions;
+  readonly #owner: ConnectionOwner;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   #isOpen = true;
@@ -78,16 +86,16 @@ export class Connection {
   #deadline: NodeJS.Timeout | undefined;
 
   constructor(options: ConnectionOptions) {
-    this.#options = options;
+    this.#owner = options.owner;
     this.#socket = options.socket;
-    this.#stream = options.stream;
+    this.stream = options.stream;
     this.peer = options.peer;
     this.isLocal = options.isLocal;
     this.tls = options.tls;
 
     this.#deadline = setTimeout(() => this.refuse("no first frame in time"), limits.firstFrameTimeoutMs).unref();
-    this.#stream.on("data", this.#countBytes);
-    this.#stream.on("drain", this.#drained);
+    this.stream.on("data", this.#countBytes);
+    this.stream.on("drain", this.#drained);
     this.#socket.on("error", ignoreError);
     this.#socket.on("message", this.#receive);
     this.#socket.on("pong", this.#alive);
@@ -105,14 +113,14 @@ export class Connection {
     this.#queuedBytes += frame.length + headerBytesMax;
     if (!this.#isQueuedForFlush) {
       this.#isQueuedForFlush = true;
-      this.#options.flusher.add(this);
+      this.#owner.flusher.add(this);
     }
     if (this.#queuedBytes > limits.unsentBytesCut) this.end("too-slow");
   }
 
   /** Bytes that were sent and that the system has not taken yet. */
   unsentBytes(): number {
-    return this.#queuedBytes + this.#stream.writableLength;
+    return this.#queuedBytes + this.stream.writableLength;
   }
 
   /** Writes what waits, in one piece. */
@@ -141,8 +149,8 @@ export class Connection {
     }
     this.#queue = [];
     this.#queuedBytes = 0;
-    this.#stream.write(joined.subarray(0, at));
-    if (this.#stream.writableLength > limits.unsentBytesCut) this.end("too-slow");
+    this.stream.write(joined.subarray(0, at));
+    if (this.stream.writableLength > limits.unsentBytesCut) this.end("too-slow");
   }
 
   /** The password was right: more may be sent than by a stranger. */
@@ -159,11 +167,11 @@ export class Connection {
 
   becomeDevice(identity: Identity & { kind: "device" }): void {
     this.identity = identity;
-    this.#stream.off("data", this.#countBytes);
+    this.stream.off("data", this.#countBytes);
     clearTimeout(this.#deadline);
     this.challenge = undefined;
     this.registration = undefined;
-    this.#options.authenticated(this);
+    this.#owner.authenticated(this);
   }
 
   /** Tells why, sends what waits, and closes. */
@@ -216,7 +224,9 @@ export class Connection {
       // From here on there is a while to log in: a password may be on its way through Argon2.
       this.#deadline = setTimeout(() => this.refuse("not logged in in time"), limits.authenticationTimeoutMs).unref();
     }
-    this.#options.received(this, data as Buffer);
+    // A plain array over the same bytes: `slice` of a Buffer is no copy, and what is kept has to be one.
+    const { buffer, byteOffset, length } = data as Buffer;
+    this.#owner.received(this, new Uint8Array(buffer, byteOffset, length));
   };
 
   readonly #countBytes = (chunk: Buffer): void => {
@@ -238,10 +248,10 @@ export class Connection {
     this.#queue = [];
     this.#queuedBytes = 0;
     clearTimeout(this.#deadline);
-    this.#stream.off("data", this.#countBytes);
-    this.#stream.off("drain", this.#drained);
+    this.stream.off("data", this.#countBytes);
+    this.stream.off("drain", this.#drained);
     if (this.identity.kind === "device") this.identity.delivery.detach();
-    this.#options.closed(this);
+    this.#owner.closed(this);
   };
 }
 

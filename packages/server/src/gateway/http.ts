@@ -18,7 +18,7 @@ import type { Metrics, TurnedAway } from "../metrics.ts";
 import { ServerError, systemCode } from "../server-error.ts";
 import { machineHosts, type TlsIdentity } from "../tls.ts";
 import type { Admission } from "./admission.ts";
-import { Connection, Flusher, ignoreError } from "./connection.ts";
+import { Connection, type ConnectionOwner, Flusher, ignoreError } from "./connection.ts";
 
 const headerBytesMax = 16 * 1024;
 const keepAliveTimeoutMs = 5_000;
@@ -51,7 +51,15 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { key, cert } = tls();
   const connections = new Set<Connection>();
   const identities = new WeakMap<TLSSocket, TlsIdentity>();
-  const flusher = new Flusher();
+  const owner: ConnectionOwner = {
+    flusher: new Flusher(),
+    received,
+    authenticated: (connection) => admission.release(connection.stream),
+    closed(connection) {
+      connections.delete(connection);
+      closed(connection);
+    },
+  };
   const openSockets = new Set<Socket>();
   let isStopping = false;
   let origins: ReadonlySet<string> = new Set();
@@ -115,23 +123,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     // Programs send none; a browser sends the page's, which must be ours (cross-site WebSocket hijacking).
     if (origin !== undefined && !origins.has(origin.toLowerCase())) return turnAway("origin", "403 Forbidden");
     if (!offered.includes(subprotocol)) return turnAway("protocol", "400 Bad Request");
+    const tlsIdentity = identities.get(stream) ?? tls();
+    const peer = readAddress(stream.remoteAddress);
+    const isLocal = peer.isLoopback && asksForThisMachine(request, stream);
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      const peer = readAddress(stream.remoteAddress);
-      const connection = new Connection({
-        socket,
-        stream,
-        peer,
-        isLocal: peer.isLoopback && asksForThisMachine(request, stream),
-        tls: identities.get(stream) ?? tls(),
-        flusher,
-        received,
-        authenticated: () => admission.release(stream),
-        closed: (ended) => {
-          connections.delete(ended);
-          closed(ended);
-        },
-      });
-      connections.add(connection);
+      connections.add(new Connection({ owner, socket, stream, peer, isLocal, tls: tlsIdentity }));
     });
   }
 
