@@ -190,6 +190,7 @@ async function openLoop(
     half_p99_ms: percentile(latencies, 99),
     half_max_ms: latencies.at(-1) ?? Number.NaN,
     half_undelivered: sent - delivered,
+    half_others_cpu_pct: half.othersPct,
   };
 }
 
