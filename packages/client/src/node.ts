@@ -13,7 +13,7 @@ import { ClientError, storeFailure } from "./errors.ts";
 import { type HomeGuest, type HomeServer, OwnerGone, type RemoteMethod, joinHome, serveHome } from "./node/home-socket.ts";
 import { createPasswordWorker } from "./node/password-worker.ts";
 import { nodeTransport } from "./node/transport.ts";
-import type { Clock, Platform } from "./platform.ts";
+import type { Clock, Platform, Transport } from "./platform.ts";
 import { openHomeStorage } from "./storage/home-storage.ts";
 import { type Storage, StorageError } from "./storage/storage.ts";
 
@@ -35,6 +35,8 @@ export interface HomeOptions extends ClientOptions {
   home: string;
   /** Told what was found unsafe and put right, in words for people. */
   warn?: (message: string) => void;
+  /** Another way to the server than TLS from this machine: through a proxy, or a network that a test breaks. */
+  transport?: Transport;
 }
 
 /** How long to wait for an owner that holds the lock but does not answer yet, or has just died. */
@@ -123,7 +125,8 @@ class Home {
   async #own(): Promise<void> {
     await using opened = new AsyncDisposableStack();
     const storage = opened.use(await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) }));
-    const client = opened.use(await createClient(nodePlatform(storage), { deviceName: hostname().slice(0, 64), ...this.#options }));
+    const platform = { ...nodePlatform(storage), ...(this.#options.transport ? { transport: this.#options.transport } : {}) };
+    const client = opened.use(await createClient(platform, { deviceName: hostname().slice(0, 64), ...this.#options }));
     client.subscribe((event) => this.#announce(event));
     const server = await serveHome(this.#socketPath, client);
     opened.move();
