@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, globSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { failures } from "@sotto/protocol";
 import { generatedDocuments, regenerate, root } from "./generated-docs.ts";
 
 const documents = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"].concat(
@@ -78,4 +79,51 @@ test("what the sources say of the documents is there", () => {
     }
   }
   assert.deepEqual([...missing], []);
+});
+
+/** What a pattern's first group finds in a source. */
+function namesIn(file: string, pattern: RegExp): Set<string> {
+  return new Set([...textOf(file).matchAll(pattern)].map(([, name = ""]) => name));
+}
+
+test("the README names every command of this version, and no other", () => {
+  const verbs = namesIn("packages/cli/src/program.ts", /\bverb\(\s*"([a-z-]+)/g);
+  const block = /## Commands\n\n```text\n([\s\S]*?)```/.exec(textOf("README.md"))?.[1] ?? "";
+  // `sotto status NAME | verify NAME …`: several commands in a line; what they do stands behind two spaces.
+  const named = block.split("\n").flatMap((line) => {
+    const commands = line
+      .replace(/ {2,}(?! *-).*$/, "")
+      .replace(/^sotto /, "")
+      .split(" | ");
+    return commands.map((command) => /^[a-z]+/.exec(command)?.[0]).filter((name) => name !== undefined);
+  });
+  assert.deepEqual(named.toSorted(), [...verbs].toSorted());
+});
+
+test("every metric is explained", () => {
+  const names = [
+    ...namesIn("packages/server/src/metrics.ts", /\badd\(\s*"(\w+)"/g),
+    ...namesIn("packages/server/src/server.ts", /\bgauge\(\s*"(\w+)"/g),
+  ];
+  assert.ok(names.length > 8, "the sources are not as this test reads them");
+  const page = textOf("docs/operating/monitor.md");
+  assert.deepEqual(
+    names.filter((name) => !page.includes(`sotto_${name}`)),
+    [],
+  );
+});
+
+test("every code that is explained exists, and every way in which a server does not start is explained", () => {
+  const server = namesIn("packages/server/src/server-error.ts", /^ {2}\| "([a-z-]+)"/gm);
+  const client = namesIn("packages/client/src/errors.ts", /^ {2}"?([a-z-]+)"?: \{/gm);
+  const explained = namesIn("docs/operating/troubleshoot.md", /`([a-z]+(?:-[a-z]+)+)`/g);
+  const known = new Set<string>([...server, ...client, ...Object.keys(failures)]);
+  assert.deepEqual(
+    [...explained].filter((code) => !known.has(code)),
+    [],
+  );
+  assert.deepEqual(
+    [...server].filter((code) => code !== "internal" && !explained.has(code)),
+    [],
+  );
 });
