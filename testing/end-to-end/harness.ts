@@ -205,10 +205,9 @@ export class TestServer {
     return this.#process !== undefined;
   }
 
-  /** Again on the same port, if it ran before. */
-  async start(): Promise<void> {
-    const port = String(this.#facts?.port ?? 0);
-    const argv = ["serve", "--port", port, "--data", this.data, "--json", "--log", "json", ...this.#argv];
+  /** On this port; else the one it had before; else any free one. */
+  async start(port = this.#facts?.port ?? 0): Promise<void> {
+    const argv = ["serve", "--port", String(port), "--data", this.data, "--json", "--log", "json", ...this.#argv];
     const process = new Running({ argv });
     this.#process = process;
     const [line] = await process.shows(/^\{.*\}\n/);
