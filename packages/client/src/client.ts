@@ -109,6 +109,8 @@ class Engine implements Client {
   #pin: ServerPin | undefined;
   #boot: Promise<BootRecord> | undefined;
   #connection: Connection | undefined;
+  /** Ends the waiting of calls that only wait, when the client closes. */
+  readonly #closing = new Set<() => void>();
   #closed = false;
 
   constructor(
@@ -318,7 +320,10 @@ class Engine implements Client {
   }
 
   async waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message> {
-    const { promise, resolve } = Promise.withResolvers<Message>();
+    const { promise, resolve, reject } = Promise.withResolvers<Message>();
+    const closing = () => reject(new ClientError("unreachable", "wait for a message: the client was closed"));
+    promise.catch(() => {});
+    this.#closing.add(closing);
     const done = (message: Message) =>
       message.state === "failed" ||
       stateOrder[message.state] >= stateOrder[options.state] ||
@@ -335,6 +340,7 @@ class Engine implements Client {
       const { message } = await this.#findMessage(options.id);
       return done(message) ? message : await promise;
     } finally {
+      this.#closing.delete(closing);
       stopTimer();
       stop();
     }
@@ -517,6 +523,7 @@ class Engine implements Client {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    for (const end of this.#closing) end();
     this.#disconnect();
     await this.#outbox.close();
     await this.#state.idle();

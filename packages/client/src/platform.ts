@@ -28,8 +28,8 @@ export interface Address {
 }
 
 export interface Transport {
-  /** Resolves when frames can be sent. @throws TransportError */
-  connect(address: Address, handlers: SocketHandlers): Promise<Socket>;
+  /** Resolves when frames can be sent; rejects soon after `signal` says to give up. @throws TransportError */
+  connect(address: Address, handlers: SocketHandlers, signal?: AbortSignal): Promise<Socket>;
 }
 
 export interface SocketHandlers {

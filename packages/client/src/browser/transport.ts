@@ -6,12 +6,17 @@ import { streamPath, subprotocol } from "@sotto/protocol";
 import { type Address, type Socket, type SocketHandlers, type Transport, TransportError } from "../platform.ts";
 
 export const browserTransport: Transport = {
-  connect(address: Address, handlers: SocketHandlers): Promise<Socket> {
+  connect(address: Address, handlers: SocketHandlers, signal?: AbortSignal): Promise<Socket> {
     const { promise, resolve, reject } = Promise.withResolvers<Socket>();
     const host = address.host.includes(":") ? `[${address.host}]` : address.host;
     const socket = new WebSocket(`wss://${host}:${address.port}${streamPath}`, subprotocol);
     socket.binaryType = "arraybuffer";
     let opened = false;
+    const giveUp = (): void => {
+      if (!opened) socket.close();
+    };
+    if (signal?.aborted) giveUp();
+    signal?.addEventListener("abort", giveUp, { once: true });
     socket.onopen = () => {
       opened = true;
       resolve({

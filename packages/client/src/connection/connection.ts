@@ -43,6 +43,7 @@ export class Connection {
   #pauseMs = firstPauseMs;
   #connectedAt: number | undefined;
   #stopTimer: (() => void) | undefined;
+  readonly #giveUp = new AbortController();
   #closed = false;
   /** Grows with every session, so that answers of an old one are not taken for news. */
   #generation = 0;
@@ -89,6 +90,7 @@ export class Connection {
 
   close(): void {
     this.#closed = true;
+    this.#giveUp.abort();
     this.#stopTimer?.();
     this.#generation++;
     this.#session?.close();
@@ -102,13 +104,14 @@ export class Connection {
     let session: Session | undefined;
     let lost: string | undefined;
     try {
-      session = await openSession(platform, pin, {
-        onEvent: (event) => current() && this.#options.onEvent(event),
-        onClose: (reason) => {
+      const handlers = {
+        onEvent: (event: Event) => current() && this.#options.onEvent(event),
+        onClose: (reason: string) => {
           lost = reason;
           if (current() && this.#session) this.#lose(new ClientError("unreachable", reason));
         },
-      });
+      };
+      session = await openSession(platform, pin, handlers, this.#giveUp.signal);
       const checked = checkServer(this.#options.pin, session);
       if (checked !== "same") {
         await this.#options.savePin(checked.rotated);

@@ -52,8 +52,13 @@ const connectTimeoutMs = 15_000;
 /** The server pings every 30 s; without a sign of life for this long the connection counts as gone. */
 const probeIntervalMs = 45_000;
 
-/** Connects and says hello. @throws ClientError */
-export async function openSession(platform: Platform, address: Address, handlers: SessionHandlers): Promise<Session> {
+/** Connects and says hello, unless `signal` says to give up. @throws ClientError */
+export async function openSession(
+  platform: Platform,
+  address: Address,
+  handlers: SessionHandlers,
+  signal?: AbortSignal,
+): Promise<Session> {
   const waitingById = new Map<number, Waiting>();
   let nextId = 1;
   let socket: Socket | undefined;
@@ -121,13 +126,16 @@ export async function openSession(platform: Platform, address: Address, handlers
   }
 
   let stopConnectTimer = () => {};
+  const givenUp = new AbortController();
   const tooLate = new Promise<never>((_, reject) => {
     stopConnectTimer = platform.clock.after(connectTimeoutMs, () =>
       reject(new ClientError("unreachable", `${where} did not answer within ${connectTimeoutMs / 1000} s`)),
     );
+    signal?.addEventListener("abort", () => reject(new ClientError("unreachable", `connecting to ${where} was given up`)), { once: true });
   });
   tooLate.catch(() => {});
-  const connecting = platform.transport.connect(address, { onFrame, onClose: (reason) => end(reason, true) });
+  const onClose = (reason: string): void => end(reason, true);
+  const connecting = platform.transport.connect(address, { onFrame, onClose }, givenUp.signal);
   try {
     socket = await Promise.race([connecting, tooLate]);
     const hello = await Promise.race([request("hello", { versions: [...versions], client: platform.program }), tooLate]);
@@ -151,6 +159,7 @@ export async function openSession(platform: Platform, address: Address, handlers
     };
   } catch (error) {
     end("failed", false);
+    givenUp.abort();
     connecting.then((late) => late.close(), () => {});
     throw connectError(where, error);
   } finally {

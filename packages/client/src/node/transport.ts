@@ -12,7 +12,7 @@ import { type Address, type Socket, type SocketHandlers, type Transport, Transpo
 const handshakeTimeoutMs = 10_000;
 
 export const nodeTransport: Transport = {
-  connect(address: Address, handlers: SocketHandlers): Promise<Socket> {
+  connect(address: Address, handlers: SocketHandlers, signal?: AbortSignal): Promise<Socket> {
     const { promise, resolve, reject } = Promise.withResolvers<Socket>();
     const host = address.host.includes(":") ? `[${address.host}]` : address.host;
     let tlsSocket: tls.TLSSocket | undefined;
@@ -34,6 +34,11 @@ export const nodeTransport: Transport = {
         return tlsSocket;
       },
     });
+    const giveUp = (): void => {
+      if (!opened) socket.terminate();
+    };
+    if (signal?.aborted) giveUp();
+    signal?.addEventListener("abort", giveUp, { once: true });
     socket.on("open", () => {
       opened = true;
       const certificate = tlsSocket!.getPeerX509Certificate();

@@ -35,7 +35,7 @@ export class FaultyNetwork implements Transport {
     this.#cutAtReplyTo = method;
   }
 
-  async connect(address: Address, handlers: SocketHandlers): Promise<Socket> {
+  async connect(address: Address, handlers: SocketHandlers, signal?: AbortSignal): Promise<Socket> {
     if (!this.#online) throw new TransportError("unreachable", "the network is down");
     const methodById = new Map<number, string>();
     const open: { socket: Socket; handlers: SocketHandlers } = { socket: undefined as unknown as Socket, handlers };
@@ -53,7 +53,7 @@ export class FaultyNetwork implements Transport {
       onClose: (reason) => {
         if (this.#open.delete(open)) handlers.onClose(reason);
       },
-    });
+    }, signal);
     open.socket = socket;
     this.#open.add(open);
     return {
