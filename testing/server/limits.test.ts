@@ -232,7 +232,7 @@ test("an address has few sockets until it logs in, the machine itself as many as
   for (const client of clients) client.close();
 });
 
-test("who says nothing in time is cut: in the handshake, in the headers, before the first frame", async () => {
+test("who says nothing in time is cut: in the handshake, before and in the headers, before the first frame", async () => {
   await using server = await startServer();
   const startedMs = performance.now();
   const { connect } = await import("node:net");
@@ -240,10 +240,11 @@ test("who says nothing in time is cut: in the handshake, in the headers, before 
   const slowHeaders = tls.connect({ port: server.port, host: "127.0.0.1", rejectUnauthorized: false }, () =>
     slowHeaders.write("GET / HT"),
   );
+  const noRequest = tls.connect({ port: server.port, host: "127.0.0.1", rejectUnauthorized: false });
   const { socket: noFrame } = await rawUpgrade(server.port);
   await using honest = await RawClient.connect(server);
   await Promise.all(
-    [silent, slowHeaders, noFrame].map((socket) => {
+    [silent, slowHeaders, noRequest, noFrame].map((socket) => {
       socket.on("error", () => {});
       socket.resume();
       return once(socket, "close");
