@@ -34,6 +34,7 @@ export const limits = {
   headersTimeoutMs: 10 * second,
   firstFrameTimeoutMs: 10 * second,
   authenticationTimeoutMs: 2 * minute,
+  // A right password, or the accepted first half of a registration, adds one whole frame to it.
   unauthenticatedBytesMax: 16 * KiB,
   unauthenticatedSocketsPerAddressMax: 20,
   unauthenticatedSocketsMax: 2_000,
