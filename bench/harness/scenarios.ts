@@ -76,7 +76,7 @@ async function connectAll(
 }
 
 const closeAll = (sessions: readonly (Session | undefined)[]) =>
-  Promise.all(sessions.map((session) => session?.close()));
+  Promise.all(sessions.map(async (session) => session?.close()));
 
 /**
  * Pairs with a fixed window of messages in flight (closed loop): a message counts when its receiver has it, and only then
@@ -181,7 +181,8 @@ async function openLoop(
     await sleep(1);
   }
   const half = readMeter!();
-  for (let i = 0; i < 50 && delivered < sent; i++) await sleep(100);
+  const arrived = (): boolean => delivered >= sent;
+  for (let i = 0; i < 50 && !arrived(); i++) await sleep(100);
   latencies.sort((a, b) => a - b);
   return {
     half_rate_per_s: ratePerS,

@@ -2,11 +2,23 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ConversationId, fromHex, toHex } from "@sotto/protocol";
 import { createConversationOf, createPerson, newMessage } from "../suite.ts";
 import { StoreError } from "../store.ts";
@@ -214,24 +226,26 @@ async function sendUntilRefused(
   return assert.fail("the disk never got full");
 }
 
-/** Lets a writer run until `lifeMs` after its first acknowledgement; returns the acknowledgements that it printed. */
+/**
+ * Lets a writer run until `lifeMs` after its first acknowledgement; returns the acknowledgements that it gave. It writes them
+ * to a file, which takes everything at once and outlives it; a pipe could be full.
+ */
 async function killWriter(folder: string, conversation: ConversationId, lifeMs: number): Promise<string[]> {
+  const path = newFolder();
+  const output = openSync(path, "a");
   const child = spawn(
     process.execPath,
     ["--conditions=@sotto/source", import.meta.filename, "writer", folder, toHex(conversation)],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-    },
+    { stdio: ["ignore", output, "inherit"] },
   );
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    if (output === "") setTimeout(() => child.kill("SIGKILL"), lifeMs);
-    output += chunk.toString("latin1");
-  });
-  await once(child, "close");
+  closeSync(output);
+  while (child.exitCode === null && statSync(path).size === 0) await sleep(1);
+  await sleep(lifeMs);
+  child.kill("SIGKILL");
+  if (child.signalCode === null) await once(child, "exit");
   assert.equal(child.signalCode, "SIGKILL");
-  // A line that was cut off was not an acknowledgement that anybody read.
-  return output.split("\n").slice(0, -1);
+  // A line that was cut off is not an acknowledgement.
+  return readFileSync(path, "latin1").split("\n").slice(0, -1);
 }
 
 async function writeForever(folder: string, conversation: ConversationId): Promise<void> {
