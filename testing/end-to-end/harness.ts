@@ -11,6 +11,7 @@ import { after } from "node:test";
 
 const main = path.join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const nodeFlags = ["--conditions=@sotto/source", "--disable-warning=ExperimentalWarning"];
+const compileCache = path.join(tmpdir(), `sotto-compile-cache-${process.getuid?.() ?? "user"}`);
 const commandTimeoutMs = 60_000;
 const startTimeoutMs = 30_000;
 
@@ -112,7 +113,14 @@ export class Running {
     const { argv, variables = {}, stdin, cwd } = options;
     this.child = spawn(process.execPath, [...nodeFlags, main, ...argv], {
       cwd,
-      env: { PATH: process.env["PATH"], HOME: "/nonexistent", NO_COLOR: "1", ...variables },
+      env: {
+        PATH: process.env["PATH"],
+        HOME: "/nonexistent",
+        NO_COLOR: "1",
+        // Sources that were stripped and compiled once: a command starts in half the time.
+        NODE_COMPILE_CACHE: compileCache,
+        ...variables,
+      },
       stdio: ["pipe", "pipe", "pipe"],
     });
     running.add(this.child);
