@@ -71,6 +71,8 @@ export const limits = {
   // One login attempt lives this long between its two requests.
   loginStateMs: 60 * second,
   loginStatesMax: 10_000,
+  // A login costs the server a millisecond, and names to try are free; connections are not.
+  loginsPerConnectionMax: 10,
   localRegistrationMs: 24 * hour,
 } as const;
 
