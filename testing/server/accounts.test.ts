@@ -265,6 +265,15 @@ test("guessing is slowed down whether or not the second half is sent, and device
   await (await logIn(local, "alice", alice.password)).finish();
 });
 
+test("a connection has few logins, whatever the names", async () => {
+  await using server = await startServer();
+  await using client = await RawClient.connect(server);
+  for (let i = 0; i < limits.loginsPerConnectionMax; i++) await logIn(client, `name-${i}`, "x");
+  assert.equal(await refusal(logIn(client, "one-more", "x")), "rate-limited");
+  await using other = await RawClient.connect(server);
+  await logIn(other, "one-more", "x");
+});
+
 test("a login belongs to its connection and lives a minute", async () => {
   let monotonicMs = 0;
   await using server = await startServer({}, { monotonicMs: () => monotonicMs });

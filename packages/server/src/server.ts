@@ -28,6 +28,8 @@ import { systemRandom } from "./system-random.ts";
 import { machineHosts, openTls } from "./tls.ts";
 
 const stopWithinMs = 4_000;
+/** Counting reads a whole table; whoever scrapes every few seconds must not make the server do that. */
+const countsKeptMs = 5 * 60_000;
 const createdAtSetting = "created-at";
 
 export interface Surroundings {
@@ -149,7 +151,11 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   metrics.gauge("unauthenticated_sockets", "Sockets that have not shown who they are.", () => admission.size);
   metrics.gauge("devices_online", "Devices with a session.", () => delivery.counts().sessions);
   metrics.gauge("store_commits_total", "Transactions of the store; each is one fsync.", () => store.commits());
-  metrics.gauge("accounts", "Accounts.", async () => (await store.stats()).accounts);
+  metrics.gauge(
+    "accounts",
+    "Accounts, counted every few minutes.",
+    cached(countsKeptMs, monotonicMs, async () => (await store.stats()).accounts),
+  );
 
   const port = await gateway.listen();
   opened.defer(() => gateway.stop(stopWithinMs));
@@ -224,4 +230,18 @@ async function readCreatedAt(
   if (known !== undefined) return Number(Buffer.from(known).toString());
   await store.putSetting(createdAtSetting, Buffer.from(String(nowMs)));
   return nowMs;
+}
+
+/** The value of `read`, read again when it is older than `keepMs`. */
+function cached<T>(keepMs: number, monotonicMs: () => number, read: () => Promise<T>): () => Promise<T> {
+  let value: Promise<T> | undefined;
+  let readMs = 0;
+  return () => {
+    if (value === undefined || monotonicMs() - readMs > keepMs) {
+      readMs = monotonicMs();
+      value = read();
+      value.catch(() => (value = undefined));
+    }
+    return value;
+  };
 }

@@ -90,6 +90,9 @@ export function createLogins({ store, opaque, rates, random, monotonicMs }: Logi
 
   return {
     async start(connection, name, request) {
+      if (++connection.loginsBegun > limits.loginsPerConnectionMax) {
+        throw new ProtocolError("rate-limited", { retryAfterMs: limits.loginStateMs });
+      }
       takeAttempt(name, connection);
       dropExpired();
       if (logins.size >= limits.loginStatesMax) throw new ProtocolError("busy");

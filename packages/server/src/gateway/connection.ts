@@ -69,6 +69,8 @@ export class Connection {
   /** Set by `startRegistration`: what `finishRegistration` has to finish. */
   registration: { readonly name: string; readonly accountKey: string } | undefined;
   requestsInFlight = 0;
+  /** Password logins begun here. */
+  loginsBegun = 0;
   /** Set by a method whose reply is the last thing that this connection hears, but for the reason. */
   endsAfterReply: EndReason | undefined;
 
