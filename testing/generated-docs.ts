@@ -5,12 +5,26 @@
  */
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { buckets, events, failures, failuresOfAnyMethod, limits, type MethodName, methods } from "@sotto/protocol";
+import {
+  buckets,
+  encodeAck,
+  encodeFailure,
+  encodeReply,
+  encodeRequest,
+  events,
+  failures,
+  failuresOfAnyMethod,
+  limits,
+  type MethodName,
+  methods,
+  toHex,
+} from "@sotto/protocol";
 import { settings } from "@sotto/server";
 
 export const root = path.join(import.meta.dirname, "..");
 
 const regions: Record<string, () => string> = {
+  "example frames": exampleFrames,
   "methods at a glance": methodsTable,
   methods: methodSections,
   events: eventSections,
@@ -36,6 +50,29 @@ export function generatedDocuments(): string[] {
   return globSync("docs/**/*.md", { cwd: root })
     .filter((file) => readFileSync(path.join(root, file), "utf8").includes("<!-- generated: "))
     .toSorted();
+}
+
+/** A few frames as they travel, for whoever writes a client in another language. */
+function exampleFrames(): string {
+  const conversation = Uint8Array.from({ length: 16 }, (_, i) => i);
+  const examples: [string, Uint8Array][] = [
+    [
+      '[0, 1, "hello", {versions: [1], client: "example"}]',
+      encodeRequest(1, "hello", { versions: [1], client: "example" }),
+    ],
+    [
+      "[1, 2, {sequence: 7, acceptedAt: 1800000000000}]",
+      encodeReply(2, { sequence: 7, acceptedAt: 1_800_000_000_000 }),
+    ],
+    [
+      '[2, 3, {code: "stale-epoch", retryable: true, epoch: 4, sequence: 9}]',
+      encodeFailure(3, { code: "stale-epoch", retryable: true, epoch: 4, sequence: 9 }),
+    ],
+    ["[4, 7, h'000102030405060708090a0b0c0d0e0f']", encodeAck(7, conversation)],
+  ];
+  return fence(
+    examples.map(([shown, frame]) => `${shown}\n${toHex(frame).replace(/.{100}(?=.)/g, "$&\n")}`).join("\n\n"),
+  );
 }
 
 function methodsTable(): string {
