@@ -6,6 +6,7 @@ import { type Suite, contentId as contentIdOf, encodeContent, safetyNumber } fro
 import {
   type Event,
   ProtocolError,
+  type Result,
   fromHex,
   limits,
   formatFingerprint,
@@ -71,6 +72,8 @@ export interface SendOptions {
   attempt?: string;
 }
 
+type KeyPackageCount = Result<"authenticate">["keyPackages"][number];
+
 const historyDefault = 50;
 const idPrefixDigitsMin = 4;
 const stateOrder: Record<MessageState, number> = { failed: -1, sending: 0, received: 0, accepted: 1, delivered: 2, read: 3 };
@@ -111,6 +114,7 @@ class Engine implements Client {
   #connection: Connection | undefined;
   /** Ends the waiting of calls that only wait, when the client closes. */
   readonly #closing = new Set<() => void>();
+  #refilling = false;
   #closed = false;
 
   constructor(
@@ -659,37 +663,60 @@ class Engine implements Client {
     await this.#state.idle();
     const subscribed = await session.request("subscribe", this.#sync.cursors());
     await this.#sync.onSubscribed(subscribed);
-    void this.#refillKeyPackages(session, authenticated.keyPackages).catch(() => {
+    // The server names every suite of which it has something; of the others it has nothing.
+    const counts = keyPackageTargets.map(
+      ({ suite }) => authenticated.keyPackages.find((count) => count.suite === suite) ?? { suite, available: 0, lastResortUsed: true },
+    );
+    void this.#refillKeyPackages(session.request, counts).catch(() => {
       // The next connection tries again; until then claims take the last resort.
     });
   }
 
-  async #refillKeyPackages(session: Session, counts: readonly { suite: number; available: number; lastResortUsed: boolean }[]): Promise<void> {
-    const wanted = keyPackageTargets.flatMap(({ suite, target, refillBelow }) => {
-      const found = counts.find((count) => count.suite === suite);
-      const available = found?.available ?? 0;
-      const lastResort = found === undefined || found.lastResortUsed;
-      if (available >= refillBelow && !lastResort) return [];
-      return [{ suite, count: available < refillBelow ? target - available : 0, lastResort }];
-    });
-    if (wanted.length === 0) return;
-    const packages = await createKeyPackages(this.#account(), this.#platform, wanted);
-    await this.#forgetOldKeyPackages();
-    await this.#state.transact((transaction) => {
-      for (const made of packages) putKeyPackage(transaction, made);
-    });
-    await session.request("publishKeyPackages", toPublish(packages));
+  /** One refill at a time: what is announced while one runs has been counted before it. */
+  async #refillKeyPackages(request: Session["request"], counts: readonly KeyPackageCount[]): Promise<void> {
+    if (this.#refilling) return;
+    this.#refilling = true;
+    try {
+      const wanted = keyPackageTargets.flatMap(({ suite, target, refillBelow }) => {
+        const { available, lastResortUsed } = counts.find((count) => count.suite === suite) ?? { available: target, lastResortUsed: false };
+        if (available >= refillBelow && !lastResortUsed) return [];
+        return [{ suite, count: available < refillBelow ? target - available : 0, lastResort: lastResortUsed }];
+      });
+      if (wanted.length === 0) return;
+      await this.#forgetOldKeyPackages(wanted.flatMap(({ suite, lastResort }) => (lastResort ? [suite] : [])));
+      const packages = await createKeyPackages(this.#account(), this.#platform, wanted);
+      await this.#state.transact((transaction) => {
+        for (const made of packages) putKeyPackage(transaction, made);
+      });
+      try {
+        await request("publishKeyPackages", toPublish(packages));
+      } catch (error) {
+        // A definite no: nobody will ever use them.
+        if (error instanceof ProtocolError && !error.retryable) {
+          await this.#state.transact((transaction) => {
+            for (const { made } of packages) transaction.delete(keys.keyPackage(toHex(made.ref)));
+          });
+        }
+        throw error;
+      }
+    } finally {
+      this.#refilling = false;
+    }
   }
 
-  /** Private halves that no Welcome can use any more. */
-  async #forgetOldKeyPackages(): Promise<void> {
+  /** Private halves that no Welcome can use any more. @param replaced suites whose last resort is about to be replaced */
+  async #forgetOldKeyPackages(replaced: readonly number[]): Promise<void> {
     const stored = await this.#state.readPrefix(keys.keyPackage(""));
     // A Welcome may have been waiting on the server for as long as the server keeps anything.
     const before = this.#platform.clock.now() - limits.entryRetentionMs;
     await this.#state.transact((transaction) => {
       for (const { key, value } of stored) {
-        const { notAfter, lastResort } = decodeRecord<KeyPackageRecord>(value);
-        if (!lastResort && notAfter < before) transaction.delete(key);
+        const record = decodeRecord<KeyPackageRecord>(value);
+        const { notAfter, lastResort, replacedAt, suite } = record;
+        if (lastResort ? replacedAt !== undefined && replacedAt < before : notAfter < before) transaction.delete(key);
+        else if (lastResort && replacedAt === undefined && replaced.includes(suite)) {
+          transaction.put(key, encodeRecord({ ...record, replacedAt: this.#platform.clock.now() }));
+        }
       }
     });
   }
@@ -705,7 +732,7 @@ class Engine implements Client {
         });
         return;
       case "keyPackagesLow":
-        void this.#refillKeyPackages({ request: this.#link().request.bind(this.#link()) } as Session, [event.payload]).catch(() => {});
+        void this.#refillKeyPackages(this.#link().request.bind(this.#link()), [event.payload]).catch(() => {});
         return;
       case "sessionEnded":
         if (event.payload.reason === "logged-out" || event.payload.reason === "revoked") {

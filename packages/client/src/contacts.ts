@@ -97,15 +97,19 @@ export class Contacts implements Directory {
       } catch (error) {
         throw refusedBy("fetch account chains", error);
       }
+      const unfinished: Uint8Array[] = [];
       for (const { account, entries } of reply.chains) {
-        if (!slice.some((asked) => sameBytes(asked, account))) continue;
+        // An account that does not exist has no entries.
+        if (!slice.some((asked) => sameBytes(asked, account)) || (entries.length === 0 && !this.chain(account))) continue;
         try {
           await this.#take(account, entries, undefined);
+          if (entries.length === limits.chainEntriesPerReplyMax) unfinished.push(account);
         } catch (error) {
           if (!(error instanceof ClientError) || error.kind !== "security") throw error;
           disbelieved ??= error;
         }
       }
+      if (unfinished.length > 0) await this.fetch(unfinished);
     }
     if (disbelieved) throw disbelieved;
   }

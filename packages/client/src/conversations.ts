@@ -28,7 +28,7 @@ import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import type { Platform } from "./platform.ts";
 import { type AccountRecord, type ConversationRecord, type KeyPackageRecord, decodeRecord, keys } from "./records.ts";
-import type { State, Transaction } from "./state.ts";
+import { type State, type Transaction, isAfter } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** X-Wing: messages stay secret from whoever records them today and has a quantum computer later. */
@@ -153,6 +153,8 @@ export class Conversations {
     }
     const before = transaction.conversation(id);
     const current = await transaction.group(id);
+    // A Welcome that was sent before: its message keys have been used (rules 7 and 8).
+    if (!isAfter(joined.group, before?.epochSeen)) return undefined;
     if (before?.phase === "open" && current && current.epoch >= joined.group.epoch) return undefined;
     const peer = peerOf(joined.group, own.account);
     const roster = peer && rosterHash(directRoster(own.account, peer));
@@ -277,6 +279,12 @@ export class Conversations {
       return;
     }
     const own = state.account!;
+    const seen = conversation.epochSeen;
+    // Where the group broke, the log has moved on: what is shown must be newer than what was left.
+    const knownEpoch = seen?.generation === current.generation ? seen.epoch + (left?.standing === "active" ? 1 : 0) : undefined;
+    if (seen && current.generation < seen.generation) {
+      throw new ClientError("commit-refused", "join the conversation: the server shows an older group than it did before");
+    }
     const join = (asked: readonly Uint8Array[]) =>
       joinByExternalCommit({
         groupInfo: current.groupInfo,
@@ -286,7 +294,7 @@ export class Conversations {
         directory: contacts.after(asked),
         expected: { conversation: conversation.conversation, generation: current.generation },
         roster: encodeRoster(directRoster(own.account, conversation.peer)),
-        ...(left ? { knownEpoch: left.epoch + (left.standing === "active" ? 1 : 0) } : {}),
+        ...(knownEpoch === undefined ? {} : { knownEpoch }),
       });
     let joined = await join([]);
     if (joined.kind === "needs") {

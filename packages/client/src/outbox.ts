@@ -60,24 +60,17 @@ export class Outbox {
 
   /** Queues a receipt that covers everything up to `upTo`; it takes the place of one that has not left yet. */
   putReceipt(transaction: Transaction, conversation: ConversationRecord, kind: "delivered" | "read", upTo: number): void {
-    const { platform, contacts } = this.#options;
+    const { platform } = this.#options;
     for (const item of this.#itemsOf(toHex(conversation.conversation))) {
       const covered = item.kind === kind || (item.kind === "delivered" && kind === "read");
       if (covered && !item.message && (item.upTo ?? 0) <= upTo) transaction.deleteOutboxItem(item.order);
     }
     const now = platform.clock.now();
-    const content = encodeContent({
-      ...(kind === "read" ? { kind, upTo, readAtMs: now } : { kind, upTo, deliveredAtMs: now }),
-      salt: platform.random.bytes(16),
-      sentAtMs: now,
-      head: contacts.ownHead(),
-    });
     const order = this.nextOrder();
     transaction.putOutboxItem({
       order,
       conversation: conversation.conversation,
       kind,
-      content,
       submission: createSubmissionId(platform.random, now),
       upTo,
     });
@@ -188,7 +181,7 @@ export class Outbox {
       if (!current || current.message) return current;
       const group = await transaction.group(conversation);
       if (!group) throw new ClientError("unexpected", "send: the conversation's keys are missing");
-      const encrypted = await encrypt(group, current.content);
+      const encrypted = await encrypt(group, current.content ?? this.#receiptContent(current));
       const next = { ...current, message: encrypted.message };
       transaction.putGroup(conversation, encrypted.group);
       transaction.putOutboxItem(next);
@@ -205,6 +198,21 @@ export class Outbox {
       const record = transaction.conversation(conversation)!;
       transaction.deleteOutboxItem(item.order);
       await timeline.place(transaction, record, item.order, accepted.sequence, accepted.acceptedAt);
+      if (accepted.sequence <= record.cursor) return;
+      transaction.putConversation({ ...record, ownAhead: [...(record.ownAhead ?? []), accepted.sequence] });
+    });
+  }
+
+  /** A receipt says when what it covers came or was read: when it was queued. */
+  #receiptContent(item: OutboxItem): Uint8Array {
+    const { platform, contacts } = this.#options;
+    const at = Math.floor(item.order / 1000);
+    const upTo = item.upTo ?? 0;
+    return encodeContent({
+      ...(item.kind === "read" ? { kind: "read", upTo, readAtMs: at } : { kind: "delivered", upTo, deliveredAtMs: at }),
+      salt: platform.random.bytes(16),
+      sentAtMs: at,
+      head: contacts.ownHead(),
     });
   }
 

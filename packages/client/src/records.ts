@@ -69,6 +69,8 @@ export interface KeyPackageRecord {
   privateBytes: Uint8Array;
   notAfter: number;
   lastResort: boolean;
+  /** For last resorts: when another took its place. Welcomes made with it may still be on their way. */
+  replacedAt?: number;
 }
 
 export interface ConversationRecord {
@@ -79,8 +81,12 @@ export interface ConversationRecord {
   generation: number;
   /** `new`: only on this device. `created`: on the server with our leaf alone. `open`: the other side has a leaf. */
   phase: "new" | "created" | "open";
+  /** The newest epoch that this device was in: what leads to it or before it is a replay. */
+  epochSeen?: { generation: number; epoch: number };
   /** Entries up to here have been taken in. */
   cursor: number;
+  /** Own messages whose place beyond the cursor is known by the server's answer: their entries will come and are no news. */
+  ownAhead?: number[];
   /** The group moved on without this device: when that was noticed. It comes back by an external commit. */
   brokenAt?: number;
   /** When this device last came back so: no more than once in ten minutes. */
@@ -121,7 +127,8 @@ export interface OutboxItem {
   order: number;
   conversation: Uint8Array;
   kind: "text" | "delivered" | "read" | "roster";
-  content: Uint8Array;
+  /** Of texts and rosters. Receipts are written when they are encrypted, so that they show the newest chain head. */
+  content?: Uint8Array;
   submission: Uint8Array;
   /** The encrypted message once there is one: the same bytes are sent until the server answers definitely. */
   message?: Uint8Array;

@@ -256,8 +256,10 @@ export class Transaction {
     for (const [id, group] of this.#groups) {
       const before = this.#groupsBefore.get(id) ?? this.#state.groups.get(id);
       if (!group || group === before) continue;
-      const sameEpoch = before?.epoch === group.epoch && before.staged === group.staged && before.generation === group.generation;
-      if (!sameEpoch) this.put(keys.epochRecord(id), encodeEpochRecord(group));
+      if (!before || !hasSameEpochRecord(before, group)) {
+        this.put(keys.epochRecord(id), encodeEpochRecord(group));
+        this.#rememberEpoch(id, group);
+      }
       this.put(keys.ratchetRecord(id), encodeRatchetRecord(group));
       this.applied.push(() => {
         // Last used goes last, so that the first is the one to forget.
@@ -265,6 +267,13 @@ export class Transaction {
         this.#state.groups.set(id, group);
       });
     }
+  }
+
+  /** Kept beside the group, because it must outlive it: a group that was given up may be offered again. */
+  #rememberEpoch(id: string, { generation, epoch, standing }: Group): void {
+    const conversation = this.conversation(id);
+    if (!conversation || standing !== "active" || !isAfter({ generation, epoch }, conversation.epochSeen)) return;
+    this.putConversation({ ...conversation, epochSeen: { generation, epoch } });
   }
 
   deleteGroup(id: string): void {
@@ -340,4 +349,22 @@ async function attempt<T>(attempted: string, action: () => Promise<T>): Promise<
   } catch (error) {
     throw error instanceof StorageError ? storeFailure(attempted, error) : error;
   }
+}
+
+/** What `encodeEpochRecord` writes is the same for both. */
+function hasSameEpochRecord(a: Group, b: Group): boolean {
+  return (
+    a.generation === b.generation &&
+    a.epoch === b.epoch &&
+    a.staged === b.staged &&
+    a.standing === b.standing &&
+    a.rosterMark?.version === b.rosterMark?.version &&
+    (a.roster === undefined) === (b.roster === undefined)
+  );
+}
+
+/** Whether an epoch comes after the newest that was seen, if one was. */
+export function isAfter(one: { generation: number; epoch: number }, seen: { generation: number; epoch: number } | undefined): boolean {
+  if (!seen) return true;
+  return one.generation > seen.generation || (one.generation === seen.generation && one.epoch > seen.epoch);
 }

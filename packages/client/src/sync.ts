@@ -171,6 +171,7 @@ export class Sync {
     transaction.emit({ type: "security", code: "log-shortened", user: name, text });
     await this.#note(transaction, conversation, conversation.cursor, conversation.peer, "unreadable", text);
     conversation.cursor = head;
+    delete conversation.ownAhead;
     for (const mark of ["readUpTo", "deliveredSentUpTo", "readSentUpTo", "peerDeliveredUpTo", "peerReadUpTo", "receivedUpTo"] as const) {
       conversation[mark] = Math.min(conversation[mark], head);
     }
@@ -271,6 +272,8 @@ export class Sync {
 
   /** What the server says of some account is not believed: that is said, and what hangs on it is refused; all else goes on. */
   #unlessDisbelieved(failure: unknown): void {
+    // An account that does not exist has no chain either: what hangs on it is refused, and nothing else.
+    if (failure instanceof ClientError && failure.kind === "missing") return;
     if (!(failure instanceof ClientError) || failure.kind !== "security") throw failure;
     this.#options.onDisbelieved(failure);
   }
@@ -395,6 +398,7 @@ export class Sync {
         await this.#takeCommit(transaction, at, processed);
         return;
       case "skipped":
+        await this.#takeSkipped(transaction, at, processed.reason);
         return;
       case "rejected":
       case "unreadable":
@@ -406,6 +410,19 @@ export class Sync {
         await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", "an entry that could not be read was passed over");
         return;
     }
+  }
+
+  /** A log holds every message once. What was read before, or is ours and not expected, stands where another entry should be. */
+  async #takeSkipped(transaction: Transaction, at: Place, reason: Extract<Processed, { kind: "skipped" }>["reason"]): Promise<void> {
+    const { conversation, sequence } = at;
+    const expected = conversation.ownAhead?.includes(sequence) ?? false;
+    const isRepeated = reason === "read-before" || (reason === "own-message" && !expected);
+    if (expected) conversation.ownAhead = conversation.ownAhead!.filter((own) => own > sequence);
+    if (!isRepeated && reason !== "old-epoch") return;
+    const name = this.#options.contacts.nameOf(conversation.peer);
+    const text = `the server delivered an old entry of the conversation with ${name} again, in the place of another`;
+    transaction.emit({ type: "security", code: "entry-replayed", user: name, text });
+    await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", text);
   }
 
   async #takeCommit(transaction: Transaction, at: Place, processed: Extract<Processed, { kind: "commit" }>): Promise<void> {
