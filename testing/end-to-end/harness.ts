@@ -25,6 +25,18 @@ process.on("exit", () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
+/** Ends the process with the test file, should it still run. */
+export function track<Child extends ChildProcess>(child: Child): Child {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
+}
+
+/** The words that run `sotto` with these arguments. */
+export function commandLine(argv: readonly string[]): string[] {
+  return [process.execPath, ...nodeFlags, main, ...argv];
+}
+
 /** A folder that goes with the test file. */
 export function createFolder(name: string): string {
   const folder = mkdtempSync(path.join(tmpdir(), `sotto-${name}-`));
@@ -111,7 +123,8 @@ export class Running {
 
   constructor(options: StartOptions) {
     const { argv, variables = {}, stdin, cwd } = options;
-    this.child = spawn(process.execPath, [...nodeFlags, main, ...argv], {
+    const [program = "", ...words] = commandLine(argv);
+    this.child = spawn(program, words, {
       cwd,
       env: {
         PATH: process.env["PATH"],
@@ -123,7 +136,7 @@ export class Running {
       },
       stdio: ["pipe", "pipe", "pipe"],
     });
-    running.add(this.child);
+    track(this.child);
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
     this.child.stdin?.on("error", () => {});
@@ -132,7 +145,6 @@ export class Running {
     this.ended = promise;
     this.child.on("error", reject);
     this.child.on("close", (exitCode, signal) => {
-      running.delete(this.child);
       resolve(
         new Outcome({
           exitCode,

@@ -4,6 +4,7 @@
  * moment to go out. Without a terminal it takes the same lines from standard input and asks nothing.
  */
 import type { Context } from "../context.ts";
+import { CommandError } from "../errors.ts";
 import { printable } from "../printable.ts";
 import { person } from "../people.ts";
 import { runMenu } from "./menu.ts";
@@ -15,6 +16,11 @@ const syncTimeoutMs = 5_000;
 const flushTimeoutMs = 2_000;
 
 export async function openApp(context: Context, options: SignInOptions): Promise<void> {
+  if (context.output.json) {
+    throw new CommandError("usage", "usage", "the client is for people and prints no JSON", {
+      hint: "give a command: `sotto --help` lists them; `sotto watch` prints everything as it happens",
+    });
+  }
   const screen = createScreen(context.environment);
   // A closed window or a polite request to stop ends like Ctrl-D.
   const stopInterrupt = context.environment.onInterrupt(() => screen.end());
