@@ -5,7 +5,6 @@
  * Acknowledges like a real client: cumulatively, when a batch is done or a little time has passed.
  */
 import { sign } from "node:crypto";
-import type { SecureContext } from "node:tls";
 import {
   createSubmissionId,
   decodeFrame,
@@ -18,27 +17,20 @@ import {
   streamPath,
   subprotocol,
 } from "@sotto/protocol";
-import { WebSocket } from "ws";
 import type { Person } from "./population.ts";
 import { createEnvelope, type Envelope, readPayload } from "./private-message.ts";
+import { type ConnectTo, LoadSocket } from "./websocket.ts";
 
 const ackAfterEntries = 32;
 const ackAfterMs = 20;
 const kindReply = 1;
-
-export interface ConnectTo {
-  host: string;
-  port: number;
-  serverName: string;
-  tls: SecureContext;
-}
 
 export class LoadClient {
   onMessage: (payload: string) => void;
   /** Told of every failure that the server answers; a load run without them is the only valid one. */
   onFailure: (code: string) => void = () => {};
   readonly person: Person;
-  readonly #socket: WebSocket;
+  readonly #socket: LoadSocket;
   readonly #replies = new Map<number, (result: unknown, failure?: string) => void>();
   readonly #envelopes = new Map<string, Envelope>();
   /** Newest sequence received and not acknowledged, by conversation. */
@@ -46,14 +38,12 @@ export class LoadClient {
   #ids = 0;
   #unacked = 0;
   #ackTimer: NodeJS.Timeout | undefined;
-  #isCorked = false;
 
-  private constructor(person: Person, socket: WebSocket, onMessage: (payload: string) => void) {
+  private constructor(person: Person, socket: LoadSocket, onMessage: (payload: string) => void) {
     this.person = person;
     this.#socket = socket;
     this.onMessage = onMessage;
-    socket.on("message", this.#receive);
-    socket.on("error", () => {});
+    socket.onFrame = this.#receive;
   }
 
   /** Opens a connection, authenticates and, unless told otherwise, subscribes from where the log begins. */
@@ -62,17 +52,7 @@ export class LoadClient {
     person: Person,
     options: { onMessage?: (payload: string) => void; subscribes?: boolean } = {},
   ): Promise<LoadClient> {
-    const socket = new WebSocket(`wss://${to.host}:${to.port}${streamPath}`, subprotocol, {
-      perMessageDeflate: false,
-      servername: to.serverName,
-      secureContext: to.tls,
-      // Random enough for a mask, and cheap (the server still has to take it off).
-      generateMask: (mask: Buffer) => mask.writeUInt32LE((Math.random() * 0xffffffff) >>> 0),
-    } as object);
-    await new Promise<void>((resolve, reject) => {
-      socket.once("open", resolve);
-      socket.once("error", reject);
-    });
+    const socket = await LoadSocket.open(to, streamPath, subprotocol);
     const client = new LoadClient(person, socket, options.onMessage ?? (() => {}));
     const { deployment, challenge } = await client.call("hello", { versions: [1], client: "bench" });
     const { account, device, privateKey, bootRandom } = person;
@@ -84,7 +64,7 @@ export class LoadClient {
 
   call<Name extends MethodName>(name: Name, params: Params<Name>): Promise<Result<Name>> {
     const id = ++this.#ids;
-    this.#send(encodeRequest(id, name, params));
+    this.#socket.send(encodeRequest(id, name, params));
     return new Promise((resolve, reject) => {
       this.#replies.set(id, (result, failure) =>
         failure === undefined ? resolve(result as Result<Name>) : reject(new Error(`${name} failed: ${failure}`)),
@@ -103,26 +83,12 @@ export class LoadClient {
       submission: createSubmissionId(random, Date.now()),
       message: envelope.wrap(payload),
     };
-    this.#send(encodeSendMessage(id, params));
+    this.#socket.send(encodeSendMessage(id, params));
   }
 
   close(): void {
     clearTimeout(this.#ackTimer);
     this.#socket.terminate();
-  }
-
-  /** Joins what is sent in one turn into one TLS record, as any client would that has more to say. */
-  #send(frame: Uint8Array): void {
-    const stream = (this.#socket as unknown as { _socket: { cork(): void; uncork(): void } })._socket;
-    if (!this.#isCorked) {
-      this.#isCorked = true;
-      stream.cork();
-      process.nextTick(() => {
-        this.#isCorked = false;
-        stream.uncork();
-      });
-    }
-    this.#socket.send(frame);
   }
 
   readonly #receive = (bytes: Buffer): void => {
@@ -175,8 +141,8 @@ export class LoadClient {
     clearTimeout(this.#ackTimer);
     this.#ackTimer = undefined;
     this.#unacked = 0;
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    for (const { conversation, sequence } of this.#toAck.values()) this.#send(encodeAck(sequence, conversation));
+    if (!this.#socket.isOpen) return;
+    for (const { conversation, sequence } of this.#toAck.values()) this.#socket.send(encodeAck(sequence, conversation));
     this.#toAck.clear();
   };
 }

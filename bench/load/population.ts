@@ -6,8 +6,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { AccountId, ConversationId, DeviceId } from "@sotto/protocol";
-import type { Member, NewConversation, Store } from "../../packages/server/src/store/store.ts";
-import { openSqliteStore } from "../../packages/server/src/store/sqlite/sqlite-store.ts";
+import { type Member, type NewConversation, openSqliteStore, type Store } from "@sotto/server/store";
 
 export interface Person {
   readonly account: AccountId;
