@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
-import { createServer as createTcpServer } from "node:net";
+import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -219,12 +219,12 @@ test("log lines hold no name, no password, no address and no whole id", async ()
   }
 });
 
-const script = (data: string) => `
+const script = (data: string, told = '""') => `
   import { createLog, createServer, runUntilStopped } from "@sotto/server";
   const log = createLog({ format: "pretty", now: Date.now, write: (line) => console.log(line) });
   const server = await createServer({ data: ${JSON.stringify(data)}, port: 0 }, { log });
   const running = runUntilStopped(server, log);
-  console.log("ready");
+  console.log("ready", ${told});
   await running;
   console.log("done");
 `;
@@ -248,3 +248,34 @@ test("a signal stops a server in good order, and its process ends by itself", as
   }
   await rm(data, { recursive: true });
 });
+
+test(
+  "a server without file descriptors to spare lives on and serves again",
+  { skip: process.platform === "win32" },
+  async () => {
+    const data = await mkdtemp(join(tmpdir(), "sotto-descriptors-"));
+    const node = [
+      process.execPath,
+      "--conditions=@sotto/source",
+      "--input-type=module-typescript",
+      "-e",
+      script(data, "server.port"),
+    ];
+    const child = execFile("sh", ["-c", 'ulimit -n 60; exec "$@"', "sh", ...node], { cwd: import.meta.dirname });
+    let output = "";
+    child.stdout!.on("data", (part: string) => (output += part));
+    while (!output.includes("ready")) await once(child.stdout!, "data");
+    const port = Number(/ready (\d+)/.exec(output)?.[1]);
+    const sockets = Array.from({ length: 100 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+    await new Promise((later) => setTimeout(later, 500));
+    assert.equal(child.exitCode, null, output);
+    for (const socket of sockets) socket.destroy();
+    await new Promise((later) => setTimeout(later, 200));
+    await using client = await RawClient.connect({ port });
+    assert.equal(client.hello.version, 1);
+    client.close();
+    child.kill("SIGTERM");
+    assert.deepEqual(await once(child, "exit"), [0, null], output);
+    await rm(data, { recursive: true });
+  },
+);

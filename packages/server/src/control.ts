@@ -66,6 +66,7 @@ export async function openControl(folder: string, answers: Answering, log: Log):
     log.warn("no control socket, `sotto invite` works only while the server is stopped", describeError(error));
     return { async [Symbol.asyncDispose]() {} };
   }
+  server.on("error", (error) => log.warn("cannot take a control connection", describeError(error)));
   server.unref();
   return {
     async [Symbol.asyncDispose]() {

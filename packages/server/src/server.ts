@@ -137,6 +137,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     config,
     admission,
     metrics,
+    log,
     tls: () => tls.current,
     received: dispatch.receive,
     closed: (connection) => {

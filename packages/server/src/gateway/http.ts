@@ -14,6 +14,7 @@ import { limits, streamPath, subprotocol } from "@sotto/protocol";
 import { WebSocketServer } from "ws";
 import { readAddress } from "../addresses.ts";
 import type { Config } from "../config.ts";
+import { describeError, type Log } from "../log.ts";
 import type { Metrics, TurnedAway } from "../metrics.ts";
 import { ServerError, systemCode } from "../server-error.ts";
 import { machineHosts, type TlsIdentity } from "../tls.ts";
@@ -30,6 +31,7 @@ interface GatewayOptions {
   readonly config: Config;
   readonly admission: Admission;
   readonly metrics: Metrics;
+  readonly log: Log;
   readonly tls: () => TlsIdentity;
   readonly received: (connection: Connection, frame: Uint8Array) => void;
   readonly closed: (connection: Connection) => void;
@@ -47,7 +49,7 @@ export interface Gateway {
 }
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { config, admission, metrics, tls, received, closed, isHealthy } = options;
+  const { config, admission, metrics, log, tls, received, closed, isHealthy } = options;
   const { key, cert } = tls();
   const connections = new Set<Connection>();
   const identities = new WeakMap<TLSSocket, TlsIdentity>();
@@ -99,6 +101,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     }
     openSockets.add(socket);
     socket.once("close", () => openSockets.delete(socket));
+  });
+  // Without a listener an accept that fails, for want of memory say, would end the process.
+  server.on("error", (error) => {
+    if (server.listening) log.warn("cannot take a connection", describeError(error));
   });
   server.on("secureConnection", (stream: TLSSocket) => identities.set(stream, tls()));
   server.on("tlsClientError", (_, stream) => {
