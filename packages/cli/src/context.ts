@@ -7,7 +7,6 @@ import type { Client } from "@sotto/client";
 import type { Environment } from "./environment.ts";
 import { homeFolder } from "./home-folder.ts";
 import { createOutput, type Output } from "./output.ts";
-import { printable } from "./printable.ts";
 
 export interface Context {
   readonly environment: Environment;
@@ -37,7 +36,7 @@ const flushTimeoutMs = 2_000;
 
 /** The account of this home folder; the caller closes it. */
 export async function openClient(context: Context): Promise<Client> {
-  const warn = (message: string) => context.output.note(`sotto: ${printable(message)}`);
+  const warn = (message: string) => context.output.note(`sotto: ${message}`);
   return await context.environment.openHome({ home: context.home, warn });
 }
 
@@ -84,5 +83,5 @@ export async function withReader<T>(context: Context, body: (client: Client) => 
 /** Says on standard error that the server is away, and what that means for this command. */
 export function noteAway(context: Context, reached: Reached, consequence: string): void {
   if (reached.connected) return;
-  context.output.note(`sotto: not connected${reached.reason ? ` (${printable(reached.reason)})` : ""}; ${consequence}`);
+  context.output.note(`sotto: not connected${reached.reason ? ` (${reached.reason})` : ""}; ${consequence}`);
 }

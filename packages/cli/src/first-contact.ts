@@ -8,6 +8,7 @@ import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import type { Context } from "./context.ts";
 import { CommandError } from "./errors.ts";
+import { printable } from "./printable.ts";
 import { askYesNo, canAsk } from "./questions.ts";
 
 export interface ServerChoice {
@@ -60,7 +61,7 @@ export async function confirmServer(context: Context, choice: ServerChoice): Pro
   const shown = await readServerKey(choice.server);
   // A name that a public authority vouches for needs no comparing. What cannot be reached, the client reports better.
   if (shown === undefined || shown.publicRoot) return choice;
-  environment.stderr.write(`The server at ${choice.server} shows this key:\n\n    ${shown.fingerprint}\n\n`);
+  environment.stderr.write(`The server at ${printable(choice.server)} shows this key:\n\n    ${shown.fingerprint}\n\n`);
   if (await askYesNo(environment, "Is this the fingerprint on the server's screen?")) {
     return { ...choice, fingerprint: shown.fingerprint };
   }

@@ -5,7 +5,7 @@
  */
 import type { Environment, Sink } from "./environment.ts";
 import { CommandError, OutputClosed } from "./errors.ts";
-import { printableJson } from "./printable.ts";
+import { printable, printableJson } from "./printable.ts";
 
 export interface Output {
   readonly json: boolean;
@@ -42,7 +42,7 @@ export function createOutput(environment: Environment, flags: { json: boolean; q
       ),
     jsonRow: (value) => write(stdout, `${printableJson(value)}\n`),
     note(text) {
-      if (!flags.quiet) stderr.write(`${text}\n`);
+      if (!flags.quiet) stderr.write(`${printable(text)}\n`);
     },
     style: (style, text) => (styled ? `\x1b[${styleCodes[style]}m${text}\x1b[0m` : text),
   };

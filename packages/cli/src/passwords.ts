@@ -35,7 +35,9 @@ export async function withNewPassword<T>(
       return await use(password);
     } catch (error) {
       if (!isClientError(error) || error.code !== "password-weak") throw error;
-      context.environment.stderr.write(`That is too easy to guess (${error.message}). ${error.hint ?? ""}\n`);
+      context.environment.stderr.write(
+        `That will not do: ${error.message}.\nWhat would: ${error.hint ?? "a longer one"}.\n`,
+      );
     }
   }
 }

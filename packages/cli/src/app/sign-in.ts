@@ -6,7 +6,7 @@ import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Client, WhoAmI } from "@sotto/client";
 import { type Context, createContext, openClient } from "../context.ts";
-import { failureOf, isClientError } from "../errors.ts";
+import { CommandError, failureOf, isClientError } from "../errors.ts";
 import { chooseServer, confirmServer, notePinned, type ServerChoice } from "../first-contact.ts";
 import { readPassword, withNewPassword } from "../passwords.ts";
 import { person } from "../people.ts";
@@ -21,6 +21,14 @@ export interface SignInOptions {
   invite?: string;
   fingerprint?: string;
   home?: string;
+  /** Whom to create an account for, if that was said before. */
+  newName?: string;
+}
+
+/** Where an account is, or will be. */
+interface Seat {
+  context: Context;
+  newName?: string;
 }
 
 export interface SignedIn {
@@ -31,11 +39,12 @@ export interface SignedIn {
 
 /** Undefined when the person left instead. */
 export async function signIn(context: Context, screen: Screen, options: SignInOptions): Promise<SignedIn | undefined> {
-  const chosen = await chooseHome(context, screen, options);
-  if (chosen === undefined) return undefined;
+  const seat = await chooseHome(context, screen, options);
+  if (seat === undefined) return undefined;
+  const { context: chosen, newName } = seat;
   const client = await openClient(chosen);
   try {
-    const self = await signInWith(client, chosen, screen, options);
+    const self = await signInWith(client, chosen, screen, newName === undefined ? options : { ...options, newName });
     if (self !== undefined) return { client, context: chosen, self };
   } catch (error) {
     await client.close();
@@ -68,30 +77,40 @@ async function signInWith(
   if (self !== undefined) {
     if (options.server !== undefined && !sameServer(options.server, self.server)) {
       screen.say(
-        `This folder belongs to ${person(self.user)} on ${self.server}, not on ${printable(options.server)}: opening that.`,
+        `This folder belongs to ${person(self.user)} on ${printable(self.server)}, not on ${printable(options.server)}: opening that.`,
         "An account on another server needs a folder of its own: --home DIR (or SOTTO_HOME=DIR before the command).",
       );
     }
     return self;
   }
+  if (options.newName !== undefined) {
+    const created = await attempt(context, screen, () => createAccount(client, context, screen, options));
+    if (created) return created;
+  }
   screen.say(context.output.style("bold", "Welcome to Sotto."), `There is no account in ${context.home} yet.`, "");
+  const withoutName = { ...options, newName: undefined };
   for (;;) {
     screen.say("  1  create an account", "  2  log in", "  q  quit");
-    const answer = await screen.ask("Type 1, 2 or q: ");
-    if (answer === undefined || /^q/i.test(answer.trim())) return undefined;
-    try {
-      const word = answer.trim().toLowerCase();
-      if (["1", "create", "c"].includes(word)) {
-        const created = await createAccount(client, context, screen, options);
-        if (created) return created;
-      } else if (["2", "log in", "login", "l"].includes(word)) {
-        const loggedIn = await logIn(client, context, screen, options);
-        if (loggedIn) return loggedIn;
-      } else screen.say("That is none of them.");
-    } catch (error) {
-      if (!screen.interactive || !isClientError(error)) throw error;
-      sayFailure(screen, context, error);
-    }
+    const answer = (await screen.ask("Type 1, 2 or q: "))?.trim().toLowerCase();
+    if (answer === undefined || /^q(uit)?$/.test(answer)) return undefined;
+    let signedIn: WhoAmI | undefined;
+    if (/^(1|c|create.*)$/.test(answer)) {
+      signedIn = await attempt(context, screen, () => createAccount(client, context, screen, withoutName));
+    } else if (/^(2|l|log ?in)$/.test(answer)) {
+      signedIn = await attempt(context, screen, () => logIn(client, context, screen, withoutName));
+    } else screen.say("That is none of them.");
+    if (signedIn) return signedIn;
+  }
+}
+
+/** What goes wrong is told to a person, who may try again; a script it ends. */
+async function attempt<T>(context: Context, screen: Screen, action: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await action();
+  } catch (error) {
+    if (!screen.interactive || !(isClientError(error) || error instanceof CommandError)) throw error;
+    sayFailure(screen, context, error);
+    return undefined;
   }
 }
 
@@ -113,8 +132,10 @@ async function createAccount(
   let choice = await askServer(screen, options);
   if (choice === undefined) return undefined;
   choice = await screen.lend(() => confirmServer(context, choice as ServerChoice));
+  let given = options.newName;
   for (;;) {
-    const name = await askName(screen, "Choose your name");
+    const name = given ?? (await askName(screen, "Choose your name"));
+    given = undefined;
     if (name === undefined) return undefined;
     try {
       const using: ServerChoice = choice;
@@ -159,13 +180,11 @@ async function logIn(
 async function logInAgain(client: Client, context: Context, screen: Screen, self: WhoAmI): Promise<WhoAmI | undefined> {
   screen.say(`${person(self.user)} is logged out here. Log in with the password, or leave with Ctrl-C.`);
   for (;;) {
-    try {
+    const loggedIn = await attempt(context, screen, async () => {
       const password = await screen.lend(() => readPassword(context, person(self.user), {}));
       return await client.login({ name: self.user, password });
-    } catch (error) {
-      if (!screen.interactive || !isClientError(error)) throw error;
-      sayFailure(screen, context, error);
-    }
+    });
+    if (loggedIn) return loggedIn;
   }
 }
 
@@ -177,7 +196,9 @@ async function askServer(screen: Screen, options: SignInOptions): Promise<Server
 }
 
 async function askName(screen: Screen, question: string): Promise<string | undefined> {
-  const answer = (await screen.ask(`${question} (3 to 32 of a-z 0-9 . _ -; Enter: go back): `))?.trim().toLowerCase();
+  const answer = (await screen.ask(`${question} (a-z 0-9 . _ -, at least three; Enter: go back): `))
+    ?.trim()
+    .toLowerCase();
   return answer ? answer.replace(/^@/, "") : undefined;
 }
 
@@ -190,13 +211,13 @@ function sameServer(given: string, own: string): boolean {
  * The context with the folder of the person who sits there. Only the default folder may have others beside it; whoever gave --home
  * or SOTTO_HOME has chosen.
  */
-async function chooseHome(context: Context, screen: Screen, options: SignInOptions): Promise<Context | undefined> {
+async function chooseHome(context: Context, screen: Screen, options: SignInOptions): Promise<Seat | undefined> {
   const fixed = options.home !== undefined || Boolean(context.environment.variables["SOTTO_HOME"]);
-  if (fixed || !screen.interactive) return context;
+  if (fixed || !screen.interactive) return { context };
   const accounts = await listAccounts(context);
   const arriving = options.server !== undefined || options.invite !== undefined;
   if (accounts.length === 0 || (accounts.length === 1 && !arriving))
-    return atHome(context, accounts[0]?.home ?? context.home);
+    return { context: atHome(context, accounts[0]?.home ?? context.home) };
 
   screen.say(context.output.style("bold", "Who are you?"), "");
   accounts.forEach(({ label }, index) => screen.say(`  ${index + 1}  ${label}`));
@@ -205,11 +226,11 @@ async function chooseHome(context: Context, screen: Screen, options: SignInOptio
     const answer = (await screen.ask("Type a number, n or q: "))?.trim().toLowerCase();
     if (answer === undefined || answer === "q") return undefined;
     const chosen = accounts[Number(answer) - 1] ?? accounts.find(({ label }) => label === person(answer));
-    if (chosen) return atHome(context, chosen.home);
+    if (chosen) return { context: atHome(context, chosen.home) };
     if (answer === "n") {
-      const label = await askName(screen, "A name for the new account's folder, best the account's own");
-      if (label === undefined) return undefined;
-      return atHome(context, `${context.home}-${basename(label)}`);
+      const newName = await askName(screen, "Choose a name");
+      if (newName === undefined) return undefined;
+      return { context: atHome(context, `${context.home}-${basename(newName)}`), newName };
     }
     screen.say("That is none of them.");
   }

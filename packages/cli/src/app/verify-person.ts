@@ -8,7 +8,7 @@ export async function verifyPerson(session: Session, user: string): Promise<void
   const found = await client.verify({ user: person(user) });
   screen.say(...(await safetyNumberLines(output, found)));
   if (found.verified) return;
-  screen.say("Compare it with what they see (they open the same here, or in `sotto verify`), in person or in a call.");
+  screen.say("Compare it with what they see in the same place, in person or in a call.");
   const answer = await screen.ask("Is it the same on their side? [y/N] ");
   if (!/^y(es)?$/i.test(answer?.trim() ?? "")) {
     screen.say(
