@@ -10,8 +10,8 @@ import type { DatabaseSync } from "node:sqlite";
 import { Worker } from "node:worker_threads";
 import type { CheckpointResult } from "./checkpoint-worker.ts";
 
-/** Pages written since the last checkpoint that make one due at once (16 MiB), as the writes are estimated below. */
-const pagesDue = 4_096;
+/** Pages written since the last checkpoint that make one due at once (32 MiB), as the writes are estimated below. */
+const pagesDue = 8_192;
 /** A write changes about so many pages: its place in the log, the end of the log, the end of an index. */
 const pagesPerWrite = 2;
 /** Fewer than these are moved here when nothing was written for a while. */

@@ -19,6 +19,8 @@ const applicationId = 0x536f7474;
 const cacheKiB = 32 * 1024;
 /** SQLite's default; what the file was made with is read nowhere else. */
 const pageBytes = 4_096;
+/** As long as `checkpoint.ts` lets the write-ahead log become before it starts anew. */
+const walBytesKept = 64 * 1024 * 1024;
 /** How long a write waits for another program, such as a backup tool, to release the file. */
 const busyTimeoutMs = 2_000;
 
@@ -31,6 +33,8 @@ const settings: readonly [pragma: string, set: string, expected: string | number
   ["trusted_schema", "OFF", 0],
   // Checkpoints are `checkpoint.ts`'s: by default they would run inside a commit and hold up everybody.
   ["wal_autocheckpoint", "0", 0],
+  // What is cut off the file when it starts anew after a time of heavy load.
+  ["journal_size_limit", String(walBytesKept), walBytesKept],
   ["cache_size", String(-cacheKiB), -cacheKiB],
 ];
 

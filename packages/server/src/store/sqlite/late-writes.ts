@@ -11,7 +11,7 @@ const flushAfterMs = 1_000;
 /** Beyond this many the next flush does not wait. */
 const waitingMax = 10_000;
 /** How many go into one batch, so that a flush holds up nobody for more than a few milliseconds. */
-const sliceLength = 500;
+const sliceLength = 200;
 
 interface Cursor {
   device: DeviceId;
