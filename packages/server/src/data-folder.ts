@@ -12,10 +12,13 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { ServerError, systemCode } from "./server-error.ts";
+
+const othersMask = 0o077;
 
 /** Makes the folder if there is none and returns its absolute path. */
 export function openDataFolder(directory: string): string {
@@ -29,10 +32,13 @@ export function openDataFolder(directory: string): string {
   }
 }
 
-/** What the file holds, or undefined if there is none. */
+/** What the file holds, or undefined if there is none. A file that others may read, after a restore say, is closed to them. */
 export function readSecretFile(folder: string, name: string): Uint8Array | undefined {
+  const path = join(folder, name);
   try {
-    return readFileSync(join(folder, name));
+    const content = readFileSync(path);
+    if ((statSync(path).mode & othersMask) !== 0) chmodSync(path, 0o600);
+    return content;
   } catch (cause) {
     if (systemCode(cause) === "ENOENT") return undefined;
     throw new ServerError(
