@@ -13,7 +13,7 @@ const shownIdDigits = 8;
 
 /** ✓ on the server, ✓✓ on their device, then when they read it. */
 export function ticks(message: Message, nowMs: number): string {
-  if (message.state === "sending") return "… not sent yet";
+  if (message.state === "sending") return message.waiting ? `… ${printable(message.waiting)}` : "… not sent yet";
   if (message.state === "accepted") return "✓";
   if (message.state === "delivered") return "✓✓";
   if (message.state === "read") return message.readAt ? `✓✓ read ${shortTime(message.readAt, nowMs)}` : "✓✓ read";

@@ -359,6 +359,18 @@ describe("send", () => {
     assert.equal(stdout, "to @bob  ✓✓ read 14:03  [00000001]\n");
   });
 
+  test("what keeps a message here is said", async () => {
+    const client = alice();
+    client.waiting = "waiting for @bob to sign in";
+    const { exitCode, stdout } = await runCli(["send", "@bob", "hi"], { client });
+    assert.equal(exitCode, 0);
+    assert.equal(stdout, "to @bob  … waiting for @bob to sign in  [00000001]\n");
+    const waited = await runCli(["send", "@bob", "hi", "--wait", "accepted", "--json"], { client });
+    assert.equal(waited.exitCode, 5);
+    assert.equal((jsonLines(waited.stdout)[0] as { waiting: string }).waiting, "waiting for @bob to sign in");
+    assert.match(waited.stderr, /"hint":"waiting for @bob to sign in"/);
+  });
+
   test("a message that the server refused for good is printed as failed and ends with 4", async () => {
     const client = alice();
     client.reaches = "failed";
@@ -607,6 +619,19 @@ describe("status, verify, trust, set, doctor, completion", () => {
       Record<string, unknown>,
     ];
     assert.deepEqual(Object.keys(found), ["user", "safetyNumber", "verified"]);
+  });
+
+  test("verify says why nothing is sent to someone", async () => {
+    const client = alice();
+    client.stopped = "the server showed another identity of @bob";
+    assert.match(
+      (await runCli(["verify", "@bob"], { client })).stdout,
+      /^! the server showed another identity of @bob\n/,
+    );
+    const [found] = jsonLines((await runCli(["verify", "bob", "--json"], { client })).stdout) as [
+      Record<string, unknown>,
+    ];
+    assert.equal(found["stopped"], client.stopped);
   });
 
   test("trust accepts a new key", async () => {

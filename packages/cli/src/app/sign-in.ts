@@ -172,8 +172,8 @@ async function logIn(
   if (choice === undefined) return undefined;
   const name = await askName(screen, "Your name");
   if (name === undefined) return undefined;
+  const { server, fingerprint } = await screen.lend(() => confirmServer(context, choice));
   const password = await screen.lend(() => readPassword(context, person(name), {}));
-  const { server, fingerprint } = choice;
   return await client.login({ name, password, server, fingerprint });
 }
 

@@ -42,10 +42,13 @@ export async function send(context: Context, to: string, words: string[], option
     const message =
       options.wait || reached.connected ? await client.waitFor({ id: saved.id, state, timeoutMs }) : saved;
 
-    const { id, conversation, at, deliveredAt, readAt, failure } = message;
-    await context.output.row({ id, conversation, state: message.state, at, deliveredAt, readAt, failure }, () => [
-      `to ${printable(to)}  ${ticks(message, context.environment.now())}  ${context.output.style("dim", `[${printable(id.slice(0, 8))}]`)}`,
-    ]);
+    const { id, conversation, at, deliveredAt, readAt, failure, waiting } = message;
+    await context.output.row(
+      { id, conversation, state: message.state, at, deliveredAt, readAt, failure, waiting },
+      () => [
+        `to ${printable(to)}  ${ticks(message, context.environment.now())}  ${context.output.style("dim", `[${printable(id.slice(0, 8))}]`)}`,
+      ],
+    );
     if (message.state === "failed") {
       throw new CommandError(
         "refused",
@@ -57,9 +60,9 @@ export async function send(context: Context, to: string, words: string[], option
       throw new CommandError(
         "unreachable",
         "not-reached",
-        `waiting until the message is ${options.wait}: it is ${message.state} after ${timeoutMs / 1000} s`,
+        `waiting until the message is ${options.wait}: it is ${message.state}`,
         {
-          hint: "the message is kept and goes on by itself; `sotto history` shows how far it got",
+          hint: message.waiting ?? "the message is kept and goes on by itself; `sotto history` shows how far it got",
         },
       );
     }

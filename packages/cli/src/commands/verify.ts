@@ -13,9 +13,9 @@ const groupsPerLine = 4;
 export async function verify(context: Context, name: string, options: { confirm?: boolean }): Promise<void> {
   await withReader(context, async (client) => {
     const found = await client.verify({ user: person(name), confirm: options.confirm });
-    const { user, safetyNumber, verified } = found;
+    const { user, safetyNumber, verified, stopped } = found;
     const lines = context.output.json ? [] : await safetyNumberLines(context.output, found);
-    await context.output.row({ user, safetyNumber, verified }, () => lines);
+    await context.output.row({ user, safetyNumber, verified, stopped }, () => lines);
     if (verified) return;
     context.output.note(
       `Compare it with what ${person(user)} sees (in person, or in a call). If it is the same: sotto verify ${person(user)} --confirm`,
@@ -34,5 +34,6 @@ export async function safetyNumberLines(output: Output, found: Verification): Pr
   const code = renderUnicodeCompact([...Buffer.from(found.qr, "hex")], { border: 1 }).split("\n");
   const mark = found.verified ? ` ${output.style("green", "✓ verified")}` : "";
   const title = `Safety number with ${printable(person(found.user))}${mark}:`;
-  return [title, "", ...[...rows, "", ...code].map((line) => (line === "" ? "" : `    ${line}`)), ""];
+  const stop = found.stopped === undefined ? [] : [output.style("yellow", `! ${printable(found.stopped)}`)];
+  return [...stop, title, "", ...[...rows, "", ...code].map((line) => (line === "" ? "" : `    ${line}`)), ""];
 }

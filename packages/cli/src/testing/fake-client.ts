@@ -47,6 +47,10 @@ export class FakeClient implements Client {
   /** Calls in order, with what they were given. */
   calls: { method: Method; options: unknown }[] = [];
   closed = false;
+  /** What keeps messages here, if anything. */
+  waiting: string | undefined;
+  /** Why nothing is sent to anyone, if so. */
+  stopped: string | undefined;
   /** How far a message of one's own gets by itself while connected. */
   reaches: "accepted" | "delivered" | "read" | "failed" = "accepted";
   readonly #listeners = new Set<(event: ClientEvent) => void>();
@@ -165,7 +169,8 @@ export class FakeClient implements Client {
     timeoutMs: number;
   }): Promise<Message> {
     await this.#call("waitFor", options);
-    if (this.connected) this.advance(options.id, this.reaches);
+    if (this.waiting !== undefined) this.#message(options.id).waiting = this.waiting;
+    else if (this.connected) this.advance(options.id, this.reaches);
     return { ...this.#message(options.id) };
   }
 
@@ -235,7 +240,13 @@ export class FakeClient implements Client {
       throw clientFailure("missing", "no-user", `find ${options.user}: no such user`);
     if (options.confirm === true) this.verified.add(options.user);
     const safetyNumber = Array.from({ length: 12 }, (_, group) => String(11_111 + group)).join(" ");
-    return { user: options.user, safetyNumber, qr: "00ff".repeat(16), verified: this.verified.has(options.user) };
+    const found = {
+      user: options.user,
+      safetyNumber,
+      qr: "00ff".repeat(16),
+      verified: this.verified.has(options.user),
+    };
+    return this.stopped === undefined ? found : { ...found, stopped: this.stopped };
   }
 
   async getSettings(): Promise<Settings> {
