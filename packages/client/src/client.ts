@@ -42,7 +42,7 @@ import {
   type BootRecord,
   type ConversationRecord,
   type KeyPackageRecord,
-  type Row,
+  type MessageRow,
   decodeRecord,
   encodeRecord,
   keys,
@@ -304,9 +304,9 @@ class Engine implements Client {
       const contentId = contentIdOf(own.account, conversation.conversation, content);
       const earlier = await transaction.place(contentId);
       const before = earlier && (await transaction.row(id, earlier.place));
-      if (before) return this.#timeline.toMessage(conversation, earlier.place, before);
+      if (earlier && before?.kind === "message") return this.#timeline.toMessage(conversation, earlier.place, before);
       const order = this.#outbox.nextOrder();
-      const row: Row = { kind: "message", id: contentId, from: own.account, sentAt, text: options.text, ...(replyTo ? { replyTo } : {}) };
+      const row: MessageRow = { kind: "message", id: contentId, from: own.account, device: own.device, sentAt, content };
       conversation.lastAt = sentAt;
       transaction.putConversation(conversation);
       this.#timeline.putPending(transaction, conversation, order, row);
@@ -792,7 +792,7 @@ class Engine implements Client {
   }
 
   /** A message by its id or a unique prefix of it. @throws ClientError */
-  async #findMessage(which: string, within?: string): Promise<{ message: Message; row: Row; place: string }> {
+  async #findMessage(which: string, within?: string): Promise<{ message: Message; row: MessageRow; place: string }> {
     const prefix = which.trim().toLowerCase();
     const candidates = /^[0-9a-f]{4,32}$/.test(prefix) ? await this.#state.findContent(prefix, 20) : [];
     const found = candidates.filter((candidate) => within === undefined || candidate.conversation === within);
@@ -800,7 +800,7 @@ class Engine implements Client {
     const one = found[0];
     const conversation = one && this.#state.conversations.get(one.conversation);
     const row = one && (await this.#state.readRow(one.conversation, one.place));
-    if (!one || !conversation || !row) throw new ClientError("no-message", `there is no message "${which}"`);
+    if (!one || !conversation || row?.kind !== "message") throw new ClientError("no-message", `there is no message "${which}"`);
     return { message: this.#timeline.toMessage(conversation, one.place, row), row, place: one.place };
   }
 }

@@ -264,7 +264,7 @@ export class Outbox {
       const record = transaction.conversation(conversation);
       const place = pendingPlaceOf(item.order);
       const row = await transaction.row(conversation, place);
-      if (record && row) transaction.emit({ type: "receipt", ...timeline.toMessage(record, place, row) });
+      if (record && row?.kind === "message") transaction.emit({ type: "receipt", ...timeline.toMessage(record, place, row) });
     });
   }
 

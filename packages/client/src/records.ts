@@ -83,8 +83,9 @@ export interface ConversationRecord {
   phase: "new" | "created" | "open";
   /** The newest epoch that this device was in: what leads to it or before it is a replay. */
   epochSeen?: { generation: number; epoch: number };
-  /** Entries up to here have been taken in. */
+  /** Entries up to here have been taken in; the newest time that the server named for one: it never goes back. */
   cursor: number;
+  acceptedAtSeen?: number;
   /** Own messages whose place beyond the cursor is known by the server's answer: their entries will come and are no news. */
   ownAhead?: number[];
   /** The group moved on without this device: when that was noticed. It comes back by an external commit. */
@@ -108,19 +109,32 @@ export interface ConversationRecord {
   lastFrom: Uint8Array;
 }
 
-export interface Row {
-  kind: "message" | "event";
+export type Row = MessageRow | EventRow;
+
+interface RowFrame {
   id: Uint8Array;
   from: Uint8Array;
   /** When the author says to have written it, and when the server had it. */
   sentAt: number;
   acceptedAt?: number;
-  text: string;
-  event?: string;
-  replyTo?: Uint8Array;
+}
+
+export interface MessageRow extends RowFrame {
+  kind: "message";
+  /** As it came out of the encryption: what the id is a hash of, and what the archive keeps. */
+  content: Uint8Array;
+  /** Which device of the author wrote it. */
+  device: Uint8Array;
   deliveredAt?: number;
   readAt?: number;
   failure?: string;
+}
+
+export interface EventRow extends RowFrame {
+  kind: "event";
+  event: string;
+  /** For people. */
+  text: string;
 }
 
 export interface OutboxItem {

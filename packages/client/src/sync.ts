@@ -21,7 +21,7 @@ import { type Conversations, hasLeafOf } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
-import type { ConversationRecord, Row } from "./records.ts";
+import type { ConversationRecord } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -354,7 +354,9 @@ export class Sync {
       transaction.emit({ type: "security", code: "entries-missing", user: name, text });
     }
     conversation.cursor = sequence;
-    const acceptedAt = Math.min(entry.acceptedAt, platform.clock.now() + clockSkewMaxMs);
+    // Times that go back would bring removed devices back to before their removal.
+    const acceptedAt = Math.max(Math.min(entry.acceptedAt, platform.clock.now() + clockSkewMaxMs), conversation.acceptedAtSeen ?? 0);
+    conversation.acceptedAtSeen = acceptedAt;
     const own = entry.kind === "message" ? this.#options.outbox.itemOfMessage(id, entry.bytes) : undefined;
     if (own) {
       // The log's echo of what we sent: the answer may still be on its way, or lost.
@@ -391,7 +393,7 @@ export class Sync {
           await this.#note(transaction, conversation, sequence, sender.account, "unreadable", text);
           return;
         }
-        await this.#show(transaction, at, sender.account, processed.content, content);
+        await this.#show(transaction, at, sender, processed.content, content);
         return;
       }
       case "commit":
@@ -476,22 +478,22 @@ export class Sync {
     return revokedAt !== undefined && acceptedAt >= revokedAt;
   }
 
-  async #show(transaction: Transaction, at: Place, sender: Uint8Array, bytes: Uint8Array, content: DecodedContent): Promise<void> {
+  async #show(transaction: Transaction, at: Place, sender: { account: Uint8Array; device: Uint8Array }, bytes: Uint8Array, content: DecodedContent): Promise<void> {
     const { state, timeline } = this.#options;
     const { conversation, sequence, acceptedAt } = at;
-    const own = state.account !== undefined && sameBytes(sender, state.account.account);
+    const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
       case "text": {
-        const row: Row = {
+        await timeline.receive(transaction, conversation, sequence, {
           kind: "message",
-          id: contentIdOf(sender, conversation.conversation, bytes),
-          from: sender,
+          id: contentIdOf(sender.account, conversation.conversation, bytes),
+          from: sender.account,
+          device: sender.device,
           sentAt: content.sentAtMs,
           acceptedAt,
-          text: content.text,
-        };
-        if (content.inReplyTo) row.replyTo = content.inReplyTo;
-        await timeline.receive(transaction, conversation, sequence, row);
+          // A copy: what came out of the decryption may be a view into something larger.
+          content: bytes.slice(),
+        });
         return;
       }
       case "delivered":
@@ -506,10 +508,10 @@ export class Sync {
       case "roster":
         return;
       case "unknown":
-        await this.#note(transaction, conversation, sequence, sender, "not-understood", "a message of a kind that this version does not know: update to see it");
+        await this.#note(transaction, conversation, sequence, sender.account, "not-understood", "a message of a kind that this version does not know: update to see it");
         return;
       case "malformed":
-        await this.#note(transaction, conversation, sequence, sender, "unreadable", "a message that could not be understood was passed over");
+        await this.#note(transaction, conversation, sequence, sender.account, "unreadable", "a message that could not be understood was passed over");
         return;
     }
   }

@@ -2,10 +2,11 @@
  * What is shown of a conversation: rows at their place in the log, own messages without a place at the end, and the marks that
  * receipts set on them. Everything here runs inside a transaction and touches nothing but the store.
  */
+import { decodeContent } from "@sotto/e2ee";
 import { sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent, Message, MessageState } from "./api.ts";
 import type { Contacts } from "./contacts.ts";
-import { type ConversationRecord, type Row, pendingPlaceOf, placeOf, sequenceOf } from "./records.ts";
+import { type ConversationRecord, type EventRow, type MessageRow, type Row, pendingPlaceOf, placeOf, sequenceOf } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
 /** The last instant that a Date can say; times from the network may be anything. */
@@ -26,28 +27,29 @@ export class Timeline {
   }
 
   /** A row for people and programs. `conversation` as it stands, for the unread mark. */
-  toMessage(conversation: ConversationRecord, place: string, row: Row): Message {
+  toMessage(conversation: ConversationRecord, place: string, row: MessageRow): Message {
     const own = this.isOwn(row);
+    const content = decodeContent(row.content);
     const sequence = sequenceOf(place);
     const message: Message = {
       id: toHex(row.id),
       conversation: toHex(conversation.conversation),
       from: this.#contacts.nameOf(row.from),
       at: rfc3339(row.sentAt),
-      text: row.text,
+      text: content.kind === "text" ? content.text : "",
       state: own ? stateOf(row, sequence) : "received",
       unread: !own && sequence !== undefined && sequence > conversation.readUpTo,
     };
     if (row.deliveredAt !== undefined) message.deliveredAt = rfc3339(row.deliveredAt);
     if (row.readAt !== undefined) message.readAt = rfc3339(row.readAt);
-    if (row.replyTo !== undefined) message.replyTo = toHex(row.replyTo);
+    if ("inReplyTo" in content && content.inReplyTo !== undefined) message.replyTo = toHex(content.inReplyTo);
     if (row.failure !== undefined) message.failure = row.failure;
     const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
     if (waiting !== undefined) message.waiting = waiting;
     return message;
   }
 
-  toEvent(conversation: ConversationRecord, row: Row): ConversationEvent {
+  toEvent(conversation: ConversationRecord, row: EventRow): ConversationEvent {
     return {
       id: toHex(row.id),
       conversation: toHex(conversation.conversation),
@@ -63,7 +65,7 @@ export class Timeline {
   }
 
   /** An own message before it is sent. */
-  putPending(transaction: Transaction, conversation: ConversationRecord, order: number, row: Row): void {
+  putPending(transaction: Transaction, conversation: ConversationRecord, order: number, row: MessageRow): void {
     const place = pendingPlaceOf(order);
     transaction.putRow(toHex(conversation.conversation), place, row);
     transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, row) });
@@ -74,9 +76,9 @@ export class Timeline {
     const id = toHex(conversation.conversation);
     const pending = pendingPlaceOf(order);
     const row = await transaction.row(id, pending);
-    if (!row) return;
+    if (row?.kind !== "message") return;
     const { failure: _, ...rest } = row;
-    const placed: Row = { ...rest, acceptedAt };
+    const placed: MessageRow = { ...rest, acceptedAt };
     const place = await freePlace(transaction, id, sequence);
     transaction.deleteRow(id, pending);
     transaction.putRow(id, place, placed);
@@ -88,14 +90,14 @@ export class Timeline {
     const id = toHex(conversation.conversation);
     const place = pendingPlaceOf(order);
     const row = await transaction.row(id, place);
-    if (!row) return;
-    const failed: Row = { ...row, failure };
+    if (row?.kind !== "message") return;
+    const failed: MessageRow = { ...row, failure };
     transaction.putRow(id, place, failed);
     transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, failed) });
   }
 
   /** A message of another, or of another own device. False if the same content was shown before. Changes `conversation`. */
-  async receive(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): Promise<boolean> {
+  async receive(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: MessageRow): Promise<boolean> {
     if (await transaction.place(row.id)) return false;
     const id = toHex(conversation.conversation);
     const place = await freePlace(transaction, id, sequence);
@@ -113,7 +115,7 @@ export class Timeline {
   }
 
   /** Something that happened and is no message. */
-  async note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: Row): Promise<void> {
+  async note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: EventRow): Promise<void> {
     const id = toHex(conversation.conversation);
     transaction.putRow(id, await freePlace(transaction, id, sequence), row);
     transaction.emit({ type: "event", ...this.toEvent(conversation, row) });
@@ -135,7 +137,7 @@ export class Timeline {
     for await (const page of transaction.rows(id, placeOf(before + 1), placeOf(upTo + 1))) {
       for (const { place, row } of page) {
         if (row.kind !== "message" || !this.isOwn(row)) continue;
-        const marked: Row = { ...row, deliveredAt: row.deliveredAt ?? at };
+        const marked: MessageRow = { ...row, deliveredAt: row.deliveredAt ?? at };
         if (kind === "read") marked.readAt = row.readAt ?? at;
         transaction.putRow(id, place, marked);
         transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, marked) });
@@ -164,7 +166,7 @@ async function freePlace(transaction: Transaction, conversation: string, sequenc
   return placeOf(sequence, sharing);
 }
 
-function stateOf(row: Row, sequence: number | undefined): MessageState {
+function stateOf(row: MessageRow, sequence: number | undefined): MessageState {
   if (row.failure !== undefined) return "failed";
   if (sequence === undefined) return "sending";
   if (row.readAt !== undefined) return "read";
