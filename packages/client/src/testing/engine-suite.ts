@@ -118,8 +118,9 @@ async function eventually(what: string, check: () => Promise<boolean>): Promise<
 
 export function engineSuite(name: string, createHost: () => Promise<EngineHost>): void {
   let host: Promise<EngineHost> | undefined;
-  const story = (title: string, tell: (create: (prefix: string, options?: ClientOptions) => Promise<Person>) => Promise<void>) =>
-    test(`${name}: ${title}`, async () => {
+  type Create = (prefix: string, options?: ClientOptions) => Promise<Person>;
+  const story = (title: string, tell: (create: Create) => Promise<void>): void => {
+    void test(`${name}: ${title}`, async () => {
       const present: Person[] = [];
       host ??= createHost();
       const ready = await host;
@@ -133,6 +134,7 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
         for (const person of present) await person.dispose();
       }
     });
+  };
   const failsWith = (code: string) => (error: unknown) => error instanceof ClientError && error.code === code;
 
   story("two people talk, and each sees how far a message has come", async (create) => {
