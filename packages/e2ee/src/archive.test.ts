@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { activeDevices } from "@sotto/protocol";
 import fc from "fast-check";
 import {
   type ArchivedMessage,
@@ -17,7 +16,6 @@ import {
   sealAttachmentPiece,
   sealedAttachmentBytes,
 } from "./attachments.ts";
-import { openAsDevice, sealToDevice } from "./device-seal.ts";
 import { E2eeError } from "./errors.ts";
 import { conversationNamed, nowMs, Person } from "./testing/people.ts";
 import { createMasterKey } from "./vault.ts";
@@ -96,21 +94,6 @@ test("no bytes make the archive throw", () => {
     }),
     { numRuns: 100_000, plugins: [fc.interruptAfterTimeLimit(1500)] },
   );
-});
-
-test("a key sealed to a device opens there and nowhere else", async () => {
-  const laptop = alice.addDevice("laptop");
-  const [, target] = activeDevices(alice.chain);
-  const name = { account: alice.account, purpose: "master key 2" };
-  const sealed = await sealToDevice(name, target!, Uint8Array.of(1, 2, 3));
-  assert.deepEqual(await openAsDevice(name, laptop.keys, sealed), Uint8Array.of(1, 2, 3));
-  const refused = (opening: Promise<unknown>) =>
-    assert.rejects(opening, (error) => error instanceof E2eeError && error.code === "cannot-open");
-  await refused(openAsDevice(name, alice.phone.keys, sealed));
-  await refused(openAsDevice({ ...name, purpose: "other" }, laptop.keys, sealed));
-  await refused(openAsDevice({ ...name, account: bob.account }, laptop.keys, sealed));
-  await refused(openAsDevice(name, laptop.keys, sealed.with(40, sealed[40]! ^ 1)));
-  await refused(openAsDevice(name, laptop.keys, new Uint8Array(3)));
 });
 
 test("the pieces of an attachment open in their places only, and the end is where it was", () => {
