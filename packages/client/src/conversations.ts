@@ -294,6 +294,7 @@ export class Conversations {
         directory: contacts.after(asked),
         expected: { conversation: conversation.conversation, generation: current.generation },
         roster: encodeRoster(directRoster(own.account, conversation.peer)),
+        nowMs: now,
         ...(knownEpoch === undefined ? {} : { knownEpoch }),
       });
     let joined = await join([]);
