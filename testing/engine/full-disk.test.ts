@@ -43,11 +43,18 @@ test("who receives with a full disk loses nothing, says why, and has everything 
   const texts = Array.from({ length: 20 }, (_, n) => `while full ${n}`);
   for (const text of texts) await alice.client.send({ to: "@bob", text });
   await eventually("bob's connection is given up", () =>
-    bob.events.some((event) => event.type === "connection" && !event.connected && /no space|as the test wants/.test(event.reason ?? "")),
+    bob.events.some(
+      (event) =>
+        event.type === "connection" && !event.connected && /no space|as the test wants/.test(event.reason ?? ""),
+    ),
   );
   await assert.rejects(bob.client.sync({ timeoutMs: 5_000 }), { code: "store-full", kind: "local" });
   assert.deepEqual(await bob.texts("@alice"), ["before"]);
-  assert.deepEqual(bob.events.filter(({ type }) => type === "message").length, 1, "nothing is announced that is not on disk");
+  assert.deepEqual(
+    bob.events.filter(({ type }) => type === "message").length,
+    1,
+    "nothing is announced that is not on disk",
+  );
 
   bob.setFull(false);
   await eventually("bob has all, by itself", async () => (await bob.texts("@alice")).length === texts.length + 1);

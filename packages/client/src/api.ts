@@ -32,7 +32,15 @@ export interface ConversationEvent {
   id: string;
   conversation: string;
   at: string;
-  event: "created" | "joined" | "device-added" | "device-removed" | "identity-changed" | "unreadable" | "not-understood" | "rejoined";
+  event:
+    | "created"
+    | "joined"
+    | "device-added"
+    | "device-removed"
+    | "identity-changed"
+    | "unreadable"
+    | "not-understood"
+    | "rejoined";
   /** For people. */
   text: string;
   from?: string;
@@ -104,7 +112,13 @@ export type ClientEvent =
 
 export interface Client extends AsyncDisposable {
   /** Creates the account and this, its first device. The recovery code is shown once and cannot be had again. */
-  register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }): Promise<Registered>;
+  register(options: {
+    name: string;
+    server: string;
+    password: string;
+    invite?: string;
+    fingerprint?: string;
+  }): Promise<Registered>;
   /** Brings back the device after `logout`. */
   login(options: { name: string; password: string; server?: string; fingerprint?: string }): Promise<WhoAmI>;
   logout(): Promise<void>;
@@ -129,7 +143,12 @@ export interface Client extends AsyncDisposable {
   /** Marks these messages, and all before them in their conversations, as read. */
   markRead(options: { ids: string[] }): Promise<void>;
   /** Oldest first; the newest `limit`, or those before the message `before`. */
-  history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<(Message | ConversationEvent)[]>;
+  history(options: {
+    with: string;
+    limit?: number;
+    before?: string;
+    events?: boolean;
+  }): Promise<(Message | ConversationEvent)[]>;
   notifications(): Promise<Notification[]>;
   conversations(): Promise<Conversation[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;

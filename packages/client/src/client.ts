@@ -14,7 +14,17 @@ import {
   parseInviteLink,
   toHex,
 } from "@sotto/protocol";
-import { authenticate, createKeyPackages, forget, keyPackageTargets, logIn, putKeyPackage, register, registeredFrom, toPublish } from "./account.ts";
+import {
+  authenticate,
+  createKeyPackages,
+  forget,
+  keyPackageTargets,
+  logIn,
+  putKeyPackage,
+  register,
+  registeredFrom,
+  toPublish,
+} from "./account.ts";
 import { createAttempt, readAttempt } from "./attempt.ts";
 import type {
   Client,
@@ -76,7 +86,14 @@ type KeyPackageCount = Result<"authenticate">["keyPackages"][number];
 
 const historyDefault = 50;
 const idPrefixDigitsMin = 4;
-const stateOrder: Record<MessageState, number> = { failed: -1, sending: 0, received: 0, accepted: 1, delivered: 2, read: 3 };
+const stateOrder: Record<MessageState, number> = {
+  failed: -1,
+  sending: 0,
+  received: 0,
+  accepted: 1,
+  delivered: 2,
+  read: 3,
+};
 
 /** Loads what the storage holds. @throws ClientError `store-…` */
 export async function createClient(platform: Platform, options: ClientOptions = {}): Promise<Client> {
@@ -134,7 +151,11 @@ class Engine implements Client {
     const connection = () => this.#link();
     const reached = (conversation: string, sequence: number) => this.#sync.reached(conversation, sequence);
     this.#contacts = new Contacts({ state, clock: platform.clock, requests: connection });
-    this.#timeline = new Timeline(state, this.#contacts, (conversation) => this.#outbox.reasonToWait(conversation)?.message);
+    this.#timeline = new Timeline(
+      state,
+      this.#contacts,
+      (conversation) => this.#outbox.reasonToWait(conversation)?.message,
+    );
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#conversations = new Conversations({ ...parts, suite: this.#options.suite });
     const onSecurity = (error: ClientError, user?: string) =>
@@ -152,7 +173,13 @@ class Engine implements Client {
 
   // Account
 
-  async register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }): Promise<Registered> {
+  async register(options: {
+    name: string;
+    server: string;
+    password: string;
+    invite?: string;
+    fingerprint?: string;
+  }): Promise<Registered> {
     const name = plainName(options.name);
     const existing = this.#state.account;
     if (existing?.status === "registering" && existing.name === name) {
@@ -163,9 +190,13 @@ class Engine implements Client {
       if (existing.recoveryCode !== undefined && existing.name === name) return registeredFrom(existing);
       throw new ClientError("has-account", `create the account ${name}: this folder is @${existing.name}'s`);
     } else if (existing) {
-      throw new ClientError("has-account", `create the account ${name}: the registration of ${existing.name} was cut off and may have succeeded`, {
-        hint: `run \`sotto register ${existing.name}\` again to finish it, or use another folder with --home`,
-      });
+      throw new ClientError(
+        "has-account",
+        `create the account ${name}: the registration of ${existing.name} was cut off and may have succeeded`,
+        {
+          hint: `run \`sotto register ${existing.name}\` again to finish it, or use another folder with --home`,
+        },
+      );
     }
     const parsed = options.invite === undefined ? undefined : parseInviteLink(options.invite);
     if (parsed?.kind === "invalid") throw new ClientError("invalid-argument", parsed.reason);
@@ -191,12 +222,21 @@ class Engine implements Client {
     const name = plainName(options.name);
     const own = this.#state.account;
     if (!own || !this.#pin) {
-      throw new ClientError("device-not-available", `log in as ${name}: this folder does not hold a device of @${name}`);
+      throw new ClientError(
+        "device-not-available",
+        `log in as ${name}: this folder does not hold a device of @${name}`,
+      );
     }
     if (own.name !== name) throw new ClientError("has-account", `log in as ${name}: this folder is @${own.name}'s`);
     this.#connection?.close();
     this.#connection = undefined;
-    await logIn({ platform: this.#platform, own, pin: this.#pin, boot: await this.#ensureBoot(), password: options.password });
+    await logIn({
+      platform: this.#platform,
+      own,
+      pin: this.#pin,
+      boot: await this.#ensureBoot(),
+      password: options.password,
+    });
     await this.#state.transact((transaction) => transaction.putAccount({ ...this.#state.account!, status: "active" }));
     return this.whoami();
   }
@@ -209,7 +249,9 @@ class Engine implements Client {
     } catch (error) {
       throw refusedBy("log out", error);
     }
-    await this.#state.transact((transaction) => transaction.putAccount({ ...own, ...this.#state.account, status: "logged-out" }));
+    await this.#state.transact((transaction) =>
+      transaction.putAccount({ ...own, ...this.#state.account, status: "logged-out" }),
+    );
     this.#disconnect();
   }
 
@@ -233,10 +275,16 @@ class Engine implements Client {
     const address = parseAddress(options.host);
     const sameHost = address.host === pin.host && (address.port === pin.port || !/:\d+$/.test(options.host));
     if (!sameHost) {
-      throw new ClientError("invalid-argument", `trust ${options.host}: this folder's server is ${formatAddress(pin)}`, { hint: "name that one" });
+      throw new ClientError(
+        "invalid-argument",
+        `trust ${options.host}: this folder's server is ${formatAddress(pin)}`,
+        { hint: "name that one" },
+      );
     }
     if (!parseFingerprint(options.fingerprint)) {
-      throw new ClientError("invalid-argument", `"${options.fingerprint}" is no fingerprint`, { hint: "copy it from the server's first screen: SHA256:…" });
+      throw new ClientError("invalid-argument", `"${options.fingerprint}" is no fingerprint`, {
+        hint: "copy it from the server's first screen: SHA256:…",
+      });
     }
     this.#disconnect();
     const session = await openSession(this.#platform, pin, { onEvent: () => {}, onClose: () => {} });
@@ -282,7 +330,8 @@ class Engine implements Client {
     const own = this.#account();
     if (options.text.trim() === "") throw new ClientError("text-empty", "send: there is nothing to send");
     const bytes = new TextEncoder().encode(options.text).length;
-    if (bytes > limits.textBytesMax) throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
+    if (bytes > limits.textBytesMax)
+      throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
     const attempt =
       readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
       readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
@@ -306,7 +355,14 @@ class Engine implements Client {
       const before = earlier && (await transaction.row(id, earlier.place));
       if (earlier && before?.kind === "message") return this.#timeline.toMessage(conversation, earlier.place, before);
       const order = this.#outbox.nextOrder();
-      const row: MessageRow = { kind: "message", id: contentId, from: own.account, device: own.device, sentAt, content };
+      const row: MessageRow = {
+        kind: "message",
+        id: contentId,
+        from: own.account,
+        device: own.device,
+        sentAt,
+        content,
+      };
       conversation.lastAt = sentAt;
       transaction.putConversation(conversation);
       this.#timeline.putPending(transaction, conversation, order, row);
@@ -323,7 +379,11 @@ class Engine implements Client {
     return message;
   }
 
-  async waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message> {
+  async waitFor(options: {
+    id: string;
+    state: "accepted" | "delivered" | "read";
+    timeoutMs: number;
+  }): Promise<Message> {
     const { promise, resolve, reject } = Promise.withResolvers<Message>();
     const closing = () => reject(new ClientError("unreachable", "wait for a message: the client was closed"));
     promise.catch(() => {});
@@ -338,7 +398,10 @@ class Engine implements Client {
       if (done(message)) resolve(message);
     });
     const stopTimer = this.#platform.clock.after(options.timeoutMs, () => {
-      void this.#findMessage(options.id).then((found) => resolve(found.message), () => {});
+      void this.#findMessage(options.id).then(
+        (found) => resolve(found.message),
+        () => {},
+      );
     });
     try {
       const { message } = await this.#findMessage(options.id);
@@ -359,7 +422,10 @@ class Engine implements Client {
       for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
         for (const { place, row } of page) {
           if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
-          unread.push({ acceptedAt: row.acceptedAt ?? row.sentAt, message: this.#timeline.toMessage(conversation, place, row) });
+          unread.push({
+            acceptedAt: row.acceptedAt ?? row.sentAt,
+            message: this.#timeline.toMessage(conversation, place, row),
+          });
         }
       }
     }
@@ -374,13 +440,17 @@ class Engine implements Client {
         const bytes = fromHex(id);
         const at = bytes && (await transaction.place(bytes));
         if (!at || at.place.startsWith("p")) continue;
-        upToByConversation.set(at.conversation, Math.max(upToByConversation.get(at.conversation) ?? 0, Number(at.place)));
+        upToByConversation.set(
+          at.conversation,
+          Math.max(upToByConversation.get(at.conversation) ?? 0, Number(at.place)),
+        );
       }
       for (const [id, upTo] of upToByConversation) {
         const conversation = transaction.conversation(id);
         if (!conversation) continue;
         await this.#timeline.markRead(transaction, conversation, upTo);
-        const mayTell = this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
+        const mayTell =
+          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
         if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
         }
@@ -390,7 +460,12 @@ class Engine implements Client {
     this.#outbox.kick();
   }
 
-  async history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<(Message | ConversationEvent)[]> {
+  async history(options: {
+    with: string;
+    limit?: number;
+    before?: string;
+    events?: boolean;
+  }): Promise<(Message | ConversationEvent)[]> {
     this.#account();
     const conversation = await this.#find(options.with);
     const id = toHex(conversation.conversation);
@@ -398,7 +473,11 @@ class Engine implements Client {
     let to = options.before === undefined ? undefined : (await this.#findMessage(options.before, id)).place;
     const found: (Message | ConversationEvent)[] = [];
     while (found.length < limit) {
-      const rows = await this.#state.readRows(id, { ...(to === undefined ? {} : { to }), limit: limit - found.length, reverse: true });
+      const rows = await this.#state.readRows(id, {
+        ...(to === undefined ? {} : { to }),
+        limit: limit - found.length,
+        reverse: true,
+      });
       if (rows.length === 0) break;
       for (const { place, row } of rows) {
         if (row.kind === "message") found.push(this.#timeline.toMessage(conversation, place, row));
@@ -499,23 +578,46 @@ class Engine implements Client {
   async diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
     const checks: { check: string; ok: boolean; detail: string }[] = [];
     const own = this.#state.account;
-    checks.push({ check: "store", ok: true, detail: `${this.#state.conversations.size} conversations, ${this.#state.outbox.size} waiting to be sent` });
-    checks.push({ check: "account", ok: own?.status === "active", detail: own ? `@${own.name}, ${own.status}` : "none in this folder" });
+    checks.push({
+      check: "store",
+      ok: true,
+      detail: `${this.#state.conversations.size} conversations, ${this.#state.outbox.size} waiting to be sent`,
+    });
+    checks.push({
+      check: "account",
+      ok: own?.status === "active",
+      detail: own ? `@${own.name}, ${own.status}` : "none in this folder",
+    });
     if (!own || !this.#pin) return checks;
     try {
       const started = this.#platform.clock.now();
       const session = await openSession(this.#platform, this.#pin, { onEvent: () => {}, onClose: () => {} });
       session.close();
       const roundTripMs = this.#platform.clock.now() - started;
-      checks.push({ check: "server", ok: true, detail: `${formatAddress(this.#pin)} answers, protocol ${session.hello.version}, in ${roundTripMs} ms` });
+      checks.push({
+        check: "server",
+        ok: true,
+        detail: `${formatAddress(this.#pin)} answers, protocol ${session.hello.version}, in ${roundTripMs} ms`,
+      });
       const skewMs = session.hello.timeMs - this.#platform.clock.now();
-      checks.push({ check: "clock", ok: Math.abs(skewMs) < 60_000, detail: `${Math.round(skewMs / 1000)} s from the server's` });
+      checks.push({
+        check: "clock",
+        ok: Math.abs(skewMs) < 60_000,
+        detail: `${Math.round(skewMs / 1000)} s from the server's`,
+      });
     } catch (error) {
       checks.push({ check: "server", ok: false, detail: refusedBy("connect", error).message });
       return checks;
     }
-    const synced = await this.sync({ timeoutMs: 5_000 }).catch((error: unknown) => ({ connected: false, reason: refusedBy("connect", error).message }));
-    checks.push({ check: "session", ok: synced.connected, detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in") });
+    const synced = await this.sync({ timeoutMs: 5_000 }).catch((error: unknown) => ({
+      connected: false,
+      reason: refusedBy("connect", error).message,
+    }));
+    checks.push({
+      check: "session",
+      ok: synced.connected,
+      detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in"),
+    });
     return checks;
   }
 
@@ -543,7 +645,9 @@ class Engine implements Client {
   #noAccount(): ClientError {
     const unfinished = this.#state.account?.status === "registering" ? this.#state.account.name : undefined;
     if (unfinished === undefined) return new ClientError("no-account", "there is no account in this folder yet");
-    return new ClientError("no-account", `the registration of ${unfinished} was cut off`, { hint: `run \`sotto register ${unfinished}\` again to finish it` });
+    return new ClientError("no-account", `the registration of ${unfinished} was cut off`, {
+      hint: `run \`sotto register ${unfinished}\` again to finish it`,
+    });
   }
 
   /** @throws ClientError unless there is an account that is signed in */
@@ -572,7 +676,12 @@ class Engine implements Client {
         },
         onDisconnected: (error, retryInMs) => {
           this.#sync.onDisconnected(error);
-          this.#emit({ type: "connection", connected: false, reason: error.message, ...(retryInMs === undefined ? {} : { retryInMs }) });
+          this.#emit({
+            type: "connection",
+            connected: false,
+            reason: error.message,
+            ...(retryInMs === undefined ? {} : { retryInMs }),
+          });
         },
       });
     }
@@ -596,7 +705,9 @@ class Engine implements Client {
     await link.settled();
     if (!link.connected) {
       const reason = link.lastError;
-      throw reason && reason.kind !== "unreachable" ? reason : new ClientError("unreachable", `${attempted}: ${reason?.message ?? "not connected"}`);
+      throw reason && reason.kind !== "unreachable"
+        ? reason
+        : new ClientError("unreachable", `${attempted}: ${reason?.message ?? "not connected"}`);
     }
   }
 
@@ -652,11 +763,17 @@ class Engine implements Client {
       authenticated = await authenticate(session, own, await this.#ensureBoot());
     } catch (error) {
       if (error instanceof ProtocolError && error.code === "device-logged-out") {
-        await this.#state.transact((transaction) => transaction.putAccount({ ...this.#state.account!, status: "logged-out" }));
+        await this.#state.transact((transaction) =>
+          transaction.putAccount({ ...this.#state.account!, status: "logged-out" }),
+        );
         throw new ClientError("logged-out", `@${own.name} is logged out`, { cause: error });
       }
       if (error instanceof ProtocolError && error.code === "store-copied") {
-        throw new ClientError("store-copied", `another copy of this folder has been used as @${own.name} since; nothing was sent`, { cause: error });
+        throw new ClientError(
+          "store-copied",
+          `another copy of this folder has been used as @${own.name} since; nothing was sent`,
+          { cause: error },
+        );
       }
       throw refusedBy(`sign in as @${own.name}`, error);
     }
@@ -665,7 +782,12 @@ class Engine implements Client {
     await this.#sync.onSubscribed(subscribed);
     // The server names every suite of which it has something; of the others it has nothing.
     const counts = keyPackageTargets.map(
-      ({ suite }) => authenticated.keyPackages.find((count) => count.suite === suite) ?? { suite, available: 0, lastResortUsed: true },
+      ({ suite }) =>
+        authenticated.keyPackages.find((count) => count.suite === suite) ?? {
+          suite,
+          available: 0,
+          lastResortUsed: true,
+        },
     );
     void this.#refillKeyPackages(session.request, counts).catch(() => {
       // The next connection tries again; until then claims take the last resort.
@@ -678,7 +800,10 @@ class Engine implements Client {
     this.#refilling = true;
     try {
       const wanted = keyPackageTargets.flatMap(({ suite, target, refillBelow }) => {
-        const { available, lastResortUsed } = counts.find((count) => count.suite === suite) ?? { available: target, lastResortUsed: false };
+        const { available, lastResortUsed } = counts.find((count) => count.suite === suite) ?? {
+          available: target,
+          lastResortUsed: false,
+        };
         if (available >= refillBelow && !lastResortUsed) return [];
         return [{ suite, count: available < refillBelow ? target - available : 0, lastResort: lastResortUsed }];
       });
@@ -736,7 +861,11 @@ class Engine implements Client {
         return;
       case "sessionEnded":
         if (event.payload.reason === "logged-out" || event.payload.reason === "revoked") {
-          this.#emit({ type: "security", code: event.payload.reason, text: `the server ended this device's session: ${event.payload.reason}` });
+          this.#emit({
+            type: "security",
+            code: event.payload.reason,
+            text: `the server ended this device's session: ${event.payload.reason}`,
+          });
         }
         return;
       default:
@@ -751,7 +880,8 @@ class Engine implements Client {
     try {
       await authenticate(session, own, await this.#ensureBoot());
     } catch (error) {
-      if (!(error instanceof ProtocolError) || error.code !== "device-refused") throw refusedBy(`finish the registration of ${own.name}`, error);
+      if (!(error instanceof ProtocolError) || error.code !== "device-refused")
+        throw refusedBy(`finish the registration of ${own.name}`, error);
       await forget(this.#state);
       this.#pin = undefined;
       return undefined;
@@ -778,16 +908,20 @@ class Engine implements Client {
     if (wanted.startsWith("@")) {
       const name = plainName(wanted);
       const account = this.#state.accountByName.get(name);
-      const found = account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
+      const found =
+        account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
       if (!found) throw new ClientError("no-conversation", `there is no conversation with @${name}`);
       return found;
     }
     const prefix = wanted.toLowerCase();
     const found = [...this.#state.conversations].filter(([id]) => id.startsWith(prefix));
     if (prefix.length < idPrefixDigitsMin || found.length === 0) {
-      throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, { hint: `people are written with an @: @${wanted}` });
+      throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, {
+        hint: `people are written with an @: @${wanted}`,
+      });
     }
-    if (found.length > 1) throw new ClientError("ambiguous", `"${wanted}" begins several ids: ${found.map(([id]) => id).join(", ")}`);
+    if (found.length > 1)
+      throw new ClientError("ambiguous", `"${wanted}" begins several ids: ${found.map(([id]) => id).join(", ")}`);
     return found[0]![1];
   }
 
@@ -796,11 +930,13 @@ class Engine implements Client {
     const prefix = which.trim().toLowerCase();
     const candidates = /^[0-9a-f]{4,32}$/.test(prefix) ? await this.#state.findContent(prefix, 20) : [];
     const found = candidates.filter((candidate) => within === undefined || candidate.conversation === within);
-    if (found.length > 1) throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
+    if (found.length > 1)
+      throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
     const one = found[0];
     const conversation = one && this.#state.conversations.get(one.conversation);
     const row = one && (await this.#state.readRow(one.conversation, one.place));
-    if (!one || !conversation || row?.kind !== "message") throw new ClientError("no-message", `there is no message "${which}"`);
+    if (!one || !conversation || row?.kind !== "message")
+      throw new ClientError("no-message", `there is no message "${which}"`);
     return { message: this.#timeline.toMessage(conversation, one.place, row), row, place: one.place };
   }
 }

@@ -69,13 +69,16 @@ export class Contacts implements Directory {
     const plain = plainName(name);
     const known = this.#state.accountByName.get(plain);
     if (known) return this.#state.contacts.get(known)!;
-    if (plain === this.#state.account?.name) throw new ClientError("invalid-argument", "that is you", { hint: "name somebody else" });
+    if (plain === this.#state.account?.name)
+      throw new ClientError("invalid-argument", "that is you", { hint: "name somebody else" });
     let found;
     try {
       found = await this.#requests().request("lookupAccount", { name: plain });
     } catch (error) {
       const refused = refusedBy(`find @${plain}`, error);
-      throw refused.code === "not-found" ? new ClientError("no-user", `there is no user @${plain} on this server`) : refused;
+      throw refused.code === "not-found"
+        ? new ClientError("no-user", `there is no user @${plain} on this server`)
+        : refused;
     }
     const contact = await this.#take(found.account, found.chain, plain);
     return contact;
@@ -100,7 +103,8 @@ export class Contacts implements Directory {
       const unfinished: Uint8Array[] = [];
       for (const { account, entries } of reply.chains) {
         // An account that does not exist has no entries.
-        if (!slice.some((asked) => sameBytes(asked, account)) || (entries.length === 0 && !this.chain(account))) continue;
+        if (!slice.some((asked) => sameBytes(asked, account)) || (entries.length === 0 && !this.chain(account)))
+          continue;
         try {
           await this.#take(account, entries, undefined);
           if (entries.length === limits.chainEntriesPerReplyMax) unfinished.push(account);
@@ -142,7 +146,11 @@ export class Contacts implements Directory {
       return "stopped";
     }
     if (head.n < shownBefore) {
-      this.#stop(transaction, sender.account, `a device of ${user} has been shown an older record of ${user} than before`);
+      this.#stop(
+        transaction,
+        sender.account,
+        `a device of ${user} has been shown an older record of ${user} than before`,
+      );
       return "stopped";
     }
     conversation.headsShown = { ...conversation.headsShown, [device]: head.n };
@@ -188,14 +196,23 @@ export class Contacts implements Directory {
 
   isVerified(contact: ContactRecord): boolean {
     const chain = this.chain(contact.account);
-    return contact.verifiedIdentity !== undefined && chain !== undefined && sameBytes(contact.verifiedIdentity, chain.identityKey);
+    return (
+      contact.verifiedIdentity !== undefined &&
+      chain !== undefined &&
+      sameBytes(contact.verifiedIdentity, chain.identityKey)
+    );
   }
 
   #take(account: Uint8Array, entries: readonly Uint8Array[], name: string | undefined): Promise<ContactRecord> {
     return this.#state.transact((transaction) => this.#verify(transaction, account, entries, name));
   }
 
-  #verify(transaction: Transaction, account: Uint8Array, entries: readonly Uint8Array[], name: string | undefined): ContactRecord {
+  #verify(
+    transaction: Transaction,
+    account: Uint8Array,
+    entries: readonly Uint8Array[],
+    name: string | undefined,
+  ): ContactRecord {
     const id = toHex(account);
     const known = transaction.contact(id);
     const own = this.#state.account;
@@ -205,15 +222,24 @@ export class Contacts implements Directory {
     const verified = verifyChain([...entries], before);
     const label = name ?? known?.name ?? id.slice(0, 8);
     if (verified.kind !== "valid") {
-      throw new ClientError("chain-rolled-back", `the server's record of @${label} does not follow from what was known; nothing was sent`);
+      throw new ClientError(
+        "chain-rolled-back",
+        `the server's record of @${label} does not follow from what was known; nothing was sent`,
+      );
     }
     const { chain } = verified;
     if (!sameBytes(chain.account, account) || (name !== undefined && chain.name !== name)) {
-      throw new ClientError("chain-rolled-back", `the server answered with another account for @${label}; nothing was sent`);
+      throw new ClientError(
+        "chain-rolled-back",
+        `the server answered with another account for @${label}; nothing was sent`,
+      );
     }
     const other = this.#state.accountByName.get(chain.name);
     if (other !== undefined && other !== id) {
-      throw new ClientError("identity-changed", `the server shows another account under the name @${chain.name} than before; nothing was sent`);
+      throw new ClientError(
+        "identity-changed",
+        `the server shows another account under the name @${chain.name} than before; nothing was sent`,
+      );
     }
     if (ownChain) {
       transaction.putAccount({ ...own, chain: encodeChainState(chain) });
@@ -231,7 +257,8 @@ export class Contacts implements Directory {
       firstSeenAt: known?.firstSeenAt ?? this.#clock.now(),
     };
     const stillStopped = stop && this.#afterNews(transaction, stop, contact);
-    const changed = before && !sameBytes(before.identityKey, chain.identityKey) && this.#identityChanged(transaction, contact);
+    const changed =
+      before && !sameBytes(before.identityKey, chain.identityKey) && this.#identityChanged(transaction, contact);
     const standing = stillStopped ?? (changed || undefined);
     if (standing) contact.stop = standing;
     transaction.putContact(contact);
@@ -242,7 +269,12 @@ export class Contacts implements Directory {
   #afterNews(transaction: Transaction, stop: SecurityStop, contact: ContactRecord): SecurityStop | undefined {
     const shown = stop.claimed && contact.heads?.[stop.claimed.n];
     if (!shown || !sameBytes(shown, stop.claimed!.hash)) return stop;
-    transaction.emit({ type: "security", code: "chain-restored", user: `@${contact.name}`, text: `the server shows again what it hid of @${contact.name}` });
+    transaction.emit({
+      type: "security",
+      code: "chain-restored",
+      user: `@${contact.name}`,
+      text: `the server shows again what it hid of @${contact.name}`,
+    });
     return undefined;
   }
 

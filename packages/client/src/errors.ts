@@ -20,7 +20,10 @@ const ownFailures = {
   "no-message": { kind: "missing", hint: "`sotto history` shows the ids" },
   "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
   "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
-  "password-weak": { kind: "usage", hint: "use at least 8 characters that are hard to guess; a few random words do well" },
+  "password-weak": {
+    kind: "usage",
+    hint: "use at least 8 characters that are hard to guess; a few random words do well",
+  },
   "wrong-password": { kind: "refused", hint: "check the name and the password; nobody can reset it for you" },
   "device-not-available": {
     kind: "refused",
@@ -34,13 +37,19 @@ const ownFailures = {
     kind: "security",
     hint: "if the operator told you the new fingerprint, accept it with `sotto trust HOST --fingerprint SHA256:…`",
   },
-  "fingerprint-mismatch": { kind: "security", hint: "compare the fingerprint with the one on the server's first screen" },
+  "fingerprint-mismatch": {
+    kind: "security",
+    hint: "compare the fingerprint with the one on the server's first screen",
+  },
   "identity-changed": { kind: "security", hint: "compare safety numbers with `sotto verify NAME`" },
   "chain-rolled-back": {
     kind: "security",
     hint: "the server hides changes of this account, or shows a false one; tell its operator, and compare safety numbers with `sotto verify NAME`",
   },
-  "device-unknown": { kind: "security", hint: "the server offers a device that its account never named; tell its operator" },
+  "device-unknown": {
+    kind: "security",
+    hint: "the server offers a device that its account never named; tell its operator",
+  },
   "store-copied": { kind: "security", hint: "another copy of this folder has been used; do not use both" },
   "store-locked": { kind: "local", hint: undefined },
   "store-newer": { kind: "local", hint: "update sotto" },
@@ -59,11 +68,17 @@ export class ClientError extends Error {
   readonly hint: string | undefined;
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: ClientFailureCode, message: string, options: { cause?: unknown; hint?: string; retryAfterMs?: number } = {}) {
+  constructor(
+    code: ClientFailureCode,
+    message: string,
+    options: { cause?: unknown; hint?: string; retryAfterMs?: number } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.kind = kindOf(code);
-    this.hint = options.hint ?? (Object.hasOwn(ownFailures, code) ? ownFailures[code as keyof typeof ownFailures].hint : undefined);
+    this.hint =
+      options.hint ??
+      (Object.hasOwn(ownFailures, code) ? ownFailures[code as keyof typeof ownFailures].hint : undefined);
     this.retryAfterMs = options.retryAfterMs;
   }
 }
@@ -96,8 +111,11 @@ export function refusedBy(attempted: string, error: unknown): ClientError {
   if (error instanceof ClientError) return error;
   if (error instanceof StorageError) return storeFailure(attempted, error);
   if (error instanceof ProtocolError) {
-    const options = error.retryAfterMs === undefined ? { cause: error } : { cause: error, retryAfterMs: error.retryAfterMs };
+    const options =
+      error.retryAfterMs === undefined ? { cause: error } : { cause: error, retryAfterMs: error.retryAfterMs };
     return new ClientError(error.code, `${attempted}: ${error.message}`, options);
   }
-  return new ClientError("unexpected", `${attempted}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new ClientError("unexpected", `${attempted}: ${error instanceof Error ? error.message : String(error)}`, {
+    cause: error,
+  });
 }

@@ -56,7 +56,11 @@ async function begin() {
       return { sequence: ++scene.sequence, acceptedAt: clock.now() };
     },
   } as unknown as Connection;
-  const timeline: Timeline = new Timeline(state, contacts, (conversation) => outbox.reasonToWait(conversation)?.message);
+  const timeline: Timeline = new Timeline(
+    state,
+    contacts,
+    (conversation) => outbox.reasonToWait(conversation)?.message,
+  );
   const outbox: Outbox = new Outbox({
     state,
     contacts,
@@ -70,10 +74,29 @@ async function begin() {
   const write = async (text: string): Promise<void> => {
     await state.transact((transaction) => {
       const order = outbox.nextOrder();
-      const content = encodeContent({ kind: "text", text, salt: createId(random), sentAtMs: clock.now(), head: contacts.ownHead() });
+      const content = encodeContent({
+        kind: "text",
+        text,
+        salt: createId(random),
+        sentAtMs: clock.now(),
+        head: contacts.ownHead(),
+      });
       const conversation = transaction.conversation(id)!;
-      timeline.putPending(transaction, conversation, order, { kind: "message", id: createId(random), from: alice.account, device: alice.keys.device, sentAt: clock.now(), content });
-      transaction.putOutboxItem({ order, conversation: conversation.conversation, kind: "text", content, submission: createSubmissionId(random, clock.now()) });
+      timeline.putPending(transaction, conversation, order, {
+        kind: "message",
+        id: createId(random),
+        from: alice.account,
+        device: alice.keys.device,
+        sentAt: clock.now(),
+        content,
+      });
+      transaction.putOutboxItem({
+        order,
+        conversation: conversation.conversation,
+        kind: "text",
+        content,
+        submission: createSubmissionId(random, clock.now()),
+      });
     });
     outbox.kick();
   };
@@ -91,8 +114,13 @@ async function begin() {
   };
   /** Waits until nothing happens any more, without letting time pass: encryption takes a few real milliseconds. */
   const settle = async (): Promise<void> => {
-    const look = () => JSON.stringify([sent.length, events.length, [...state.outbox.values()].map(({ order, message }) => [order, message?.length])]);
-    for (let before = "", same = 0; same < 4; ) {
+    const look = () =>
+      JSON.stringify([
+        sent.length,
+        events.length,
+        [...state.outbox.values()].map(({ order, message }) => [order, message?.length]),
+      ]);
+    for (let before = "", same = 0; same < 4;) {
       await clock.advance(0);
       await new Promise((resolve) => setTimeout(resolve, 5));
       const now = look();
@@ -107,7 +135,10 @@ test("messages leave one after the other, in the order of writing", async () => 
   const { write, messages, sent, state, settle } = await begin();
   for (const text of ["one", "two", "three"]) await write(text);
   await settle();
-  assert.deepEqual((await messages()).map(({ text, state: one }) => `${text} ${one}`), ["one accepted", "two accepted", "three accepted"]);
+  assert.deepEqual(
+    (await messages()).map(({ text, state: one }) => `${text} ${one}`),
+    ["one accepted", "two accepted", "three accepted"],
+  );
   assert.equal(new Set(sent.map(({ submission }) => submission)).size, 3);
   assert.equal(state.outbox.size, 0);
 });
@@ -157,7 +188,15 @@ for (const code of ["not-permitted", "not-found", "quota-exceeded", "too-large",
   });
 }
 
-for (const code of ["unavailable", "busy", "rate-limited", "commit-refused", "internal", "no-device", "not-authenticated"] as const) {
+for (const code of [
+  "unavailable",
+  "busy",
+  "rate-limited",
+  "commit-refused",
+  "internal",
+  "no-device",
+  "not-authenticated",
+] as const) {
   test(`${code} may end: the message waits, says why, keeps its bytes and goes later`, async () => {
     const { write, scene, clock, messages, sent, events, settle } = await begin();
     scene.fates.push(code);
@@ -192,7 +231,9 @@ test("while somebody is not trusted nothing leaves for them, it is said once, an
   const { write, clock, messages, sent, security, state, contacts, outbox, bob, settle } = await begin();
   const account = bob.account.toHex();
   const stop = { code: "chain-rolled-back" as const, text: "hidden", at: 0 };
-  await state.transact((transaction) => transaction.putContact({ account: bob.account, name: "bob", chain: new Uint8Array(), firstSeenAt: 0, stop }));
+  await state.transact((transaction) =>
+    transaction.putContact({ account: bob.account, name: "bob", chain: new Uint8Array(), firstSeenAt: 0, stop }),
+  );
   await write("secret");
   await clock.advance(5 * 60_000);
   assert.equal(sent.length, 0);
@@ -210,7 +251,10 @@ test("while somebody is not trusted nothing leaves for them, it is said once, an
 
 test("a failure to open the conversation is a reason to wait, and a staged commit one to look again", async () => {
   const { write, scene, clock, messages, sent, settle } = await begin();
-  const failures: Error[] = [new ClientError("no-device", "waiting for @bob to sign in"), new E2eeError("commit-staged")];
+  const failures: Error[] = [
+    new ClientError("no-device", "waiting for @bob to sign in"),
+    new E2eeError("commit-staged"),
+  ];
   scene.open = async () => {
     const failure = failures.shift();
     if (failure) throw failure;
@@ -252,12 +296,25 @@ test("delivered receipts wait for company, and the one that says most takes the 
   for (const upTo of [1, 2, 3]) await receipt("delivered", upTo);
   await settle();
   assert.equal(sent.length, 0);
-  assert.deepEqual([...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]), [["delivered", 3]]);
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]),
+    [["delivered", 3]],
+  );
   scene.connected = false;
   await receipt("read", 2);
-  assert.deepEqual([...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]), [["delivered", 3], ["read", 2]], "read says less than delivered here");
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]),
+    [
+      ["delivered", 3],
+      ["read", 2],
+    ],
+    "read says less than delivered here",
+  );
   await receipt("read", 4);
-  assert.deepEqual([...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]), [["read", 4]]);
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]),
+    [["read", 4]],
+  );
   scene.connected = true;
   outbox.resume();
   await clock.advance(400);
@@ -272,7 +329,10 @@ test("a receipt whose bytes may have left is not taken back", async () => {
   await clock.advance(400);
   await settle();
   await receipt("read", 5);
-  assert.deepEqual([...state.outbox.values()].map(({ kind }) => kind), ["delivered", "read"]);
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind }) => kind),
+    ["delivered", "read"],
+  );
 });
 
 test("texts go before receipts that wait; flushing waits for nothing and leaves no timer", async () => {
@@ -284,7 +344,10 @@ test("texts go before receipts that wait; flushing waits for nothing and leaves 
   assert.equal(await flushed, true);
   assert.equal(sent.length, 2);
   assert.equal(state.outbox.size, 0);
-  assert.ok(clock.delaysMs.every((delayMs) => delayMs <= 300), "only the receipt's own short timer is left");
+  assert.ok(
+    clock.delaysMs.every((delayMs) => delayMs <= 300),
+    "only the receipt's own short timer is left",
+  );
 });
 
 test("flushing what waits for others ends at once, with false", async () => {
@@ -300,6 +363,12 @@ test("what was queued is found again after a restart, in its order", async () =>
   scene.connected = false;
   for (const text of ["one", "two"]) await write(text);
   const orders = [...state.outbox.keys()];
-  assert.deepEqual(orders, orders.toSorted((a, b) => a - b));
-  assert.deepEqual((await state.readRows(id)).map(({ place }) => place), orders.map(pendingPlaceOf));
+  assert.deepEqual(
+    orders,
+    orders.toSorted((a, b) => a - b),
+  );
+  assert.deepEqual(
+    (await state.readRows(id)).map(({ place }) => place),
+    orders.map(pendingPlaceOf),
+  );
 });

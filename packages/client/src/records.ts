@@ -157,10 +157,12 @@ const padded = (value: number) => String(value).padStart(digits, "0");
  * The place of a row: its sequence (with `.<n>` for what shares it), or `p` and its order in the outbox while it has none.
  * Places sort as they are shown.
  */
-export const placeOf = (sequence: number, sharing = 0): string => (sharing === 0 ? padded(sequence) : `${padded(sequence)}.${padded(sharing)}`);
+export const placeOf = (sequence: number, sharing = 0): string =>
+  sharing === 0 ? padded(sequence) : `${padded(sequence)}.${padded(sharing)}`;
 export const pendingPlaceOf = (order: number): string => `p${padded(order)}`;
 /** The sequence of a place, undefined while it has none. */
-export const sequenceOf = (place: string): number | undefined => (place.startsWith("p") ? undefined : Number(place.slice(0, digits)));
+export const sequenceOf = (place: string): number | undefined =>
+  place.startsWith("p") ? undefined : Number(place.slice(0, digits));
 
 export const keys = {
   account: "account",

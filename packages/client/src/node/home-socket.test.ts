@@ -44,7 +44,13 @@ test("calls, results, failures and events travel as they are", async (t) => {
   const guest = await joinHome(file, { ...quiet, onEvent: (event) => events.push(event) });
   assert.deepEqual(await guest.call("send", { to: "@x", text: "é\u0000" }), { echoed: { to: "@x", text: "é\u0000" } });
   assert.equal(await guest.call("logout", undefined), undefined);
-  await assert.rejects(guest.call("status", {}), { code: "no-user", kind: "missing", message: "there is no user @x", hint: "look again", retryAfterMs: 5 });
+  await assert.rejects(guest.call("status", {}), {
+    code: "no-user",
+    kind: "missing",
+    message: "there is no user @x",
+    hint: "look again",
+    retryAfterMs: 5,
+  });
   await assert.rejects(guest.call("flush", {}), { code: "unexpected", message: "a bug" });
   announce({ type: "read", conversation: "aa", unread: 2 });
   await guest.call("logout", undefined);
