@@ -126,8 +126,9 @@ test(
       kind: "die-before" | "die-after",
     ): Promise<{ client: Client; death: Promise<void> }> {
       const { promise: death, resolve } = Promise.withResolvers<void>();
+      let left = writesLeft;
       const storage = withFaults(await openMemoryStorage(disk), {
-        next: () => (writesLeft-- > 0 ? undefined : { kind }),
+        next: () => (left-- > 0 ? undefined : { kind }),
         onDeath: () => {
           clock.stop();
           network.goOffline();
