@@ -6,6 +6,7 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Environment } from "../environment.ts";
 import { KeyInput, pasteOff, pasteOn, toText } from "./key-input.ts";
+import { giveTypedAhead, takeTypedAhead } from "../questions.ts";
 import { rowsOf } from "../text-width.ts";
 
 /** Something printed that may be printed anew. */
@@ -182,6 +183,7 @@ class TerminalScreen implements Screen {
     this.#asking = { prompt, erase: options.erase === true };
     this.#editor.setPrompt(prompt);
     this.#editor.prompt();
+    this.#input.wantLine();
     return await this.#queue.next();
   }
 
@@ -197,9 +199,11 @@ class TerminalScreen implements Screen {
     this.#editor.pause();
     stdin.unpipe(this.#input);
     this.#blocks = [];
+    giveTypedAhead(stdin, this.#input.takeWaiting());
     try {
       return await question();
     } finally {
+      this.#input.giveBack(takeTypedAhead(stdin));
       stdin.pipe(this.#input);
       stdin.setRawMode?.(true);
       stdin.resume();
