@@ -83,7 +83,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   const report = reportTo(log);
   const store = opened.use(await openSqliteStore({ folder, log: report }));
   const createdAt = await readCreatedAt(store, now());
-  const deploymentKey = openDeploymentKey(folder);
+  const deploymentKey = await openDeploymentKey(folder, store);
   const tls = opened.use(
     openTls({
       config,
