@@ -164,6 +164,7 @@ test("an invite link is made by the running server, and without one", async () =
     assert.equal(`${parsed.link.host}:${parsed.link.port}`, `chat.example.org:${server.port}`);
   }
   await assert.rejects(createInviteLink(data, { uses: 0 }), isError("config-invalid", /--uses/));
+  await assert.rejects(createInviteLink(data, { expiresDays: 366 }), isError("config-invalid", /1 to 365 days/));
   const again = await createServer({ data, port: 0 });
   assert.notEqual(again.firstInvite, undefined);
   assert.equal(parseInviteLink(again.firstInvite!).kind, "ok");
