@@ -4,7 +4,7 @@
  * resolved. `suite.ts` says the same as tests and runs against every implementation.
  *
  *   account ─┬─ chain entries          conversation ─┬─ members (accounts)
- *            ├─ vault records                        ├─ leaves (devices)
+ *            ├─ vault, account vault                 ├─ leaves (devices)
  *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
  *                       ├─ inbox (welcomes)          └─ GroupInfo (this epoch and the one before)
  *                       └─ cursors
@@ -24,8 +24,15 @@ export interface Store extends AsyncDisposable {
   /** Entries from place `from` on (the first is 0), at most `limit`. Empty if there is no such account. */
   getChain(account: AccountId, from: number, limit: number): Promise<Uint8Array[]>;
   getVault(account: AccountId): Promise<Vault | undefined>;
+  getAccountVault(account: AccountId): Promise<AccountVault | undefined>;
+  /** Compare-and-set: `conflict` unless the version follows the stored one. */
+  putAccountVault(account: AccountId, vault: AccountVault): Promise<"written" | "conflict">;
+  /** Everything that a login brings, as it was at one moment. */
+  getLoginRecords(account: AccountId, chainEntriesMax: number): Promise<LoginRecords | undefined>;
 
   // Devices
+  /** All or nothing: chain entries, device, key packages, and what revocations take away. */
+  addDevice(change: AddedDevice): Promise<"added" | "conflict" | "device-exists">;
   getDevice(device: DeviceId): Promise<Device | undefined>;
   listDevices(account: AccountId): Promise<Device[]>;
   /**
@@ -120,9 +127,25 @@ export interface Vault {
   wrapPassword: Uint8Array;
   wrapRecovery: Uint8Array;
   rootVault: Uint8Array;
-  accountVault: Uint8Array;
   recoveryKey: Uint8Array;
   signature: Uint8Array;
+}
+
+export interface AccountVault {
+  version: number;
+  bytes: Uint8Array;
+  /** The device that wrote it. */
+  device: DeviceId;
+  /** Empty in version 1, which came with the account. */
+  signature: Uint8Array;
+  writtenAt: number;
+}
+
+export interface LoginRecords {
+  account: Account;
+  vault: Vault;
+  accountVault: AccountVault;
+  chain: Uint8Array[];
 }
 
 export interface Account {
@@ -139,10 +162,27 @@ export interface Account {
 
 export interface NewAccount extends Omit<Account, "presenceVisible" | "disabled"> {
   chain: readonly Uint8Array[];
-  vault: Vault;
+  /** The account vault becomes version 1, written by the first device. */
+  vault: Vault & { accountVault: Uint8Array };
   device: NewDevice;
   keyPackages: readonly NewKeyPackage[];
   invite: Uint8Array | undefined;
+}
+
+/** New entries of an account's chain; callers have verified that they follow entry `after`. */
+export interface ChainAppend {
+  account: AccountId;
+  /** The number of the newest entry that they were made for (the first is 0): `conflict` if it is no longer the newest. */
+  after: number;
+  entries: readonly Uint8Array[];
+  /** Their sessions are the caller's; from here on they have no key packages, inbox and cursors, and hold no log. */
+  revoked: readonly DeviceId[];
+  changedAt: number;
+}
+
+export interface AddedDevice extends ChainAppend {
+  device: NewDevice;
+  keyPackages: readonly NewKeyPackage[];
 }
 
 export interface NewDevice {

@@ -211,7 +211,22 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await reopened.getChain(alice.account, 0, 10), alice.chain);
         same(await reopened.getChain(alice.account, 1, 10), alice.chain.slice(1));
         same(await reopened.getChain(alice.account, 0, 1), alice.chain.slice(0, 1));
-        same(await reopened.getVault(alice.account), alice.vault);
+        const { accountVault: bytes, ...vault } = alice.vault;
+        const accountVault = {
+          version: 1,
+          bytes,
+          device: alice.device.device,
+          signature: new Uint8Array(),
+          writtenAt: now,
+        };
+        same(await reopened.getVault(alice.account), vault);
+        same(await reopened.getAccountVault(alice.account), accountVault);
+        same(await reopened.getLoginRecords(alice.account, 1), {
+          account: expected,
+          vault,
+          accountVault,
+          chain: alice.chain.slice(0, 1),
+        });
         const device = {
           device: alice.device.device,
           account: alice.account,
@@ -233,6 +248,8 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await store.getAccountByName("nobody"), undefined);
         assert.equal(await store.getAccount(id()), undefined);
         assert.equal(await store.getVault(id()), undefined);
+        assert.equal(await store.getAccountVault(id()), undefined);
+        assert.equal(await store.getLoginRecords(id(), 10), undefined);
         assert.equal(await store.getDevice(id()), undefined);
         assert.equal(await store.getConversation(id()), undefined);
         assert.equal(await store.getGroupInfo(id(), "current"), undefined);

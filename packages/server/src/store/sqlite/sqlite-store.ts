@@ -5,6 +5,7 @@
 import type { ConversationId, DeviceId } from "@sotto/protocol";
 import { limits } from "@sotto/protocol";
 import type { Device, Store } from "../store.ts";
+import { accountChangeRows } from "./account-changes.ts";
 import { accountRows } from "./accounts.ts";
 import { createCheckpoints } from "./checkpoint.ts";
 import { conversationRows, toConversation } from "./conversations.ts";
@@ -14,6 +15,7 @@ import { toStoreError } from "./failure.ts";
 import { createGroupCommit } from "./group-commit.ts";
 import { createLateWrites } from "./late-writes.ts";
 import { logRows } from "./log.ts";
+import { vaultRows } from "./vaults.ts";
 
 export interface SqliteStoreOptions {
   /** The data folder; made if it does not exist, for its owner alone. */
@@ -39,7 +41,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const { logBytesMax = limits.conversationLogBytesMax, log = () => {} } = options;
   const open = openDatabase(options.folder, options.databaseBytesMax);
   const { database, path } = open;
-  const accounts = accountRows(database);
+  const vaults = vaultRows(database);
+  const accounts = accountRows(database, vaults);
+  const accountChanges = accountChangeRows(database, accounts);
   const conversations = conversationRows(database);
   const entries = logRows(database, conversations, { logBytesMax });
   const expiry = expiryRows(database, conversations);
@@ -85,6 +89,11 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     return taken;
   }
 
+  /** Entries of these conversations may have become deletable. */
+  function touch(numbers: readonly number[]): void {
+    for (const number of numbers) candidates.add(number);
+  }
+
   const withLastSeen = (device: Device): Device => ({
     ...device,
     lastSeenAt: Math.max(device.lastSeenAt, late.seenAt(device.device)),
@@ -109,8 +118,23 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     getAccount: (account) => read(() => accounts.getAccount(account)),
     setPresenceVisible: (account, visible) => write(() => accounts.setPresenceVisible(account, visible)),
     getChain: (account, from, limit) => read(() => accounts.getChain(account, from, limit)),
-    getVault: (account) => read(() => accounts.getVault(account)),
+    getVault: (account) => read(() => vaults.get(account)),
+    getAccountVault: (account) => read(() => vaults.getAccountVault(account)),
+    putAccountVault: (account, vault) => write(() => vaults.replaceAccountVault(account, vault)),
+    getLoginRecords: (account, chainEntriesMax) =>
+      read(() => {
+        const found = accounts.getAccount(account);
+        const vault = vaults.get(account);
+        const accountVault = vaults.getAccountVault(account);
+        if (found === undefined || vault === undefined || accountVault === undefined) return undefined;
+        return { account: found, vault, accountVault, chain: accounts.getChain(account, 0, chainEntriesMax) };
+      }),
 
+    async addDevice(change) {
+      const { outcome, touched } = await write(() => accountChanges.addDevice(change));
+      touch(touched);
+      return outcome;
+    },
     getDevice: (device) =>
       read(() => {
         const found = accounts.getDevice(device);
@@ -167,7 +191,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     async lapseDevices(lapseLimits) {
       const { lapsed, touched, next } = await write(() => expiry.lapse(lapseAfter, lapseLimits, late.seenAt));
       lapseAfter = next ?? 0;
-      for (const number of touched) candidates.add(number);
+      touch(touched);
       return { lapsed, more: next !== undefined };
     },
     reviveDevice: (device) => write(() => entries.revive(device)),
