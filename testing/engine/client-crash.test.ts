@@ -59,10 +59,17 @@ test(
       );
       const ended = new Promise((resolve) => process_.once("close", resolve));
       const ready = Promise.withResolvers<void>();
-      void ended.then(() => ready.resolve());
+      const busy = Promise.withResolvers<void>();
+      void ended.then(() => {
+        ready.resolve();
+        busy.resolve();
+      });
+      // So many things it may do; how long that takes is the machine's affair.
+      let left = Math.floor(Math.random() * 16);
       createInterface(process_.stdout).on("line", (line) => {
         const [what, first, second] = line.split(" ") as [string, string, string];
         if (what === "ready") ready.resolve();
+        else if (left-- <= 0) busy.resolve();
         if (what === "accepted") accepted.add(first);
         if (what === "shown") shown.push(second);
         assert.notEqual(what, "security", line);
@@ -71,7 +78,8 @@ test(
       // Bob writes too, so that receiving is cut off as often as sending.
       const texts = [0, 1, 2].map((n) => `bob${killed}-${n}`);
       if (killed > 0) for (const text of texts) await bob.send({ to: "@alice", text });
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 120));
+      await busy.promise;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 8));
       assert.equal(process_.exitCode, null, "it ends only when it is killed");
       process_.kill("SIGKILL");
       await ended;
@@ -79,7 +87,7 @@ test(
     }
     t.diagnostic(`${killed} kills, ${accepted.size} messages accepted, ${shown.length} shown`);
     assert.ok(killed >= 20, `only ${killed} kills in the time`);
-    assert.ok(accepted.size > killed, "it got something done");
+    assert.ok(accepted.size > killed / 2, "it got something done");
 
     await using alice = await openHome({ home });
     assert.deepEqual(await alice.sync({ timeoutMs: 10_000 }), { connected: true });
