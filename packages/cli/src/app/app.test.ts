@@ -214,6 +214,23 @@ describe("at a terminal", () => {
     assert.equal((await at.session.ended).exitCode, 130);
   });
 
+  test("Ctrl-D leaves from any question", async () => {
+    for (const [choice, question] of [
+      ["2", "Write to whom?"],
+      ["4", "All messages with whom?"],
+      ["7", "Type a name to switch it"],
+      ["8", "[y/N] "],
+      ["@bob", "to @bob> "],
+    ] as const) {
+      const at = sitDown(alice());
+      await at.see("sotto @alice> ");
+      at.type(`${choice}\r`);
+      await at.see(question);
+      at.type("\u0004");
+      assert.deepEqual({ ...(await at.session.ended), stdout: "" }, { exitCode: 0, stdout: "", stderr: "" }, choice);
+    }
+  });
+
   test("Ctrl-C takes back the line, and on an empty one leaves", async () => {
     const at = sitDown(alice());
     await at.see("sotto @alice> ");

@@ -116,6 +116,7 @@ class TerminalScreen implements Screen {
   readonly #input: KeyInput;
   readonly #editor: Interface & { prevRows?: number };
   #asking: { prompt: string; erase: boolean } | undefined;
+  #ended = false;
   /** What stands right above the prompt, oldest first, and how wide the terminal was when it was printed. */
   #blocks: Block[] = [];
   #blocksColumns = 0;
@@ -145,7 +146,7 @@ class TerminalScreen implements Screen {
       this.#editor.write(null, { ctrl: true, name: "e" });
       this.#editor.write(null, { ctrl: true, name: "u" });
     });
-    this.#editor.on("close", () => this.#queue.end());
+    this.#editor.on("close", () => this.end());
   }
 
   get #columns(): number {
@@ -180,6 +181,7 @@ class TerminalScreen implements Screen {
   }
 
   async ask(prompt: string, options: { erase?: boolean } = {}): Promise<string | undefined> {
+    if (this.#ended) return undefined;
     this.#asking = { prompt, erase: options.erase === true };
     this.#editor.setPrompt(prompt);
     this.#editor.prompt();
@@ -212,12 +214,15 @@ class TerminalScreen implements Screen {
   }
 
   end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#asking) this.#environment.stdout.write("\n");
+    this.#asking = undefined;
     this.#queue.end();
   }
 
   close(): void {
-    if (this.#asking) this.#environment.stdout.write("\n");
-    this.#asking = undefined;
+    this.end();
     this.#editor.close();
     this.#environment.stdin.unpipe(this.#input);
     this.#environment.stdin.setRawMode?.(false);
