@@ -96,6 +96,10 @@ describe("authorization", () => {
       sendMessage: await makeMessage(pair, group, "x"),
       getGroupInfo: { conversation },
       subscribe: { cursors: [], inbox: 0 },
+      putArchive: { conversation, number: 9, from: 1, to: 1, bytes, previous: bytes, settled: 0 },
+      settle: { conversation, from: 0, to: 0 },
+      getArchive: { conversation, before: 0, limit: 1 },
+      listArchives: {},
       getPresence: { account: bob.account },
       setPresence: { visible: true },
     };

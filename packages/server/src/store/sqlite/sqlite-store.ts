@@ -7,6 +7,7 @@ import { limits } from "@sotto/protocol";
 import type { Device, Store } from "../store.ts";
 import { accountChangeRows } from "./account-changes.ts";
 import { accountRows } from "./accounts.ts";
+import { archiveRows } from "./archives.ts";
 import { createCheckpoints } from "./checkpoint.ts";
 import { conversationRows, toConversation } from "./conversations.ts";
 import { openDatabase } from "./database.ts";
@@ -22,6 +23,8 @@ export interface SqliteStoreOptions {
   folder: string;
   /** What a conversation's log may hold before appends are answered with `full`. */
   logBytesMax?: number;
+  /** What an account may archive; then chunks are answered with `full`. */
+  archiveBytesMax?: number;
   /** What the database file may grow to; then writes fail with `unavailable` until something is deleted. */
   databaseBytesMax?: number;
   /** Told of failures that no caller can be told of, such as a checkpoint that did not succeed. */
@@ -38,7 +41,11 @@ const candidatesPerSlice = 200;
 
 /** @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable` */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
-  const { logBytesMax = limits.conversationLogBytesMax, log = () => {} } = options;
+  const {
+    logBytesMax = limits.conversationLogBytesMax,
+    archiveBytesMax = limits.archiveBytesPerAccountMax,
+    log = () => {},
+  } = options;
   const open = openDatabase(options.folder, options.databaseBytesMax);
   const { database, path } = open;
   const vaults = vaultRows(database);
@@ -46,6 +53,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const accountChanges = accountChangeRows(database, accounts);
   const conversations = conversationRows(database);
   const entries = logRows(database, conversations, { logBytesMax });
+  const archives = archiveRows(database, conversations, { archiveBytesMax });
   const expiry = expiryRows(database, conversations);
   const checkpoints = createCheckpoints(database, path, log);
   const { write, flush, commits } = createGroupCommit(database, {
@@ -195,6 +203,20 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
       return { lapsed, more: next !== undefined };
     },
     reviveDevice: (device) => write(() => entries.revive(device)),
+
+    async putArchiveChunk(chunk) {
+      const { outcome, touched } = await write(() => archives.put(chunk));
+      touch([touched]);
+      return outcome;
+    },
+    async settle(mark) {
+      const { outcome, touched } = await write(() => archives.settle(mark));
+      touch([touched]);
+      return outcome;
+    },
+    getArchive: (account, conversation, before, limit, bytesMax) =>
+      read(() => archives.get(account, conversation, before, limit, bytesMax)),
+    listArchives: (account) => read(() => archives.list(account)),
 
     createInvite: (invite) => write(() => accounts.createInvite(invite)),
     getInvite: (token) => read(() => accounts.getInvite(token)),
