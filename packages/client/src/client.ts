@@ -775,8 +775,7 @@ class Engine implements Client {
       throw refusedBy(`sign in as @${own.name}`, error);
     }
     await this.#state.idle();
-    const subscribed = await session.request("subscribe", this.#sync.cursors());
-    await this.#sync.onSubscribed(subscribed);
+    await this.#sync.subscribe((method, params) => session.request(method, params));
     // The server names every suite of which it has something; of the others it has nothing.
     const counts = keyPackageTargets.map(
       ({ suite }) =>

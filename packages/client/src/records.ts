@@ -86,6 +86,8 @@ export interface ConversationRecord {
   /** Entries up to here have been taken in; the newest time that the server named for one: it never goes back. */
   cursor: number;
   acceptedAtSeen?: number;
+  /** The server lost a part of the log: up to here it is read again, and what is known already is no replay. */
+  rereadUpTo?: number;
   /** Own messages whose place beyond the cursor is known by the server's answer: their entries will come and are no news. */
   ownAhead?: number[];
   /** The group moved on without this device: when that was noticed. It comes back by an external commit. */

@@ -13,7 +13,7 @@ import {
   processMessage,
   rosterHash,
 } from "@sotto/e2ee";
-import { type Event, type EventPayload, type Result, inboxId, sameBytes, toHex } from "@sotto/protocol";
+import { type Event, type EventPayload, type Params, type Result, inboxId, sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
@@ -148,16 +148,43 @@ export class Sync {
     return { cursors, inbox: state.account?.inbox ?? 0 };
   }
 
-  /** Notes what the server no longer has of what this device lacks, and where its log is shorter than it was. */
-  async onSubscribed(result: Result<"subscribe">): Promise<void> {
+  /** Starts delivery from where we are; a second time if a log is to be read again. */
+  async subscribe(request: Subscribe): Promise<void> {
+    const generation = this.#generation;
+    const isShorter = await this.#onSubscribed(await request("subscribe", this.cursors()));
+    if (isShorter && generation === this.#generation) await this.#subscribeAnew(request);
+  }
+
+  /** What the first subscription still brings is not taken; only once, so that no answer makes us ask for ever. */
+  async #subscribeAnew(request: Subscribe): Promise<void> {
+    const generation = this.#generation;
+    this.#asksAgain = true;
+    this.#queue = this.#queue.filter((event) => !isOfSubscription(event));
+    try {
+      const result = await request("subscribe", this.cursors());
+      if (generation !== this.#generation) return;
+      this.#asksAgain = false;
+      await this.#onSubscribed(result);
+    } finally {
+      if (generation === this.#generation) this.#asksAgain = false;
+    }
+  }
+
+  /**
+   * Notes what the server no longer has of what this device lacks, and where its log is shorter than it was: true if it is
+   * somewhere, so that entries before the reported heads are wanted again.
+   */
+  async #onSubscribed(result: Result<"subscribe">): Promise<boolean> {
     const { state } = this.#options;
+    let isShorter = false;
     for (const remote of result.conversations) {
       const id = toHex(remote.conversation);
       const known = state.conversations.get(id);
       if (!known || known.phase === "new") continue;
-      if (remote.head < known.cursor)
-        await state.transact((transaction) => this.#takeShorterLog(transaction, id, remote.head));
-      else if (known.cursor < remote.expired) {
+      if (remote.head < known.cursor) {
+        await state.transact((transaction) => this.#takeShorterLog(transaction, id, remote));
+        isShorter = true;
+      } else if (known.cursor < remote.expired) {
         await state.transact(async (transaction) => {
           const conversation = transaction.conversation(id)!;
           const lost = remote.expired - conversation.cursor;
@@ -168,27 +195,29 @@ export class Sync {
         });
       }
     }
+    return isShorter;
   }
 
-  /** The server lost a part of the log (it came back from a backup), or says so: what comes next goes on from there. */
-  async #takeShorterLog(transaction: Transaction, id: string, head: number): Promise<void> {
+  /**
+   * The server lost a part of the log (it came back from a backup), or says so. Others may have written since then, in places
+   * that we know by other entries: so what it has is read again from its beginning. What was read before is recognised.
+   */
+  async #takeShorterLog(
+    transaction: Transaction,
+    id: string,
+    { head, expired, from }: Result<"subscribe">["conversations"][number],
+  ): Promise<void> {
     const conversation = transaction.conversation(id)!;
     const name = this.#options.contacts.nameOf(conversation.peer);
     const text = `the server's log of the conversation with ${name} is shorter than it was: it may have lost or hidden messages`;
     transaction.emit({ type: "security", code: "log-shortened", user: name, text });
-    await this.#note(transaction, conversation, conversation.cursor, conversation.peer, "unreadable", text);
-    conversation.cursor = head;
+    await this.#options.timeline.numberAnew(transaction, conversation, head + 1);
+    await this.#note(transaction, conversation, head, conversation.peer, "unreadable", text);
+    conversation.cursor = from === undefined ? head : Math.min(head, Math.max(from - 1, expired));
+    conversation.rereadUpTo = head;
     delete conversation.ownAhead;
-    for (const mark of [
-      "readUpTo",
-      "deliveredSentUpTo",
-      "readSentUpTo",
-      "peerDeliveredUpTo",
-      "peerReadUpTo",
-      "receivedUpTo",
-    ] as const) {
-      conversation[mark] = Math.min(conversation[mark], head);
-    }
+    conversation.peerDeliveredUpTo = Math.min(conversation.peerDeliveredUpTo, head);
+    conversation.peerReadUpTo = Math.min(conversation.peerReadUpTo, head);
     transaction.putConversation(conversation);
   }
 
@@ -220,14 +249,9 @@ export class Sync {
     const { state, connection } = this.#options;
     const generation = this.#generation;
     this.#askedAgainAt.set(conversation, state.conversations.get(conversation)?.cursor ?? 0);
-    this.#asksAgain = true;
-    this.#queue = this.#queue.filter((event) => !isOfSubscription(event));
     try {
-      const result = await connection().request("subscribe", this.cursors());
-      if (generation !== this.#generation) return;
-      this.#asksAgain = false;
-      await this.onSubscribed(result);
-      this.#start();
+      await this.#subscribeAnew((method, params) => connection().request(method, params));
+      if (generation === this.#generation) this.#start();
     } catch (error) {
       if (generation === this.#generation) this.#options.onFailure(refusedBy("subscribe", error));
     }
@@ -374,6 +398,7 @@ export class Sync {
       transaction.emit({ type: "security", code: "entries-missing", user: name, text });
     }
     conversation.cursor = sequence;
+    if (conversation.rereadUpTo !== undefined && sequence > conversation.rereadUpTo) delete conversation.rereadUpTo;
     // Times that go back would bring removed devices back to before their removal.
     const acceptedAt = Math.max(
       Math.min(entry.acceptedAt, platform.clock.now() + clockSkewMaxMs),
@@ -436,6 +461,8 @@ export class Sync {
         if (at.isCommit || (processed.kind === "unreadable" && processed.reason === "future-epoch")) {
           conversation.brokenAt ??= this.#options.platform.clock.now();
         }
+        if (isReadAgain(conversation, sequence) && processed.kind === "unreadable" && processed.reason === "key-gone")
+          return;
         await this.#note(
           transaction,
           conversation,
@@ -457,6 +484,7 @@ export class Sync {
     const { conversation, sequence } = at;
     const expected = conversation.ownAhead?.includes(sequence) ?? false;
     const isRepeated = reason === "read-before" || (reason === "own-message" && !expected);
+    if (isReadAgain(conversation, sequence)) return;
     if (expected) conversation.ownAhead = conversation.ownAhead!.filter((own) => own > sequence);
     if (!isRepeated && reason !== "old-epoch") return;
     const name = this.#options.contacts.nameOf(conversation.peer);
@@ -548,6 +576,7 @@ export class Sync {
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
       case "text": {
+        if (isReadAgain(conversation, sequence)) await timeline.numberAnew(transaction, conversation, sequence);
         await timeline.receive(transaction, conversation, sequence, {
           kind: "message",
           id: contentIdOf(sender.account, conversation.conversation, bytes),
@@ -625,6 +654,13 @@ interface Place {
   readonly isCommit: boolean;
   /** Accounts whose chains were fetched for this batch. */
   readonly asked: readonly Uint8Array[];
+}
+
+type Subscribe = (method: "subscribe", params: Params<"subscribe">) => Promise<Result<"subscribe">>;
+
+/** Whether this place was taken in once already, in a log that the server has lost a part of. */
+function isReadAgain(conversation: ConversationRecord, sequence: number): boolean {
+  return conversation.rereadUpTo !== undefined && sequence <= conversation.rereadUpTo;
 }
 
 /** Events that a new `subscribe` brings again. */

@@ -142,6 +142,29 @@ export class Timeline {
     return true;
   }
 
+  /**
+   * The server lost its log from `sequence` on: what this device has from there is put before it, since others will take those
+   * places, and they will not have been read. Unread messages that are moved stay unread. Changes `conversation`.
+   */
+  async numberAnew(transaction: Transaction, conversation: ConversationRecord, sequence: number): Promise<void> {
+    const id = toHex(conversation.conversation);
+    const before = sequence - 1;
+    let isUnread = false;
+    const moved: { place: string; row: Row }[] = [];
+    for await (const page of transaction.rows(id, placeOf(sequence), placeOf(Number.MAX_SAFE_INTEGER))) {
+      moved.push(...page);
+    }
+    for (const { place, row } of moved) {
+      isUnread ||= row.kind === "message" && !this.isOwn(row) && sequenceOf(place)! > conversation.readUpTo;
+      transaction.deleteRow(id, place);
+      transaction.putRow(id, await freePlace(transaction, id, before), row);
+    }
+    for (const mark of ["readUpTo", "deliveredSentUpTo", "readSentUpTo", "receivedUpTo"] as const) {
+      conversation[mark] = Math.min(conversation[mark], before);
+    }
+    if (isUnread) conversation.readUpTo = Math.min(conversation.readUpTo, before - 1);
+  }
+
   /** Something that happened and is no message. */
   async note(
     transaction: Transaction,
