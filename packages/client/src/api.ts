@@ -89,6 +89,8 @@ export interface Settings {
   receipts: boolean;
   /** Let others see when one is online, and see it of them. */
   presence: boolean;
+  /** Keep what was read and sent on the server, sealed, for devices to come. */
+  history: boolean;
 }
 
 /** What `watch` prints, one object a line. */

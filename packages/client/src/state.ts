@@ -13,6 +13,7 @@ import {
   type ConversationRecord,
   type OutboxItem,
   type Row,
+  type VaultRecord,
   decodeRecord,
   defaultSettings,
   encodeRecord,
@@ -32,6 +33,7 @@ export class State {
 
   account: AccountRecord | undefined;
   settings: Settings = defaultSettings;
+  vault: VaultRecord | undefined;
   readonly contacts = new Map<string, ContactRecord>();
   readonly accountByName = new Map<string, string>();
   readonly conversations = new Map<string, ConversationRecord>();
@@ -55,6 +57,8 @@ export class State {
     if (account) state.account = decodeRecord<AccountRecord>(account);
     const settings = await storage.get(keys.settings);
     if (settings) state.settings = { ...defaultSettings, ...decodeRecord<Settings>(settings) };
+    const vault = await storage.get(keys.vault);
+    if (vault) state.vault = decodeRecord<VaultRecord>(vault);
     for (const { value } of await storage.range(prefixRange("contact/"))) state.rememberContact(decodeRecord<ContactRecord>(value));
     for (const { value } of await storage.range(prefixRange("conversation/"))) {
       const conversation = decodeRecord<ConversationRecord>(value);
@@ -206,6 +210,11 @@ export class Transaction {
   putSettings(settings: Settings): void {
     this.put(keys.settings, encodeRecord(settings));
     this.applied.push(() => (this.#state.settings = settings));
+  }
+
+  putVault(vault: VaultRecord): void {
+    this.put(keys.vault, encodeRecord(vault));
+    this.applied.push(() => (this.#state.vault = vault));
   }
 
   contact(account: string): ContactRecord | undefined {

@@ -489,6 +489,7 @@ export class Sync {
           id: contentIdOf(sender.account, conversation.conversation, bytes),
           from: sender.account,
           device: sender.device,
+          epoch: at.epoch,
           sentAt: content.sentAtMs,
           acceptedAt,
           // A copy: what came out of the decryption may be a view into something larger.

@@ -6,7 +6,7 @@ import { decodeContent } from "@sotto/e2ee";
 import { sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent, Message, MessageState } from "./api.ts";
 import type { Contacts } from "./contacts.ts";
-import { type ConversationRecord, type EventRow, type MessageRow, type Row, pendingPlaceOf, placeOf, sequenceOf } from "./records.ts";
+import { type ConversationRecord, type EventRow, type MessageRow, type Row, pendingPlaceOf, placeOf, sequenceOf, timeUnknown } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
 /** The last instant that a Date can say; times from the network may be anything. */
@@ -40,8 +40,8 @@ export class Timeline {
       state: own ? stateOf(row, sequence) : "received",
       unread: !own && sequence !== undefined && sequence > conversation.readUpTo,
     };
-    if (row.deliveredAt !== undefined) message.deliveredAt = rfc3339(row.deliveredAt);
-    if (row.readAt !== undefined) message.readAt = rfc3339(row.readAt);
+    if (row.deliveredAt !== undefined && row.deliveredAt !== timeUnknown) message.deliveredAt = rfc3339(row.deliveredAt);
+    if (row.readAt !== undefined && row.readAt !== timeUnknown) message.readAt = rfc3339(row.readAt);
     if ("inReplyTo" in content && content.inReplyTo !== undefined) message.replyTo = toHex(content.inReplyTo);
     if (row.failure !== undefined) message.failure = row.failure;
     const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
