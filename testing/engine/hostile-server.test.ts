@@ -479,7 +479,7 @@ async function createMalloryPair() {
   let { group } = joined;
   const head = { n: mallory.chain.n, hash: mallory.chain.head };
   async function sendBytes(bytes: Uint8Array): Promise<void> {
-    const encrypted = await encrypt(group, bytes);
+    const encrypted = await encrypt(group, bytes, directory);
     group = encrypted.group;
     await line.request("sendMessage", { conversation, submission: createSubmissionId(random, Date.now()), message: encrypted.message });
   }

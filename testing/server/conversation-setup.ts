@@ -81,7 +81,11 @@ export async function openConversationOfTwo(pair: Pair): Promise<Group> {
   return next;
 }
 
-export async function makeMessage({ conversation }: Pair, group: Group, text: string): Promise<Params<"sendMessage">> {
-  const { message } = await encrypt(group, new TextEncoder().encode(text));
+export async function makeMessage(
+  { conversation, alice, bob }: Pair,
+  group: Group,
+  text: string,
+): Promise<Params<"sendMessage">> {
+  const { message } = await encrypt(group, new TextEncoder().encode(text), directoryOf(alice, bob));
   return { conversation, submission: createSubmissionId(random, Date.now()), message };
 }

@@ -1,7 +1,7 @@
 /** What the server takes into a conversation and what it refuses, judged from signed bytes alone. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { groupInfo, joinByExternalCommit, stageCommit } from "@sotto/e2ee";
+import { encodeRoster, groupInfo, joinByExternalCommit, stageCommit } from "@sotto/e2ee";
 import { directConversationId, limits, sameBytes } from "@sotto/protocol";
 import {
   makeGroup,
@@ -165,7 +165,10 @@ test("a device is added by a key package that the adder claimed, and only to its
   const made = await stageCommit(group, {
     add: keyPackages.map(({ bytes }) => bytes),
     directory: directoryOf(alice, bob, carol),
-    roster: rosterOf(alice, bob),
+    roster: encodeRoster({
+      version: 2,
+      members: [alice, bob, carol].map(({ account }) => ({ account, role: "member" as const })),
+    }),
     nowMs: Date.now(),
   });
   const { commit, groupInfo: info, welcome } = made.staged;

@@ -70,7 +70,7 @@ test("two people register, one opens a conversation, adds the other, and both re
   if (joined.kind !== "joined") return;
 
   const submission = createSubmissionId(random, Date.now());
-  const { message } = await encrypt(group, new TextEncoder().encode("hello bob"));
+  const { message } = await encrypt(group, new TextEncoder().encode("hello bob"), directory);
   const sent = await alices.request("sendMessage", { conversation, submission, message });
   assert.equal(sent.sequence, 2);
   assert.deepEqual(await alices.request("sendMessage", { conversation, submission, message }), sent, "no second copy");

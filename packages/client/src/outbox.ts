@@ -175,13 +175,13 @@ export class Outbox {
   }
 
   async #send(conversation: string, item: OutboxItem): Promise<void> {
-    const { state, connection, timeline } = this.#options;
+    const { state, connection, contacts, timeline } = this.#options;
     const ready = await state.transact(async (transaction) => {
       const current = state.outbox.get(item.order);
       if (!current || current.message) return current;
       const group = await transaction.group(conversation);
       if (!group) throw new ClientError("unexpected", "send: the conversation's keys are missing");
-      const encrypted = await encrypt(group, current.content ?? this.#receiptContent(current));
+      const encrypted = await encrypt(group, current.content ?? this.#receiptContent(current), contacts);
       const next = { ...current, message: encrypted.message };
       transaction.putGroup(conversation, encrypted.group);
       transaction.putOutboxItem(next);

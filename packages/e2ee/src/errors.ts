@@ -15,7 +15,7 @@ export const e2eeFailures = {
   "removed-from-group": { retryable: false, meaning: "this device was removed from the group" },
   "revoked-leaf": {
     retryable: true,
-    meaning: "the group still holds a revoked device; its removal must be committed first",
+    meaning: "the group still holds a revoked device, or one of no member; its removal must be committed first",
   },
   "needs-chains": {
     retryable: true,

@@ -1,31 +1,33 @@
 /**
  * Who may commit what: the rules that MLS itself does not have, checked before the library sees the commit
- * (docs/encryption.md#conversations, rules 4, 5 and 10). A pure function of the commit, the leaves and the roster of the epoch
- * it ends, so that all members judge alike. The shape of commits (inline Add, Remove and ExternalInit only) was checked by
+ * (docs/encryption.md#conversations, rules 4, 5 and 10). A pure function of the commit, and the leaves and rosters of the epochs
+ * that it ends and begins, so that all members judge alike. The shape of commits (inline Add, Remove and ExternalInit only) was checked by
  * `decodeCommit`; whether credentials are genuine is checked beside this.
  */
-import { type ConversationId, directConversationId, sameBytes } from "@sotto/protocol";
+import { type ConversationId, directConversationId, limits, sameBytes, toHex } from "@sotto/protocol";
 import { keepsHolder, type PublicCommit } from "@sotto/protocol/mls-public";
 import type { GroupLeaf } from "./group-state.ts";
-import { decodeRosterMark, type Roster, type RosterMark, roleOf } from "./roster.ts";
+import { decodeRosterMark, mayChangeRoster, type Roster, type RosterMark, roleOf } from "./roster.ts";
 
 export type GuardVerdict =
-  /** `judged`: against the roster; else its content was not known and only what needs no roster was checked. */
-  | { kind: "allowed"; judged: boolean; mark: RosterMark | undefined }
+  /** `judged`: against the roster; else its content was not known, and the commit only renews keys. */
+  | { kind: "allowed"; judged: boolean; mark: RosterMark }
   | { kind: "refused"; reason: string }
-  /** A joiner of whom nothing is known here: the roster of this epoch must be had first. */
-  | { kind: "needs-roster" };
+  /** The content of this roster must be had first: of the epoch that the commit ends, or of the one that it begins. */
+  | { kind: "needs-roster"; hash: Uint8Array };
 
 export function guardCommit(
   commit: PublicCommit,
   epoch: {
     readonly conversation: ConversationId;
     readonly leaves: readonly GroupLeaf[];
-    readonly roster: Roster | undefined;
-    readonly mark: RosterMark | undefined;
+    /** Of the roster in force. */
+    readonly mark: RosterMark;
+    /** The content of a roster, if it is known. */
+    rosterOf(hash: Uint8Array): Roster | undefined;
   },
 ): GuardVerdict {
-  const { leaves, roster, mark: before } = epoch;
+  const { leaves, mark: before } = epoch;
   const { sender } = commit;
   const committer = sender.kind === "member" ? leaves.find(({ leaf }) => leaf === sender.leaf) : sender;
   if (committer === undefined) return refuse("sender is no leaf");
@@ -38,34 +40,48 @@ export function guardCommit(
     if (leaf === undefined) return refuse("removes no leaf");
     removed.push(leaf);
   }
-
-  const after = commit.authenticatedData.length === 0 ? undefined : decodeRosterMark(commit.authenticatedData);
-  if (commit.authenticatedData.length > 0 && after === undefined) return refuse("roster mark");
-  if (before !== undefined && after === undefined) return refuse("roster mark missing");
-  const unchanged = before === undefined || (after!.version === before.version && sameBytes(after!.hash, before.hash));
-  if (!unchanged && after!.version !== before.version + 1) return refuse("roster version");
-  if (!unchanged && roster !== undefined && isDirect(epoch.conversation, roster))
-    return refuse("direct conversations keep their roster");
-
-  const role = roster && roleOf(roster, committer.account);
-  if (roster !== undefined && role === undefined) return refuse("not a member");
-
-  if (sender.kind === "external") {
-    // The library would let anyone in, and let them throw out whom they like.
-    if (!unchanged) return refuse("external commit changes the roster");
-    if (removed.some(({ account }) => !sameBytes(account, sender.account)))
-      return refuse("external commit evicts another account");
-    if (roster === undefined && !leaves.some(({ account }) => sameBytes(account, sender.account)))
-      return { kind: "needs-roster" };
-  } else if (roster !== undefined && role !== "admin") {
-    // Leaves of others may go by anyone's hand as long as their account stays a member: it comes back by itself, and
-    // revoked devices must not wait for an admin. Members go by an admin's hand only.
-    const others = removed.some(({ account }) => !sameBytes(account, committer.account));
-    if (others && !unchanged) return refuse("member removes a member");
+  const stay = leaves.filter(({ leaf }) => !commit.removed.includes(leaf));
+  const entering = sender.kind === "external" ? [sender] : commit.added;
+  if (stay.length + entering.length > limits.leavesPerConversationMax) return refuse("too many leaves");
+  const devices = new Set(stay.map(({ device }) => toHex(device)));
+  for (const { device } of entering) {
+    if (devices.has(toHex(device))) return refuse("a device would have two leaves");
+    devices.add(toHex(device));
   }
-  const strangers = roster !== undefined && commit.added.some(({ account }) => roleOf(roster, account) === undefined);
-  if (strangers && unchanged) return refuse("adds an account that is not in the roster");
-  return { kind: "allowed", judged: roster !== undefined, mark: after };
+
+  const after = decodeRosterMark(commit.authenticatedData);
+  if (after === undefined) return refuse(commit.authenticatedData.length > 0 ? "roster mark" : "roster mark missing");
+  const isUnchanged = after.version === before.version && sameBytes(after.hash, before.hash);
+  if (!isUnchanged && after.version !== before.version + 1) return refuse("roster version");
+  if (!isUnchanged && sender.kind === "external") return refuse("external commit changes the roster");
+  // The library would let anyone in, and let them throw out whom they like.
+  if (sender.kind === "external" && removed.some(({ account }) => !sameBytes(account, sender.account)))
+    return refuse("external commit evicts another account");
+
+  const roster = epoch.rosterOf(before.hash);
+  if (roster === undefined) {
+    const isUpdate = isUnchanged && entering.length === 0 && removed.length === 0;
+    return isUpdate ? { kind: "allowed", judged: false, mark: after } : { kind: "needs-roster", hash: before.hash };
+  }
+  const role = roleOf(roster, committer.account);
+  if (role === undefined) return refuse("not a member");
+
+  let next = roster;
+  if (!isUnchanged) {
+    if (isDirect(epoch.conversation, roster)) return refuse("direct conversations keep their roster");
+    // Members go by an admin's hand only. Leaves of others may go by anyone's as long as their account stays a member: it
+    // comes back by itself, and revoked devices must not wait for an admin.
+    const others = removed.some(({ account }) => !sameBytes(account, committer.account));
+    if (role !== "admin" && others) return refuse("member removes a member");
+    const named = epoch.rosterOf(after.hash);
+    if (named === undefined) return { kind: "needs-roster", hash: after.hash };
+    if (named.version !== after.version || !mayChangeRoster(roster, named, committer.account))
+      return refuse("roster change");
+    next = named;
+  }
+  if (commit.added.some(({ account }) => roleOf(next, account) === undefined))
+    return refuse("adds an account that is not in the roster");
+  return { kind: "allowed", judged: true, mark: after };
 }
 
 function isDirect(conversation: ConversationId, roster: Roster): boolean {

@@ -26,6 +26,6 @@ export function rosterExtensions(roster: KnownRoster | undefined): Extension[] {
 }
 
 /** @throws E2eeError `roster-invalid` */
-export function knownRoster(encoded: Uint8Array | undefined): KnownRoster | undefined {
-  return encoded && { mark: rosterMark(encoded), encoded: encoded.slice() };
+export function knownRoster(encoded: Uint8Array): KnownRoster {
+  return { mark: rosterMark(encoded), encoded: encoded.slice() };
 }

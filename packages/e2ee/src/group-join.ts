@@ -14,6 +14,7 @@ import { enterByExternalCommit, enterByWelcome } from "./group-entry.ts";
 import { encodeGroupInfo, knownRoster } from "./group-info.ts";
 import { Group, leafAt, type StagedCommit } from "./group-state.ts";
 import { decodePrivateKeyPackage } from "./key-packages.ts";
+import { noEvidence } from "./log-evidence.ts";
 import { decodeRoster, encodeRosterMark, roleOf } from "./roster.ts";
 
 /** Which group is meant; any other is refused. */
@@ -63,10 +64,9 @@ export async function joinGroup(options: {
     if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
     const encoded = findExtension(extensions, rosterExtension);
     const roster = encoded && decodeRoster(encoded);
-    if (encoded !== undefined && roster === undefined) return rejected("roster");
+    if (encoded === undefined || roster === undefined) return rejected("roster");
     const leaf = leafAt(state.ratchetTree, state.privatePath.leafIndex);
-    if (roster !== undefined && (leaf === undefined || roleOf(roster, leaf.account) === undefined))
-      return rejected("not a member");
+    if (leaf === undefined || roleOf(roster, leaf.account) === undefined) return rejected("not a member");
     const group = new Group({
       ...named,
       suite,
@@ -74,6 +74,7 @@ export async function joinGroup(options: {
       current: state,
       roster: knownRoster(encoded),
       staged: undefined,
+      evidence: noEvidence,
     });
     return { kind: "joined", group };
   } catch {
@@ -85,7 +86,9 @@ export async function joinGroup(options: {
  * Prepares an external commit into the group of a GroupInfo; if the tree still holds an old leaf of this device, that one goes.
  * The group becomes usable by `confirmCommit`, when the log shows the commit.
  * @param options.knownEpoch the newest epoch that the client ever saw: an older GroupInfo is refused
- * @param options.roster the encoded roster; if the GroupInfo carries one, it must be the same
+ * @param options.roster the encoded roster; if the GroupInfo carries one, it must be the same. One of the two must be there, and
+ *   every leaf one of its members'
+ * @param options.nowMs the own clock: what follows the join in the log is later
  */
 export async function joinByExternalCommit(options: {
   groupInfo: Uint8Array;
@@ -96,6 +99,7 @@ export async function joinByExternalCommit(options: {
   expected: ExpectedGroup;
   knownEpoch?: number;
   roster?: Uint8Array;
+  nowMs?: number;
 }): Promise<JoinedExternally> {
   const { account, device, directory, expected, knownEpoch = 0 } = options;
   const check = credentialCheck(directory);
@@ -111,10 +115,12 @@ export async function joinByExternalCommit(options: {
 
     const known = options.roster ?? info.roster;
     const roster = known && decodeRoster(known);
-    if (known !== undefined && roster === undefined) return rejected("roster");
+    if (known === undefined || roster === undefined) return rejected("roster");
     if (options.roster !== undefined && info.roster !== undefined && !sameBytes(options.roster, info.roster))
       return rejected("another roster");
-    if (roster !== undefined && roleOf(roster, account) === undefined) return rejected("not a member");
+    if (roleOf(roster, account) === undefined) return rejected("not a member");
+    // A joiner cannot take others out, so it waits until a member has.
+    if (info.leaves.some((leaf) => roleOf(roster, leaf.account) === undefined)) return rejected("a leaf of no member");
 
     const own = judgeCredential(directory, { identity, signatureKey: device.signature.publicKey });
     if (own === "needs-chain") return { kind: "needs", accounts: [account] };
@@ -124,7 +130,7 @@ export async function joinByExternalCommit(options: {
     const suite = await engineSuite(info.suite);
     const fresh = await makeKeyPackage({ device, identity, suite: info.suite, notAfterMs: 0, lastResort: false });
     const roles = knownRoster(known);
-    const authenticatedData = roles === undefined ? new Uint8Array() : encodeRosterMark(roles.mark);
+    const authenticatedData = encodeRosterMark(roles.mark);
     const made = await enterByExternalCommit(message.groupInfo, fresh, { replaced, authenticatedData }, check, suite);
     if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
@@ -146,7 +152,8 @@ export async function joinByExternalCommit(options: {
       device,
       current: undefined,
       roster: undefined,
-      staged: { public: staged, next, roster: roles },
+      staged: { public: staged, next, roster: roles, atMs: options.nowMs },
+      evidence: noEvidence,
     });
     return { kind: "staged", group, staged };
   } catch {

@@ -105,7 +105,7 @@ for (const [suite, timeMs] of [
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 12, maxLength: 25 }), async (steps) => {
         const { groups, directory } = await live(suite, steps);
-        const { message } = await encrypt(groups.at(-1)!, utf8("hello all"));
+        const { message } = await encrypt(groups.at(-1)!, utf8("hello all"), directory);
         for (const group of groups.slice(0, -1))
           assert.equal((await expectMessage(group, message, directory)).text, "hello all");
       }),

@@ -41,8 +41,8 @@ for (const suite of [1, 83] as const) {
     let [a, b] = groups as [Group, Group];
     const late: Uint8Array[] = [];
     for (let epoch = 0; epoch < 3; epoch++) {
-      const skipped = await encrypt(a, utf8(`late ${epoch}`));
-      const sent = await encrypt(reload(skipped.group), utf8(`now ${epoch}`));
+      const skipped = await encrypt(a, utf8(`late ${epoch}`), directory);
+      const sent = await encrypt(reload(skipped.group), utf8(`now ${epoch}`), directory);
       late.push(skipped.message);
       b = reload((await expectMessage(reload(b), sent.message, directory)).group);
       const { group, staged } = await stageCommit(reload(sent.group), { update: true, roster: encodeRoster(roster) });
@@ -73,7 +73,7 @@ for (const suite of [1, 83] as const) {
     const revived = reload(group);
     assert.deepEqual(revived.staged, staged);
     await assert.rejects(
-      encrypt(revived, utf8("x")),
+      encrypt(revived, utf8("x"), directory),
       (error) => error instanceof E2eeError && error.code === "commit-staged",
     );
     const confirmed = confirmCommit(revived, staged.id);
@@ -86,7 +86,7 @@ for (const suite of [1, 83] as const) {
     assert.equal(pending.standing, "joining");
     const inside = await expectCommit(pending, joined.staged.commit, directory);
     const told = await expectCommit(groups[1]!, joined.staged.commit, directory);
-    const { message } = await encrypt(inside, utf8("joined after a restart"));
+    const { message } = await encrypt(inside, utf8("joined after a restart"), directory);
     assert.equal((await expectMessage(told, message, directory)).text, "joined after a restart");
   });
 }

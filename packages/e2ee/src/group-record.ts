@@ -12,13 +12,14 @@ import { encode } from "ts-mls/codec/tlsEncoder.js";
 import { decodeGroupContext, groupContextEncoder } from "ts-mls/groupContext.js";
 import { decodeKeySchedule, keyScheduleEncoder } from "ts-mls/keySchedule.js";
 import { decodePrivateKeyPath, privateKeyPathEncoder } from "ts-mls/privateKeyPath.js";
-import { decodeRatchetTree, ratchetTreeEncoder } from "ts-mls/ratchetTree.js";
+import { decodeNode, nodeEncoder } from "ts-mls/ratchetTree.js";
 import type { DeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
 import { closedConfig, engineName, type EngineState, type Suite } from "./group-engine.ts";
 import { Group, type KnownRoster, leafAt, type Staged } from "./group-state.ts";
+import { loadEvidence, type StoredTimes, storeTimes } from "./log-evidence.ts";
 
-const recordVersion = 1;
+const recordVersion = 2;
 
 /** `[leaf, generation, secret, [generation, key, generation, key, …]]` */
 type StoredRatchet = [number, number, Uint8Array, (number | Uint8Array)[]];
@@ -26,11 +27,13 @@ type StoredRatchet = [number, number, Uint8Array, (number | Uint8Array)[]];
 type StoredSigner = [number, Uint8Array, Uint8Array];
 /** `[epoch, sender data secret, context, signers]` */
 type StoredPast = [number, Uint8Array, Uint8Array, StoredSigner[]];
+/** The library would encode it too, but one call deeper with each node. */
+type StoredTree = (Uint8Array | null)[];
 /** `[context, key schedule, tree, path keys, confirmation tag, removed?, past epochs]` */
-type StoredState = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array, boolean, StoredPast[]];
+type StoredState = [Uint8Array, Uint8Array, StoredTree, Uint8Array, Uint8Array, boolean, StoredPast[]];
 /** `[version, hash, encoded]` */
 type StoredRoster = [number, Uint8Array, Uint8Array | null];
-/** `[id, commit, GroupInfo, Welcome, epoch, state, ratchets, roster]` */
+/** `[id, commit, GroupInfo, Welcome, epoch, state, ratchets, roster, staged at]` */
 type StoredStaged = [
   Uint8Array,
   Uint8Array,
@@ -40,8 +43,9 @@ type StoredStaged = [
   StoredState,
   StoredRatchet[],
   StoredRoster | null,
+  number | null,
 ];
-/** `[engine, version, conversation, generation, suite, device, state, roster, staged]` */
+/** `[engine, version, conversation, generation, suite, device, state, roster, staged, removed devices]` */
 type EpochRecord = [
   string,
   number,
@@ -52,12 +56,13 @@ type EpochRecord = [
   StoredState | null,
   StoredRoster | null,
   StoredStaged | null,
+  DeviceId[],
 ];
-/** `[engine, version, epoch, ratchets, [[past epoch, ratchets]…]]` */
-type RatchetRecord = [string, number, number, StoredRatchet[], [number, StoredRatchet[]][]];
+/** `[engine, version, epoch, ratchets, [[past epoch, ratchets]…], times]` */
+type RatchetRecord = [string, number, number, StoredRatchet[], [number, StoredRatchet[]][], StoredTimes];
 
 export function encodeEpochRecord(group: Group): Uint8Array {
-  const { conversation, generation, suite, device, current, roster, staged } = group.parts();
+  const { conversation, generation, suite, device, current, roster, staged, evidence } = group.parts();
   const record: EpochRecord = [
     engineName,
     recordVersion,
@@ -68,12 +73,13 @@ export function encodeEpochRecord(group: Group): Uint8Array {
     current === undefined ? null : storeState(current),
     storeRoster(roster),
     staged === undefined ? null : storeStaged(staged),
+    [...evidence.removed],
   ];
   return encodeCbor(record);
 }
 
 export function encodeRatchetRecord(group: Group): Uint8Array {
-  const { current } = group.parts();
+  const { current, evidence } = group.parts();
   const record: RatchetRecord = [
     engineName,
     recordVersion,
@@ -85,6 +91,7 @@ export function encodeRatchetRecord(group: Group): Uint8Array {
           Number(epoch),
           storeRatchets(past.secretTree, past.ratchetTree),
         ]),
+    storeTimes(evidence),
   ];
   return encodeCbor(record);
 }
@@ -101,8 +108,8 @@ export function decodeGroup(records: {
   const epochRecord = decodeRecord(records.epochRecord) as EpochRecord;
   const ratchetRecord = decodeRecord(records.ratchetRecord) as RatchetRecord;
   try {
-    const [, , conversation, generation, suite, , state, roster, staged] = epochRecord;
-    const [, , epoch, ratchets, pastRatchets] = ratchetRecord;
+    const [, , conversation, generation, suite, , state, roster, staged, removed] = epochRecord;
+    const [, , epoch, ratchets, pastRatchets, times] = ratchetRecord;
     const { device } = records;
     const loaded = state === null ? undefined : loadState(state, ratchets, new Map(pastRatchets), device);
     const group = new Group({
@@ -113,6 +120,7 @@ export function decodeGroup(records: {
       current: loaded,
       roster: loadRoster(roster),
       staged: staged === null ? undefined : loadStaged(staged, device),
+      evidence: loadEvidence(times, removed),
     });
     if (group.epoch !== epoch) throw new TypeError("records of different epochs");
     return group;
@@ -135,14 +143,14 @@ function decodeRecord(bytes: Uint8Array): [string, number, ...unknown[]] {
 
 const encodeContext = encode(groupContextEncoder);
 const encodeSchedule = encode(keyScheduleEncoder);
-const encodeTree = encode(ratchetTreeEncoder);
+const encodeNode = encode(nodeEncoder);
 const encodePath = encode(privateKeyPathEncoder);
 
 function storeState(state: EngineState): StoredState {
   return [
     encodeContext(state.groupContext),
     encodeSchedule(state.keySchedule),
-    encodeTree(state.ratchetTree),
+    state.ratchetTree.map((node) => (node === undefined ? null : encodeNode(node))),
     encodePath(state.privatePath),
     state.confirmationTag,
     state.groupActiveState.kind !== "active",
@@ -161,7 +169,7 @@ function loadState(
   pastRatchets: ReadonlyMap<number, StoredRatchet[]>,
   device: DeviceKeys,
 ): EngineState {
-  const ratchetTree = decoded(decodeRatchetTree(tree, 0));
+  const ratchetTree = tree.map((node) => (node === null ? undefined : decoded(decodeNode(node, 0))));
   return {
     groupContext: decoded(decodeGroupContext(context, 0)),
     keySchedule: decoded(decodeKeySchedule(schedule, 0)),
@@ -194,7 +202,7 @@ function loadState(
   };
 }
 
-function storeStaged({ public: staged, next, roster }: Staged): StoredStaged {
+function storeStaged({ public: staged, next, roster, atMs }: Staged): StoredStaged {
   return [
     staged.id,
     staged.commit,
@@ -205,17 +213,19 @@ function storeStaged({ public: staged, next, roster }: Staged): StoredStaged {
     storeState({ ...next, historicalReceiverData: new Map() }),
     storeRatchets(next.secretTree, next.ratchetTree),
     storeRoster(roster),
+    atMs ?? null,
   ];
 }
 
 function loadStaged(
-  [id, commit, groupInfo, welcome, epoch, state, ratchets, roster]: StoredStaged,
+  [id, commit, groupInfo, welcome, epoch, state, ratchets, roster, atMs]: StoredStaged,
   device: DeviceKeys,
 ): Staged {
   return {
     public: { id, commit, groupInfo, ...(welcome === null ? {} : { welcome }), epoch },
     next: loadState(state, ratchets, new Map(), device),
     roster: loadRoster(roster),
+    atMs: atMs ?? undefined,
   };
 }
 

@@ -3,11 +3,12 @@
  * value, and a value that was not saved can be thrown away as if it had never been. What the library holds is behind
  * `current`, for the `group*.ts` files alone.
  */
-import { type AccountId, type ConversationId, decodeCredential, type DeviceId } from "@sotto/protocol";
+import { type AccountId, type ConversationId, decodeCredential, type DeviceId, toHex } from "@sotto/protocol";
 import { type Directory, judgeCredential } from "./credential.ts";
 import type { DeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
 import type { EngineState, Suite } from "./group-engine.ts";
+import type { LogEvidence } from "./log-evidence.ts";
 import { decodeRoster, roleOf, type Roster, type RosterMark } from "./roster.ts";
 
 export interface GroupLeaf {
@@ -44,6 +45,8 @@ export interface Staged {
   readonly public: StagedCommit;
   readonly next: EngineState;
   readonly roster: KnownRoster | undefined;
+  /** The own clock when it was staged, if it was told: whatever follows the commit in the log is later. */
+  readonly atMs: number | undefined;
 }
 
 export interface GroupParts {
@@ -55,6 +58,8 @@ export interface GroupParts {
   readonly current: EngineState | undefined;
   readonly roster: KnownRoster | undefined;
   readonly staged: Staged | undefined;
+  /** What the entries read so far prove about time. */
+  readonly evidence: LogEvidence;
 }
 
 export class Group {
@@ -164,6 +169,21 @@ export function activeState(group: Group): EngineState {
 /** Leaves of revoked or retired devices. While there are any, sending waits until their removal is committed. */
 export function revokedLeaves(group: Group, directory: Directory): GroupLeaf[] {
   return group.leaves().filter((leaf) => judgeCredential(directory, leaf) === "revoked");
+}
+
+/**
+ * Nobody reads what is sent now but devices that their accounts stand by, of accounts in the roster.
+ * @throws E2eeError `revoked-leaf`, `needs-chains`
+ */
+export function requireTrustedLeaves(group: Group, directory: Directory): void {
+  const missing = new Map<string, AccountId>();
+  for (const leaf of group.leaves()) {
+    const verdict = judgeCredential(directory, leaf);
+    if (verdict === "needs-chain") missing.set(toHex(leaf.account), leaf.account);
+    else if (verdict !== "valid") throw new E2eeError("revoked-leaf");
+  }
+  if (strayLeaves(group).length > 0) throw new E2eeError("revoked-leaf");
+  if (missing.size > 0) throw new E2eeError("needs-chains", { accounts: [...missing.values()] });
 }
 
 /** Leaves of accounts that are not in the roster: of members who left, or (in a group just joined) of nobody one should talk to. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { directConversationId, encodeCredential, readPrivateMessage, sameBytes } from "@sotto/protocol";
 import { decodeMlsBytes } from "@sotto/protocol/mls-public";
-import { createProposal, encodeMlsMessage } from "ts-mls";
+import { createCommit, createProposal, encodeMlsMessage } from "ts-mls";
 import { appendDevice, appendRotation, devicePublicKeys } from "./account-chain.ts";
 import { createDeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
@@ -26,11 +26,11 @@ import {
   type Suite,
   withRoster,
 } from "./group.ts";
-import { engineSuite } from "./group-engine.ts";
+import { engineSuite, withConfig } from "./group-engine.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
 import { createIdentity } from "./identity.ts";
 import { processMessage } from "./process-message.ts";
-import { directRoster, encodeRoster, rosterHash } from "./roster.ts";
+import { directRoster, encodeRoster, encodeRosterMark, type Roster, rosterHash, rosterMark } from "./roster.ts";
 import { addOf, commitOf, credulous, externalCommitOf } from "./testing/attacker.ts";
 import {
   conversationNamed,
@@ -66,7 +66,7 @@ for (const suite of suites) {
     const [alice, bob, carol] = people();
     const { groups, directory } = await groupOf(suite, [alice, bob, carol]);
     for (const [i, from] of groups.entries()) {
-      const sent = await encrypt(from, utf8(`from ${i}`), utf8("in clear"));
+      const sent = await encrypt(from, utf8(`from ${i}`), directory, utf8("in clear"));
       for (const [j, to] of groups.entries()) {
         const result = await process(to, sent.message, directory);
         if (i === j) {
@@ -94,9 +94,9 @@ for (const suite of suites) {
     const told = await process(b, staged.commit, directory);
     assert(told.kind === "commit" && told.removedSelf);
     assert.equal(told.group.standing, "removed");
-    await assert.rejects(encrypt(told.group, utf8("still here?")), code("removed-from-group"));
+    await assert.rejects(encrypt(told.group, utf8("still here?"), directory), code("removed-from-group"));
 
-    const { message } = await encrypt(after, utf8("without bob"));
+    const { message } = await encrypt(after, utf8("without bob"), directory);
     assert.equal(
       (await expectMessage(await expectCommit(c, staged.commit, directory), message, directory)).text,
       "without bob",
@@ -137,9 +137,9 @@ test("rule 2: while a commit is staged the group reads but does not encrypt", as
   const [a, b] = groups as [Group, Group];
   const { group } = await stageCommit(a, { update: true, roster: encodeRoster(roster) });
   assert.equal(group.epoch, 1);
-  await assert.rejects(encrypt(group, utf8("x")), code("commit-staged"));
+  await assert.rejects(encrypt(group, utf8("x"), directory), code("commit-staged"));
   await assert.rejects(stageCommit(group, { update: true, roster: encodeRoster(roster) }), code("commit-staged"));
-  const read = await expectMessage(group, (await encrypt(b, utf8("meanwhile"))).message, directory);
+  const read = await expectMessage(group, (await encrypt(b, utf8("meanwhile"), directory)).message, directory);
   assert.equal(read.text, "meanwhile");
   assert.notEqual(read.group.staged, undefined);
 });
@@ -150,7 +150,7 @@ test("rule 2: the log decides who won; the loser follows the winner with nothing
   const encoded = encodeRoster(roster);
   const won = await stageCommit(a, { update: true, roster: encoded });
   const lost = await stageCommit(b, { update: true, roster: encoded });
-  const late = await encrypt(c, utf8("sent before"));
+  const late = await encrypt(c, utf8("sent before"), directory);
 
   const mine = await process(won.group, won.staged.commit, directory);
   assert(mine.kind === "commit" && mine.own);
@@ -172,7 +172,7 @@ test("rule 2: nothing is zeroed by staging: after a discard the group goes on as
   const { group, staged } = await stageCommit(a, { remove: [2], roster: encodeRoster(roster) });
   confirmCommit(group, staged.id);
   assert.deepEqual(records(a), before);
-  const sent = await encrypt(discardCommit(group), utf8("never mind"));
+  const sent = await encrypt(discardCommit(group), utf8("never mind"), directory);
   assert.equal((await expectMessage(b, sent.message, directory)).text, "never mind");
   assert.throws(() => confirmCommit(discardCommit(group), staged.id), code("no-staged-commit"));
   assert.throws(() => confirmCommit(group, new Uint8Array(32)), code("no-staged-commit"));
@@ -182,7 +182,7 @@ test("rule 2: a key used while a commit was staged does not come back when it is
   const { groups, directory, roster } = await groupOf(1, people());
   const [a, b] = groups as [Group, Group];
   const { group, staged } = await stageCommit(a, { update: true, roster: encodeRoster(roster) });
-  const sent = await encrypt(b, utf8("once"));
+  const sent = await encrypt(b, utf8("once"), directory);
   const { group: read } = await expectMessage(group, sent.message, directory);
   const confirmed = await expectCommit(read, staged.commit, directory);
   assert.deepEqual(await process(confirmed, sent.message, directory), { kind: "skipped", reason: "read-before" });
@@ -192,7 +192,7 @@ test("rule 3: the sender is the leaf that signed, in past epochs too", async () 
   const [alice, bob, carol] = people();
   const { groups, directory, roster } = await groupOf(1, [alice, bob, carol]);
   const [a, b, c] = groups as [Group, Group, Group];
-  const old = await encrypt(b, utf8("late"));
+  const old = await encrypt(b, utf8("late"), directory);
   const { group, staged } = await stageCommit(c, { remove: [b.ownLeaf], roster: encodeRoster(roster) });
   await expectCommit(group, staged.commit, directory);
   const result = await process(await expectCommit(a, staged.commit, directory), old.message, directory);
@@ -209,7 +209,7 @@ test("rule 3: a member who claims another's leaf is not believed", async () => {
     ...b.parts(),
     current: { ...state, privatePath: { ...state.privatePath, leafIndex: 2 } },
   });
-  const { message } = await encrypt(posing, utf8("I am carol"));
+  const { message } = await encrypt(posing, utf8("I am carol"), directory);
   assert.deepEqual(await process(a, message, directory), { kind: "unreadable", reason: "cannot-decrypt" });
 });
 
@@ -248,7 +248,7 @@ test("rule 4: a new device of a member comes in, and may replace its own old lea
   for (const attempt of [1, 2]) {
     const joined = await joinExternally(laptop, await groupInfo(a), directory, conversation);
     assert(joined.kind === "staged");
-    await assert.rejects(encrypt(joined.group, utf8("x")), code("not-joined"));
+    await assert.rejects(encrypt(joined.group, utf8("x"), directory), code("not-joined"));
     const told = await process(a, joined.staged.commit, directory);
     assert(told.kind === "commit" && told.external && told.judged);
     assert.equal(told.removed.length, attempt - 1);
@@ -257,7 +257,7 @@ test("rule 4: a new device of a member comes in, and may replace its own old lea
     assert(own.kind === "commit" && own.own);
     assert.equal(own.removed.length, attempt - 1);
     assert.equal(own.group.leaves().length, 4);
-    const { message } = await encrypt(own.group, utf8("from my laptop"));
+    const { message } = await encrypt(own.group, utf8("from my laptop"), directory);
     assert.equal((await expectMessage(a, message, directory)).text, "from my laptop");
     assert.deepEqual(own.group.roster, a.roster);
   }
@@ -300,7 +300,7 @@ test("rule 6: two past epochs are kept, the third is gone", async () => {
   let [a, b] = groups as [Group, Group];
   const sent: Uint8Array[] = [];
   for (let epoch = 1; epoch <= 4; epoch++) {
-    sent.push((await encrypt(b, utf8(`epoch ${epoch}`))).message);
+    sent.push((await encrypt(b, utf8(`epoch ${epoch}`), directory)).message);
     if (epoch === 4) break;
     const { group, staged } = await stageCommit(b, { update: true, roster: encodeRoster(roster) });
     b = await expectCommit(group, staged.commit, directory);
@@ -315,7 +315,7 @@ test("rule 6: 2,000 messages of a sender may be missing, and the last thousand o
   let [a, b] = groups as [Group, Group];
   const sent: Uint8Array[] = [];
   for (let i = 0; i <= 2001; i++) {
-    const { group, message } = await encrypt(b, utf8(`${i}`));
+    const { group, message } = await encrypt(b, utf8(`${i}`), directory);
     b = group;
     sent.push(message);
   }
@@ -331,10 +331,10 @@ test("rule 6: 2,000 messages of a sender may be missing, and the last thousand o
 });
 
 test("rule 6: messages are padded to 256, 512, 1 k, 2 k bytes", async () => {
-  const { groups } = await groupOf(1, people());
+  const { groups, directory } = await groupOf(1, people());
   const sizes = new Set<number>();
   for (const length of [0, 1, 100, 186, 187, 400, 442, 443, 900, 1500, 4000]) {
-    sizes.add((await encrypt(groups[0]!, new Uint8Array(length))).message.length);
+    sizes.add((await encrypt(groups[0]!, new Uint8Array(length), directory)).message.length);
   }
   const framing = Math.min(...sizes) - 256;
   assert.deepEqual(
@@ -347,10 +347,10 @@ test("rule 7: a crash after saving re-sends the same bytes, and the next message
   const [alice, bob, carol] = people();
   const { groups, directory } = await groupOf(83, [alice, bob, carol]);
   const [a, b] = groups as [Group, Group];
-  const first = await encrypt(a, utf8("saved, then the power went"));
+  const first = await encrypt(a, utf8("saved, then the power went"), directory);
   const saved = records(first.group);
   const revived = decodeGroup({ ...saved, device: alice.phone.keys });
-  const second = await encrypt(revived, utf8("after the restart"));
+  const second = await encrypt(revived, utf8("after the restart"), directory);
   let reader = b;
   for (const [message, text] of [
     [first.message, "saved, then the power went"],
@@ -389,7 +389,7 @@ test("rule 9: an update renews the own keys and changes nobody", async () => {
   const told = await process(a, staged.commit, directory);
   assert(told.kind === "commit" && told.added.length === 0 && told.removed.length === 0 && told.rosterKnown);
   assert.equal(staged.welcome, undefined);
-  const { message } = await encrypt(await expectCommit(group, staged.commit, directory), utf8("fresh"));
+  const { message } = await encrypt(await expectCommit(group, staged.commit, directory), utf8("fresh"), directory);
   assert.equal((await expectMessage(told.group, message, directory)).text, "fresh");
 });
 
@@ -431,12 +431,115 @@ test("rule 10: a member cannot remove a member, an admin can", async () => {
     reason: "member removes a member",
   });
   const byAdmin = await stageCommit(a, { remove: [c.ownLeaf], roster: without });
-  const told = await process(b, byAdmin.staged.commit, directory);
-  assert(told.kind === "commit");
-  assert.deepEqual([told.rosterVersion, told.rosterHash, told.rosterKnown], [2, rosterHash(without), false]);
-  assert.equal(withRoster(told.group, encodeRoster(rosterOf(2, [[bob, "admin"]]))).roster, undefined);
-  assert.equal(withRoster(told.group, without).roster?.members.length, 2);
+  const told = await processMessage(b, byAdmin.staged.commit, { directory, nowMs, rosters: [without] });
+  assert(told.kind === "commit" && told.judged);
+  assert.deepEqual([told.rosterVersion, told.rosterHash, told.rosterKnown], [2, rosterHash(without), true]);
+});
+
+test("rule 10: a commit that names another roster waits for its content, and is judged by it", async () => {
+  const [alice, bob, carol] = people();
+  const eve = new Person("eve");
+  const { groups } = await groupOf(1, [alice, bob, carol]);
+  const directory = directoryOf(alice, bob, carol, eve);
+  const [a, b] = groups as [Group, Group];
+  const named = async (by: Group, roster: Roster, who: Person[] = []) => {
+    const encoded = encodeRoster(roster);
+    const proposals = await Promise.all(who.map(({ phone }) => addOf(phone, by)));
+    const commit = await commitOf(by, proposals, { authenticatedData: encodeRosterMark(rosterMark(encoded)) });
+    const to = by === a ? b : a;
+    const asked = await process(to, commit, directory);
+    assert.deepEqual(asked, { kind: "needs", accounts: [], rosterHash: rosterHash(encoded) });
+    const told = await processMessage(to, commit, { directory, nowMs, rosters: [encoded] });
+    return told.kind === "rejected" ? told.reason : told.kind;
+  };
+  const with3 = (role: "admin" | "member") =>
+    rosterOf(2, [
+      [alice, "admin"],
+      [bob, role],
+      [carol, "member"],
+    ]);
+  const with4 = (role: "admin" | "member") =>
+    rosterOf(2, [
+      [alice, "admin"],
+      [bob, "member"],
+      [carol, "member"],
+      [eve, role],
+    ]);
+  assert.equal(
+    await named(
+      b,
+      rosterOf(2, [
+        [bob, "admin"],
+        [eve, "admin"],
+      ]),
+      [eve],
+    ),
+    "roster change",
+  );
+  assert.equal(await named(b, with3("admin")), "roster change");
+  assert.equal(await named(b, with4("admin"), [eve]), "roster change");
+  assert.equal(await named(a, with3("admin"), [eve]), "adds an account that is not in the roster");
+  assert.equal(await named(a, with3("admin")), "commit");
+  assert.equal(await named(b, with4("member"), [eve]), "commit");
+  // The mark says another version than the content that it names.
+  const early = encodeRoster({ ...with3("member"), version: 7 });
+  const posing = { authenticatedData: encodeRosterMark({ version: 2, hash: rosterHash(early) }) };
+  assert.deepEqual(await processMessage(b, await commitOf(a, [], posing), { directory, nowMs, rosters: [early] }), {
+    kind: "rejected",
+    reason: "roster change",
+  });
+});
+
+test("rule 10: where the roster in force is not known, nothing but a pure update passes", async () => {
+  const [alice, bob, carol] = people();
+  const laptop = bob.addDevice("laptop");
+  const { groups, directory, roster } = await groupOf(1, [alice, bob, carol]);
+  const [a, b] = groups as [Group, Group];
+  const { mark } = a.parts().roster!;
+  const unknowing = new Group({ ...a.parts(), roster: { mark } });
+  const needs = { kind: "needs", accounts: [], rosterHash: mark.hash };
+  const removal = await commitOf(b, [{ proposalType: "remove", remove: { removed: 2 } }]);
+  const addition = await commitOf(b, [await addOf(laptop, b)]);
+  const join = await externalCommitOf(laptop, a, await groupInfo(a));
+  const change = await commitOf(b, [], {
+    authenticatedData: encodeRosterMark({ version: 2, hash: new Uint8Array(32) }),
+  });
+  for (const commit of [removal, addition, join, change]) {
+    assert.deepEqual(await process(unknowing, commit, directory), needs);
+  }
+  const told = await process(unknowing, await commitOf(b, []), directory);
+  assert(told.kind === "commit" && !told.judged && !told.rosterKnown);
+  const encoded = encodeRoster(roster);
+  const asked = await processMessage(unknowing, removal, { directory, nowMs, rosters: [encoded] });
+  assert(asked.kind === "commit" && asked.judged && asked.rosterKnown);
+  assert.equal(withRoster(told.group, encodeRoster(rosterOf(1, [[bob, "admin"]]))).roster, undefined);
   assert.equal(withRoster(told.group, new Uint8Array(3)), told.group);
+  assert.equal(withRoster(told.group, encoded).roster?.members.length, 3);
+});
+
+test("rule 10: this device makes no commit that lets an account outside its roster in or leaves one there", async () => {
+  const [alice, bob, carol] = people();
+  const { groups, roster, conversation } = await groupOf(1, [alice, bob]);
+  const directory = directoryOf(alice, bob, carol);
+  const [a] = groups as [Group];
+  const add = [(await keyPackageOf(carol.phone, 1)).bytes];
+  await assert.rejects(stageCommit(a, { add, directory, roster: encodeRoster(roster) }), code("commit-refused"));
+  const alone = encodeRoster(rosterOf(2, [[alice, "admin"]]));
+  await assert.rejects(stageCommit(a, { update: true, roster: alone }), code("commit-refused"));
+  await stageCommit(a, { remove: [1], roster: alone });
+
+  // Somebody whom the roster does not name stands in the tree: whoever would join speaks to them.
+  const made = await createCommit(
+    { state: withConfig(a.parts().current!, credulous), cipherSuite: await engineSuite(1) },
+    { extraProposals: [await addOf(carol.phone, a)], wireAsPublicMessage: true },
+  );
+  const haunted = new Group({ ...a.parts(), current: made.newState });
+  const tablet = bob.addDevice("tablet");
+  assert.deepEqual(await joinExternally(tablet, await groupInfo(haunted), directory, conversation), {
+    kind: "rejected",
+    reason: "a leaf of no member",
+  });
+  await assert.rejects(encrypt(haunted, utf8("x"), directory), code("revoked-leaf"));
 });
 
 test("rule 10: nobody comes in unless the roster that the commit names has them", async () => {
@@ -590,8 +693,9 @@ test("a revoked device neither enters nor commits, but a tree that still holds i
   const encoded = encodeRoster(roster);
   const tabletPackage = await keyPackageOf(tablet, 1);
   const early = await stageCommit(b, { update: true, roster: encoded });
+  const stolen = await encrypt(b, utf8("by a thief?"), directory);
   bob.revoke(tablet);
-  bob.revoke(bob.phone, nowMs - 10);
+  bob.revoke(bob.phone, nowMs + 10);
 
   await assert.rejects(
     stageCommit(a, { add: [tabletPackage.bytes], directory, roster: encoded }),
@@ -603,13 +707,13 @@ test("a revoked device neither enters nor commits, but a tree that still holds i
   assert.deepEqual(await process(a, external, directory), { kind: "rejected", reason: "revoked device" });
   assert.deepEqual(await process(a, early.staged.commit, directory), { kind: "rejected", reason: "revoked device" });
   // What the server accepted before the revocation stays right for whoever catches up later.
-  const caughtUp = await processMessage(a, early.staged.commit, { directory, nowMs, acceptedAtMs: nowMs - 11 });
+  const caughtUp = await processMessage(a, early.staged.commit, { directory, nowMs, acceptedAtMs: nowMs + 9 });
   assert.equal(caughtUp.kind, "commit");
 
   const laptop = alice.addDevice("laptop");
   const joined = await joinExternally(laptop, await groupInfo(a), directory, conversation);
   assert.equal(joined.kind, "staged");
-  const read = await process(a, (await encrypt(b, utf8("by a thief?"))).message, directory);
+  const read = await process(a, stolen.message, directory);
   assert(read.kind === "message" && read.sender.revoked);
 });
 
@@ -631,9 +735,10 @@ test("missing chains are asked for all at once, and the same bytes are accepted 
   const { staged } = await stageCommit(groups[0]!, { ...intent, directory: everyone });
 
   const asked = await process(groups[1]!, staged.commit, directoryOf(alice, bob));
-  assert(asked.kind === "needs");
+  assert(asked.kind === "needs" && asked.rosterHash !== undefined);
   assert.equal(asked.accounts.length, 2);
-  assert.equal((await process(groups[1]!, staged.commit, everyone)).kind, "commit");
+  const told = await processMessage(groups[1]!, staged.commit, { directory: everyone, nowMs, rosters: [wider] });
+  assert.equal(told.kind, "commit");
 
   const welcome = {
     welcome: staged.welcome!,
@@ -695,8 +800,8 @@ test("an exported secret is the same for all members, and another in the next ep
 });
 
 test("a group id is the conversation and its generation, and a message header shows it", async () => {
-  const { groups, conversation } = await groupOf(1, people());
-  const { message } = await encrypt(groups[0]!, utf8("x"));
+  const { groups, directory, conversation } = await groupOf(1, people());
+  const { message } = await encrypt(groups[0]!, utf8("x"), directory);
   const header = readPrivateMessage(message);
   assert.deepEqual(header?.groupId, groupIdOf(conversation, 0));
   assert.equal(header?.epoch, 1);

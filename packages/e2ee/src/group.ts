@@ -49,8 +49,9 @@ import {
   withConfig,
 } from "./group-engine.ts";
 import { encodeGroupInfo, knownRoster, rosterExtensions } from "./group-info.ts";
-import { activeState, Group, type KnownRoster, type StagedCommit } from "./group-state.ts";
-import { decodeRoster, encodeRosterMark, rosterHash, rosterMark } from "./roster.ts";
+import { activeState, Group, type KnownRoster, requireTrustedLeaves, type StagedCommit } from "./group-state.ts";
+import { afterTime, noEvidence } from "./log-evidence.ts";
+import { decodeRoster, encodeRosterMark, type Roster, rosterHash, rosterMark, roleOf } from "./roster.ts";
 
 export { groupIdOf, readGroupId, type Suite } from "./group-engine.ts";
 export { joinByExternalCommit, joinGroup, type Joined, type JoinedExternally } from "./group-join.ts";
@@ -59,7 +60,8 @@ export { Group, type GroupLeaf, revokedLeaves, strayLeaves, type StagedCommit } 
 
 /**
  * A new group at epoch 0 with the own leaf alone. `roster` is the encoded roster that judges the first commit.
- * @throws E2eeError `needs-chains` or `commit-refused` if the own device is not (or no longer) in the account's chain
+ * @throws E2eeError `needs-chains` or `commit-refused` if the own device is not (or no longer) in the account's chain;
+ *   `roster-invalid`
  */
 export async function createGroup(options: {
   conversation: ConversationId;
@@ -71,13 +73,13 @@ export async function createGroup(options: {
   directory: Directory;
   nowMs: number;
   random: Random;
-  roster?: Uint8Array;
+  roster: Uint8Array;
 }): Promise<Group> {
-  const { conversation, generation, suite, account, device, certificate, directory } = options;
+  const { conversation, generation, suite, account, device, certificate, directory, nowMs } = options;
   const identity = encodeCredential({ account, device: device.device, certificate });
   requireValid(identity, device.signature.publicKey, directory);
   // Nobody else will see this key package: it is the shape in which the library takes the own leaf.
-  const own = await makeKeyPackage({ device, identity, suite, notAfterMs: options.nowMs, lastResort: false });
+  const own = await makeKeyPackage({ device, identity, suite, notAfterMs: nowMs, lastResort: false });
   const state = await createEngineGroup(
     groupIdOf(conversation, generation),
     own.publicPackage,
@@ -94,6 +96,7 @@ export async function createGroup(options: {
     current: state,
     roster: knownRoster(options.roster),
     staged: undefined,
+    evidence: afterTime(noEvidence, nowMs),
   });
 }
 
@@ -105,15 +108,19 @@ export async function groupInfo(group: Group): Promise<Uint8Array> {
 /**
  * Encrypts content for the current epoch; the message is a PrivateMessage, padded to 256, 512, 1 k, 2 k … bytes. The next group
  * must be saved before the message leaves, or a crash would use one key twice.
- * @throws E2eeError `commit-staged`, `not-joined`, `removed-from-group`
+ * @param directory asked here, because a check that was made earlier may be out of date when the message is encrypted
+ * @throws E2eeError `commit-staged`, `not-joined`, `removed-from-group`, `needs-chains`; `revoked-leaf` while the group holds a
+ *   device that its account revoked, or one of an account outside the roster: commit its removal first
  */
 export async function encrypt(
   group: Group,
   content: Uint8Array,
+  directory: Directory,
   authenticatedData: Uint8Array = new Uint8Array(),
 ): Promise<{ group: Group; message: Uint8Array }> {
   const state = activeState(group);
   if (group.staged !== undefined) throw new E2eeError("commit-staged");
+  requireTrustedLeaves(group, directory);
   const padded = withConfig(state, {
     paddingConfig: { kind: "padUntilLength", padUntilLength: paddedBytes(content.length) },
   });
@@ -137,18 +144,21 @@ export type CommitIntent = {
   roster: Uint8Array;
   /** Renews the own keys; so does every commit that removes, and one that does nothing else. */
   update?: true;
+  /** The own clock: key packages must not have expired, and what follows the commit in the log is later. */
   nowMs?: number;
 } & ({ add: readonly Uint8Array[]; directory: Directory } | { add?: undefined; directory?: Directory });
 
 /**
  * Prepares a commit; the group stays in its epoch and stops encrypting until `confirmCommit` or `discardCommit`. Both old and
  * new state are kept whole, in memory and in the epoch record, until then.
- * @throws E2eeError `needs-chains`, `key-package-refused`, `commit-refused`, `commit-staged`, `roster-invalid`
+ * @throws E2eeError `needs-chains`, `key-package-refused`, `commit-staged`, `roster-invalid`; `commit-refused` also for an
+ *   account outside the roster that would be added or would stay
  */
 export async function stageCommit(group: Group, intent: CommitIntent): Promise<{ group: Group; staged: StagedCommit }> {
   const state = activeState(group);
   if (group.staged !== undefined) throw new E2eeError("commit-staged");
   const mark = rosterMark(intent.roster);
+  const members = decodeRoster(intent.roster)!;
   const suite = await engineSuite(group.suite);
 
   const leaves = group.leaves();
@@ -158,8 +168,11 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
       throw new E2eeError("commit-refused");
     proposals.push({ proposalType: "remove", remove: { removed: leaf } });
   }
+  // Whoever leaves cannot take its own leaf along; somebody else's next commit does.
+  const others = leaves.filter(({ leaf }) => leaf !== group.ownLeaf && !intent.remove?.includes(leaf));
+  if (others.some(({ account }) => roleOf(members, account) === undefined)) throw new E2eeError("commit-refused");
   const check = credentialCheck(intent.directory ?? { chain: () => undefined });
-  if (intent.add !== undefined) await requireAddable(intent.add, group.suite, intent.directory, intent.nowMs);
+  if (intent.add !== undefined) await requireAddable(intent.add, members, group.suite, intent.directory, intent.nowMs);
   for (const bytes of intent.add ?? []) {
     proposals.push({ proposalType: "add", add: { keyPackage: decodeKeyPackageMessage(bytes) } });
   }
@@ -188,7 +201,8 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
     ...(welcome === undefined ? {} : { welcome }),
     epoch: group.epoch + 1,
   };
-  return { group: new Group({ ...group.parts(), staged: { public: staged, next, roster: known } }), staged };
+  const kept = { public: staged, next, roster: known, atMs: intent.nowMs };
+  return { group: new Group({ ...group.parts(), staged: kept }), staged };
 }
 
 /**
@@ -196,13 +210,19 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
  * @throws E2eeError `no-staged-commit`
  */
 export function confirmCommit(group: Group, id: Uint8Array): Group {
-  const { current, staged, ...rest } = group.parts();
+  const { current, staged, evidence, ...rest } = group.parts();
   if (staged === undefined || !sameBytes(staged.public.id, id)) throw new E2eeError("no-staged-commit");
   // Messages may have been read since the commit was staged: the past epoch is kept as it is now, not as it was then, or its
   // used keys would come back.
   const historicalReceiverData = current === undefined ? new Map() : addHistoricalReceiverData(current)[0];
   const next: EngineState = { ...staged.next, historicalReceiverData };
-  return new Group({ ...rest, current: next, roster: staged.roster, staged: undefined });
+  return new Group({
+    ...rest,
+    current: next,
+    roster: staged.roster,
+    staged: undefined,
+    evidence: afterTime(evidence, staged.atMs),
+  });
 }
 
 /** The staged commit lost, or is not wanted any more. A group that was only joining has nothing left: throw it away. */
@@ -235,6 +255,7 @@ export function withRoster(group: Group, encoded: Uint8Array): Group {
 
 async function requireAddable(
   keyPackages: readonly Uint8Array[],
+  roster: Roster,
   suite: Suite,
   directory: Directory,
   nowMs: number | undefined,
@@ -244,6 +265,7 @@ async function requireAddable(
     const read = await readKeyPackage(bytes);
     if (read === undefined || read.suite !== suite) throw new E2eeError("key-package-refused");
     if (nowMs !== undefined && read.notAfterMs < nowMs) throw new E2eeError("key-package-refused");
+    if (roleOf(roster, read.account) === undefined) throw new E2eeError("commit-refused");
     const verdict = judgeCredential(directory, read);
     if (verdict === "needs-chain") missing.set(toHex(read.account), read.account);
     else if (verdict !== "valid") throw new E2eeError("key-package-refused");

@@ -34,7 +34,7 @@ test("whatever arrives, the answer is a value and the group is as it was", async
   const [alice, bob, carol] = people();
   const { groups, directory, roster } = await groupOf(1, [alice, bob, carol]);
   const [a, b] = groups as [Group, Group];
-  const { message } = await encrypt(b, utf8("genuine"));
+  const { message } = await encrypt(b, utf8("genuine"), directory);
   const { staged } = await stageCommit(b, { update: true, roster: encodeRoster(roster) });
   const genuine = [message, staged.commit, staged.groupInfo];
   const before = [encodeEpochRecord(a), encodeRatchetRecord(a)];
@@ -66,7 +66,7 @@ test("messages of one sender may come in any order, each is read once", async ()
   let [reader, sender] = groups as [Group, Group];
   const sent: Uint8Array[] = [];
   for (let i = 0; i < 12; i++) {
-    const { group, message } = await encrypt(sender, utf8(`${i}`));
+    const { group, message } = await encrypt(sender, utf8(`${i}`), directory);
     sender = group;
     sent.push(message);
   }
@@ -80,16 +80,17 @@ test("messages of one sender may come in any order, each is read once", async ()
 
 test("an entry of a later epoch is unreadable, not wrong; one of another group is rejected", async () => {
   const [alice, bob, carol] = people();
-  const { groups, directory, roster } = await groupOf(1, [alice, bob]);
+  const { groups, roster } = await groupOf(1, [alice, bob]);
+  const directory = directoryOf(alice, bob, carol);
   const other = await groupOf(1, [alice, carol], undefined, "another");
   const [a, b] = groups as [Group, Group];
   const { group, staged } = await stageCommit(b, { update: true, roster: encodeRoster(roster) });
   const ahead = await expectCommit(group, staged.commit, directory);
-  assert.deepEqual(await process(a, (await encrypt(ahead, utf8("x"))).message, directory), {
+  assert.deepEqual(await process(a, (await encrypt(ahead, utf8("x"), directory)).message, directory), {
     kind: "unreadable",
     reason: "future-epoch",
   });
-  assert.deepEqual(await process(a, (await encrypt(other.groups[1]!, utf8("x"))).message, directory), {
+  assert.deepEqual(await process(a, (await encrypt(other.groups[1]!, utf8("x"), directory)).message, directory), {
     kind: "rejected",
     reason: "another group",
   });
@@ -103,7 +104,7 @@ test("while joining, earlier entries are skipped, and losing the epoch is told",
   const laptop = bob.addDevice("laptop");
   const joined = await joinExternally(laptop, await groupInfo(a), directory, conversation);
   assert(joined.kind === "staged");
-  assert.deepEqual(await process(joined.group, (await encrypt(a, utf8("x"))).message, directory), {
+  assert.deepEqual(await process(joined.group, (await encrypt(a, utf8("x"), directory)).message, directory), {
     kind: "skipped",
     reason: "before-join",
   });
@@ -132,13 +133,13 @@ test("a commit tells who was added and removed, by whom, and which roster holds"
   assert(own.kind === "commit");
   const { group: _own, ...ownFacts } = own;
   assert.deepEqual(ownFacts, { kind: "commit", own: true, ...expected, rosterKnown: true });
-  const told = await processMessage(groups[1]!, staged.commit, { directory, nowMs, roster: wider });
+  const told = await processMessage(groups[1]!, staged.commit, { directory, nowMs, rosters: [wider] });
   assert(told.kind === "commit");
   const { group: _told, ...toldFacts } = told;
   assert.deepEqual(toldFacts, { kind: "commit", own: false, ...expected, rosterKnown: true });
 });
 
-test("without the roster's content a joiner of an unknown account waits for it", async () => {
+test("an account that became a member without a device comes in with its first one", async () => {
   const [alice, bob, carol] = people();
   const { groups } = await groupOf(1, [alice, bob]);
   const directory = directoryOf(alice, bob, carol);
@@ -152,16 +153,12 @@ test("without the roster's content a joiner of an unknown account waits for it",
   // Carol is made a member before she has a device.
   const invited = await stageCommit(groups[0]!, { roster: wider });
   const a = confirmCommit(invited.group, invited.staged.id);
-  const b = await expectCommit(groups[1]!, invited.staged.commit, directory);
+  const told = await processMessage(groups[1]!, invited.staged.commit, { directory, nowMs, rosters: [wider] });
+  assert(told.kind === "commit");
   const joined = await joinExternally(carol.phone, invited.staged.groupInfo, directory, a.conversation);
   assert(joined.kind === "staged");
-  assert.deepEqual(await process(b, joined.staged.commit, directory), {
-    kind: "needs",
-    accounts: [],
-    rosterHash: rosterHash(wider),
-  });
-  const told = await processMessage(b, joined.staged.commit, { directory, nowMs, roster: wider });
-  assert(told.kind === "commit" && told.judged);
+  const entered = await process(told.group, joined.staged.commit, directory);
+  assert(entered.kind === "commit" && entered.judged);
   assert.equal((await process(a, joined.staged.commit, directory)).kind, "commit");
 });
 
@@ -170,8 +167,15 @@ test("a roster may only move on by one version, and never leave its place empty"
   const { groups, directory } = await groupOf(1, [alice, bob]);
   const [a, b] = groups as [Group, Group];
   for (const version of [0, 1, 3]) {
-    const { staged } = await stageCommit(a, { roster: encodeRoster(rosterOf(version, [[alice, "admin"]])) });
-    assert.equal((await process(b, staged.commit, directory)).kind, "rejected", `version ${version}`);
+    const roster = encodeRoster(
+      rosterOf(version, [
+        [alice, "admin"],
+        [bob, "admin"],
+      ]),
+    );
+    const { staged } = await stageCommit(a, { roster });
+    const told = await processMessage(b, staged.commit, { directory, nowMs, rosters: [roster] });
+    assert.deepEqual(told, { kind: "rejected", reason: "roster version" });
   }
   assert.deepEqual(await process(b, await commitOf(a, [], { authenticatedData: new Uint8Array() }), directory), {
     kind: "rejected",

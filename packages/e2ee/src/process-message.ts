@@ -8,11 +8,13 @@ import { type AccountId, chainDevice, type DeviceId, sameBytes, toHex } from "@s
 import { decodeCommit, decodeMlsBytes, type PublicCommit } from "@sotto/protocol/mls-public";
 import { type Directory, judgeCredential } from "./credential.ts";
 import { confirmCommit, groupIdOf } from "./group.ts";
+import { decodeContent } from "./content.ts";
 import { credentialCheck } from "./group-engine.ts";
 import { guardCommit } from "./group-guard.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
-import { Group, type GroupLeaf, type KnownRoster } from "./group-state.ts";
-import { decodeRoster, encodeRoster, type Roster, rosterHash } from "./roster.ts";
+import { Group, type GroupLeaf } from "./group-state.ts";
+import { afterCommit, afterMessage, afterTime, type LogEvidence, mayPrecedeRevocation } from "./log-evidence.ts";
+import { decodeRoster, type Roster, rosterHash } from "./roster.ts";
 
 /** One device of one account. */
 export interface Holder {
@@ -56,17 +58,18 @@ export type Processed =
   | { kind: "rejected"; reason: string }
   /** Genuine for all we know, but this device cannot read it. A commit: the group has moved on without us. */
   | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "too-far-ahead" | "future-epoch" | "cannot-follow" }
-  /** Fetch these chains (and the roster with this hash, if named), then process the same bytes again. */
+  /** Fetch these chains (and the content of the roster with this hash, if named), then process the same bytes again. */
   | { kind: "needs"; accounts: AccountId[]; rosterHash?: Uint8Array };
 
 export interface ProcessOptions {
   readonly directory: Directory;
-  /** Of the epoch that the entry belongs to, if the group does not hold its content (`group.roster`). */
-  readonly roster?: Roster | Uint8Array;
+  /** Encoded, in any order: what `needs` asked for. A commit that changes the roster is judged by its content before and after. */
+  readonly rosters?: readonly Uint8Array[];
   readonly nowMs: number;
   /**
    * When the server accepted the entry, if known: a device that catches up must accept what was committed by a device that
-   * was revoked only later. Without it, every revocation counts.
+   * was revoked only later. It is believed only as far as the log has proved nothing else (log-evidence.ts), and without it
+   * every revocation counts.
    */
   readonly acceptedAtMs?: number;
 }
@@ -75,11 +78,12 @@ export async function processMessage(group: Group, bytes: Uint8Array, options: P
   try {
     // Our own commit is known by its hash, before anything is decoded.
     const { staged } = group;
-    if (staged !== undefined && sameBytes(staged.id, sha256(bytes))) return ownCommit(group, staged.id, staged.commit);
+    if (staged !== undefined && sameBytes(staged.id, sha256(bytes)))
+      return ownCommit(group, staged.id, staged.commit, options);
     const message = decodeMlsBytes(bytes);
     switch (message?.wireformat) {
       case "mls_private_message":
-        return await processApplication(group, message.privateMessage, options.directory);
+        return await processApplication(group, message.privateMessage, options);
       case "mls_public_message":
         return await processCommit(group, bytes, options);
       default:
@@ -92,7 +96,11 @@ export async function processMessage(group: Group, bytes: Uint8Array, options: P
 
 type PrivateMessage = Parameters<typeof openMessage>[2];
 
-async function processApplication(group: Group, message: PrivateMessage, directory: Directory): Promise<Processed> {
+async function processApplication(
+  group: Group,
+  message: PrivateMessage,
+  { directory, acceptedAtMs }: ProcessOptions,
+): Promise<Processed> {
   if (!sameBytes(message.groupId, groupIdOf(group.conversation, group.generation)))
     return { kind: "rejected", reason: "another group" };
   if (message.contentType !== "application") return { kind: "rejected", reason: "not an application message" };
@@ -121,9 +129,12 @@ async function processApplication(group: Group, message: PrivateMessage, directo
       const { account, device, leaf } = opened.sender;
       const chain = directory.chain(account);
       const revoked = chain !== undefined && chainDevice(chain, device)?.revokedN !== undefined;
+      const content = decodeContent(opened.content);
+      const shownN = "head" in content ? content.head?.n : undefined;
+      const evidence = afterMessage(group.parts().evidence, opened.sender, shownN, directory);
       return {
         kind: "message",
-        group: opened.group,
+        group: new Group({ ...opened.group.parts(), evidence: afterTime(evidence, acceptedAtMs) }),
         content: opened.content,
         sender: { account, device, leaf, revoked },
         epoch: Number(message.epoch),
@@ -146,15 +157,24 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
   if (commit.epoch > group.epoch) return { kind: "unreadable", reason: "future-epoch" };
 
   const leaves = group.leaves();
-  const roster = rosterInForce(group, options.roster);
-  const { conversation, rosterMark: mark } = group;
-  const verdict = guardCommit(commit, { conversation, leaves, roster, mark });
+  const { roster: before, evidence } = group.parts();
+  // Every group has one from the start (group.ts, group-join.ts).
+  if (before === undefined) return { kind: "rejected", reason: "no roster" };
+  const offered = before.encoded === undefined ? (options.rosters ?? []) : [before.encoded, ...(options.rosters ?? [])];
+  const contentOf = (hash: Uint8Array) => offered.find((encoded) => sameBytes(rosterHash(encoded), hash));
+  const verdict = guardCommit(commit, {
+    conversation: group.conversation,
+    leaves,
+    mark: before.mark,
+    rosterOf: (hash) => decodeIf(contentOf(hash)),
+  });
   if (verdict.kind === "refused") return { kind: "rejected", reason: verdict.reason };
-  if (verdict.kind === "needs-roster")
-    return { kind: "needs", accounts: [], ...(mark === undefined ? {} : { rosterHash: mark.hash }) };
 
-  const entering = judgeEntering(commit, leaves, options);
-  if (entering.kind !== "allowed") return entering;
+  const entering = judgeEntering(commit, leaves, evidence, options);
+  if (entering.kind === "rejected") return entering;
+  const missing = entering.kind === "needs" ? entering.accounts : [];
+  if (verdict.kind === "needs-roster") return { kind: "needs", accounts: missing, rosterHash: verdict.hash };
+  if (missing.length > 0) return { kind: "needs", accounts: missing };
 
   const check = credentialCheck(options.directory);
   let next;
@@ -168,20 +188,32 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
   }
   if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
-  const known = rosterAfter(group, verdict.mark, options.roster);
-  const nextGroup = new Group({ ...group.parts(), current: next, roster: known, staged: undefined });
+  const encoded = contentOf(verdict.mark.hash)?.slice();
+  const changes = facts(commit, leaves);
+  const nextGroup = new Group({
+    ...group.parts(),
+    current: next,
+    roster: { mark: verdict.mark, ...(encoded === undefined ? {} : { encoded }) },
+    staged: undefined,
+    evidence: afterTime(afterCommit(evidence, changes, options.directory), options.acceptedAtMs),
+  });
   return {
     kind: "commit",
     group: nextGroup,
     own: false,
-    ...facts(commit, leaves),
+    ...changes,
     ...rosterFacts(nextGroup),
     judged: verdict.judged,
     removedSelf: nextGroup.standing === "removed",
   };
 }
 
-function ownCommit(group: Group, id: Uint8Array, bytes: Uint8Array): Processed {
+function ownCommit(
+  group: Group,
+  id: Uint8Array,
+  bytes: Uint8Array,
+  { directory, acceptedAtMs }: ProcessOptions,
+): Processed {
   const commit = decodeCommit(bytes);
   if ("kind" in commit) return { kind: "rejected", reason: commit.reason };
   const joining = group.standing === "joining";
@@ -189,22 +221,26 @@ function ownCommit(group: Group, id: Uint8Array, bytes: Uint8Array): Processed {
   const own = holderOf(confirmed.leaves(), confirmed.ownLeaf);
   // A joiner never saw the tree it joined; the only leaf that it can have removed is an old one of its own.
   const leaves = joining ? commit.removed.map((leaf) => ({ ...own, leaf })) : group.leaves();
+  const changes = facts(commit, leaves);
+  const evidence = afterTime(afterCommit(confirmed.parts().evidence, changes, directory), acceptedAtMs);
+  const next = new Group({ ...confirmed.parts(), evidence });
   return {
     kind: "commit",
-    group: confirmed,
+    group: next,
     own: true,
-    ...facts(commit, leaves),
-    ...rosterFacts(confirmed),
+    ...changes,
+    ...rosterFacts(next),
     judged: true,
     removedSelf: false,
   };
 }
 
-/** Whoever comes in by this commit, or makes it, must be of their account's chain and not revoked. */
+/** Whoever comes in by this commit, or makes it, must be of their account's chain and not have been revoked by then. */
 function judgeEntering(
   commit: PublicCommit,
   leaves: readonly GroupLeaf[],
-  { directory, nowMs, acceptedAtMs = nowMs }: ProcessOptions,
+  evidence: LogEvidence,
+  { directory, acceptedAtMs }: ProcessOptions,
 ): { kind: "allowed" } | Extract<Processed, { kind: "rejected" | "needs" }> {
   const { sender } = commit;
   const committer = sender.kind === "member" ? leaves.find(({ leaf }) => leaf === sender.leaf) : sender;
@@ -217,8 +253,8 @@ function judgeEntering(
       case "invalid":
         return { kind: "rejected", reason: "credential" };
       case "revoked": {
-        const revokedAtMs = chainDevice(directory.chain(holder.account)!, holder.device)!.revokedAtMs!;
-        if (revokedAtMs <= acceptedAtMs) return { kind: "rejected", reason: "revoked device" };
+        if (!mayPrecedeRevocation(evidence, directory.chain(holder.account)!, holder.device, acceptedAtMs))
+          return { kind: "rejected", reason: "revoked device" };
         break;
       }
       case "valid":
@@ -251,26 +287,6 @@ function rosterFacts(group: Group) {
   return { rosterHash: mark?.hash, rosterVersion: mark?.version, rosterKnown: group.roster !== undefined };
 }
 
-/** The roster of the current epoch, if what the group or the caller holds is the one that its commits named. */
-function rosterInForce(group: Group, offered: Roster | Uint8Array | undefined): Roster | undefined {
-  if (group.rosterMark === undefined) return undefined;
-  return group.roster ?? decodeIf(offered, group.rosterMark.hash);
-}
-
-function rosterAfter(
-  group: Group,
-  mark: KnownRoster["mark"] | undefined,
-  offered: Roster | Uint8Array | undefined,
-): KnownRoster | undefined {
-  if (mark === undefined) return group.parts().roster;
-  for (const candidate of [group.parts().roster?.encoded, offered]) {
-    if (candidate !== undefined && sameBytes(rosterHash(candidate), mark.hash))
-      return { mark, encoded: candidate instanceof Uint8Array ? candidate.slice() : encodeRoster(candidate) };
-  }
-  return { mark };
-}
-
-function decodeIf(offered: Roster | Uint8Array | undefined, hash: Uint8Array): Roster | undefined {
-  if (offered === undefined || !sameBytes(rosterHash(offered), hash)) return undefined;
-  return offered instanceof Uint8Array ? decodeRoster(offered) : offered;
+function decodeIf(encoded: Uint8Array | undefined): Roster | undefined {
+  return encoded && decodeRoster(encoded);
 }

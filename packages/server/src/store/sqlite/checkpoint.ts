@@ -20,7 +20,7 @@ const idleMs = 1_000;
 /** When the file is this long (64 MiB), the rest is moved here and it starts from the beginning. */
 const fileFramesMax = 16_384;
 
-export interface Checkpoints extends Disposable {
+export interface Checkpoints extends AsyncDisposable {
   /** So many writes were committed. */
   committed(writes: number): void;
 }
@@ -88,15 +88,16 @@ export function createCheckpoints(
 
   return {
     committed(writes) {
+      if (closed) return;
       pages += 1 + writes * pagesPerWrite;
       if (pages >= pagesDue) inWorker();
       lastCommitAt = performance.now();
       idleTimer ??= setTimeout(idle, idleMs).unref();
     },
-    [Symbol.dispose]() {
+    async [Symbol.asyncDispose]() {
       closed = true;
       clearTimeout(idleTimer);
-      void worker?.terminate();
+      await worker?.terminate();
     },
   };
 }

@@ -23,7 +23,7 @@ interface Write {
 export interface GroupCommit {
   /** Resolves with what `run` returned, once it is on disk. `run` is synchronous and may run more than once. */
   write<T>(run: () => T): Promise<T>;
-  /** Commits whatever waits, now. */
+  /** Commits whatever waits, now. Writes that come after the database was closed fail with `unavailable`. */
   flush(): void;
   /** Commits so far. */
   commits(): number;
@@ -65,6 +65,11 @@ export function createGroupCommit(
       for (at = 0; at < batch.length; at++) results[at] = batch[at]!.run();
       commit.run();
     } catch (error) {
+      if (!database.isOpen) {
+        const closed = new StoreError("unavailable", `cannot write to ${hooks.path}: the store is closed`, error);
+        for (const write of batch) write.reject(closed);
+        return [];
+      }
       undo();
       const failure = toStoreError(error, hooks.path);
       const culprit = batch[at];

@@ -49,8 +49,10 @@ export function createLateWrites(
   let waiting = 0;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
+  let closed = false;
 
   function added(): void {
+    if (closed) return;
     if (++waiting > waitingMax) void flush();
     else timer ??= setTimeout(() => void flush(), flushAfterMs).unref();
   }
@@ -141,7 +143,14 @@ export function createLateWrites(
     setCursor,
     acknowledgeInbox,
     setSeen,
-    flush,
+
+    /** Writes everything that waits; what comes later is lost, as in a crash. */
+    async close(): Promise<void> {
+      await running;
+      await flush();
+      closed = true;
+      clearTimeout(timer);
+    },
 
     getCursors(device: DeviceId): { conversation: ConversationId; sequence: number }[] {
       const onDisk = sql.cursors.all(device) as { conversation: ConversationId; sequence: number }[];

@@ -165,7 +165,7 @@ function tests(): void {
         writeFileSync(join(folder, "filler"), new Uint8Array(1_000_000));
         const big = () => newMessage(conversation, alice, { bytes: new Uint8Array(8_000) });
         const before = await sendUntilRefused(store, big);
-        await assert.rejects(store.putSetting("x", new Uint8Array(50_000)), {
+        await assert.rejects(store.putSetting("x", new Uint8Array(1_000_000)), {
           code: "unavailable",
           message: /the disk is full/,
         });

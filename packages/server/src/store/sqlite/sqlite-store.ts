@@ -92,9 +92,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
 
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
-    await late.flush();
+    await late.close();
     flush();
-    checkpoints[Symbol.dispose]();
+    await checkpoints[Symbol.asyncDispose]();
     try {
       database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     } catch (error) {
