@@ -21,7 +21,7 @@ import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf, sequenceOf } from "./records.ts";
+import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf, sequenceOf, timeUnknown } from "./records.ts";
 import type { State } from "./state.ts";
 
 /** How long a running client collects messages before it replaces the open chunk. */

@@ -50,6 +50,12 @@ export class Contacts implements Directory {
     };
   }
 
+  /** Whether a chain goes on from what was remembered of it elsewhere. @throws ClientError `chain-rolled-back` */
+  requireFollows(chain: ChainState, remembered: { n: number; hash: Uint8Array }): void {
+    if (chain.n > remembered.n || (chain.n === remembered.n && sameBytes(chain.head, remembered.hash))) return;
+    throw new ClientError("chain-rolled-back", `the server's record of @${chain.name} is older than what this account has seen of it`);
+  }
+
   /** How far the own chain has come: every message says so. */
   ownHead(): { n: number; hash: Uint8Array } {
     const chain = this.chain(this.#state.account!.account)!;

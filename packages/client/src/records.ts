@@ -125,7 +125,9 @@ export interface ConversationRecord {
   /** What the account has archived: everything up to `settled`, the newest chunk being `tail`. Absent until the server was asked. */
   archive?: { settled: number; tail?: ArchiveTail };
   /** On a new device: chunks from `before` on are here (0: none yet, 1: all), and what the next one must be. */
-  restore?: { before: number; previous?: Uint8Array; from?: number };
+  restore?: { before: number; previous?: Uint8Array; from?: number; anchor?: { number: number; hash: Uint8Array } };
+  /** The sequence of the commit by which this device came in by itself. */
+  joinedAt?: number;
   /** On a new device: what came after the last one went silent, asked for again from its authors. */
   gap?: { from: number; to: number };
   lastAt: number;

@@ -22,6 +22,7 @@ import { ClientError, refusedBy } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
+import type { Restore } from "./restore.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -35,6 +36,7 @@ export interface SyncOptions {
   conversations: Conversations;
   timeline: Timeline;
   outbox: Outbox;
+  restore: () => Restore;
   platform: Platform;
   connection: () => Connection;
   /** Other events than entries and Welcomes, in their order among them. */
@@ -393,7 +395,7 @@ export class Sync {
           await this.#note(transaction, conversation, sequence, sender.account, "unreadable", text);
           return;
         }
-        await this.#show(transaction, at, sender, processed.content, content);
+        await this.#show(transaction, at, { ...sender, epoch: processed.epoch }, processed.content, content);
         return;
       }
       case "commit":
@@ -444,7 +446,15 @@ export class Sync {
       const cameBack = processed.external && conversation.phase !== "new";
       // Who came by an external commit renews its keys once more, by a commit that the others' secrets go into (rule 9).
       conversation.renewedAt = processed.external ? 0 : platform.clock.now();
-      if (cameBack) {
+      if (processed.external) {
+        conversation.joinedAt ??= sequence;
+        transaction.putConversation(conversation);
+        this.#options.restore().askForGap(transaction, id);
+        conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
+      }
+      if (cameBack && conversation.restore) {
+        delete conversation.brokenAt;
+      } else if (cameBack) {
         delete conversation.brokenAt;
         const text = `this device had lost the thread and joined again; what came between cannot be read here`;
         await this.#note(transaction, conversation, sequence, state.account!.account, "rejoined", text);
@@ -478,7 +488,11 @@ export class Sync {
     return revokedAt !== undefined && acceptedAt >= revokedAt;
   }
 
-  async #show(transaction: Transaction, at: Place, sender: { account: Uint8Array; device: Uint8Array }, bytes: Uint8Array, content: DecodedContent): Promise<void> {
+  #isThisDevice(sender: { device: Uint8Array }): boolean {
+    return sameBytes(sender.device, this.#options.state.account!.device);
+  }
+
+  async #show(transaction: Transaction, at: Place, sender: { account: Uint8Array; device: Uint8Array; epoch: number }, bytes: Uint8Array, content: DecodedContent): Promise<void> {
     const { state, timeline } = this.#options;
     const { conversation, sequence, acceptedAt } = at;
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
@@ -489,7 +503,7 @@ export class Sync {
           id: contentIdOf(sender.account, conversation.conversation, bytes),
           from: sender.account,
           device: sender.device,
-          epoch: at.epoch,
+          epoch: sender.epoch,
           sentAt: content.sentAtMs,
           acceptedAt,
           // A copy: what came out of the decryption may be a view into something larger.
@@ -507,6 +521,12 @@ export class Sync {
         return;
       }
       case "roster":
+        return;
+      case "resend-request":
+        if (!this.#isThisDevice(sender)) await this.#options.restore().onRequest(transaction, conversation, content);
+        return;
+      case "resend":
+        if (!this.#isThisDevice(sender)) await this.#options.restore().onResend(transaction, conversation, sender, content);
         return;
       case "unknown":
         await this.#note(transaction, conversation, sequence, sender.account, "not-understood", "a message of a kind that this version does not know: update to see it");

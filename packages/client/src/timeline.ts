@@ -114,6 +114,17 @@ export class Timeline {
     return true;
   }
 
+  /** A message that comes late, at the place that it had. Changes `conversation`. */
+  async insert(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: MessageRow): Promise<void> {
+    if (await transaction.place(row.id)) return;
+    const id = toHex(conversation.conversation);
+    const place = await freePlace(transaction, id, sequence);
+    transaction.putRow(id, place, row);
+    if (this.isOwn(row)) return;
+    if (sequence > conversation.readUpTo) conversation.unread++;
+    transaction.emit({ type: "message", ...this.toMessage(conversation, place, row) });
+  }
+
   /** Something that happened and is no message. */
   async note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: EventRow): Promise<void> {
     const id = toHex(conversation.conversation);
