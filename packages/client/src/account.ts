@@ -94,7 +94,8 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
       nowMs: platform.clock.now(),
     });
     const verified = verifyChain(chain);
-    if (verified.kind !== "valid") throw new ClientError("unexpected", "register: the new account's chain is not valid");
+    if (verified.kind !== "valid")
+      throw new ClientError("unexpected", "register: the new account's chain is not valid");
     const certificate = createCertificate(identity.seed, { account, ...devicePublicKeys(device) });
     const own: AccountRecord = {
       status: "registering",
@@ -108,7 +109,11 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
       recoveryCode: recovery.text,
       inbox: 0,
     };
-    const packages = await createKeyPackages(own, platform, keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })));
+    const packages = await createKeyPackages(
+      own,
+      platform,
+      keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })),
+    );
     await state.transact((transaction) => {
       transaction.putAccount(own);
       transaction.put(keys.server, encodeRecord(pin));
@@ -152,7 +157,12 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
 }
 
 export function registeredFrom(own: AccountRecord): Registered {
-  return { account: toHex(own.account), user: `@${own.name}`, device: toHex(own.device), recoveryCode: own.recoveryCode ?? "" };
+  return {
+    account: toHex(own.account),
+    user: `@${own.name}`,
+    device: toHex(own.device),
+    recoveryCode: own.recoveryCode ?? "",
+  };
 }
 
 /** Throws away an account that the server never took. */
@@ -179,7 +189,8 @@ export async function logIn(options: {
     checkServer(pin, session);
     const started = await platform.password.startLogin(password);
     const offered = await session.request("startLogin", { name: own.name, request: started.request });
-    if (!sameBytes(offered.account, own.account)) throw new ClientError("wrong-password", "the name or the password is not right");
+    if (!sameBytes(offered.account, own.account))
+      throw new ClientError("wrong-password", "the name or the password is not right");
     const finished = await platform.password.finishLogin({
       password,
       state: started.state,
@@ -233,8 +244,17 @@ export async function createKeyPackages(
   return all;
 }
 
-export function putKeyPackage(transaction: Transaction, { made, suite, lastResort }: { made: CreatedKeyPackage; suite: Suite; lastResort: boolean }): void {
-  const record: KeyPackageRecord = { suite, bytes: made.bytes, privateBytes: made.privateBytes, notAfter: made.notAfterMs, lastResort };
+export function putKeyPackage(
+  transaction: Transaction,
+  { made, suite, lastResort }: { made: CreatedKeyPackage; suite: Suite; lastResort: boolean },
+): void {
+  const record: KeyPackageRecord = {
+    suite,
+    bytes: made.bytes,
+    privateBytes: made.privateBytes,
+    notAfter: made.notAfterMs,
+    lastResort,
+  };
   transaction.put(keys.keyPackage(toHex(made.ref)), encodeRecord(record));
 }
 

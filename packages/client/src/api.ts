@@ -32,7 +32,16 @@ export interface ConversationEvent {
   id: string;
   conversation: string;
   at: string;
-  event: "created" | "joined" | "device-added" | "device-removed" | "identity-changed" | "unreadable" | "not-understood" | "rejoined" | "on-the-way";
+  event:
+    | "created"
+    | "joined"
+    | "device-added"
+    | "device-removed"
+    | "identity-changed"
+    | "unreadable"
+    | "not-understood"
+    | "rejoined"
+    | "on-the-way";
   /** For people. */
   text: string;
   from?: string;
@@ -117,14 +126,33 @@ export type ClientEvent =
 
 export interface Client extends AsyncDisposable {
   /** Creates the account and this, its first device. The recovery code is shown once and cannot be had again. */
-  register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }): Promise<Registered>;
+  register(options: {
+    name: string;
+    server: string;
+    password: string;
+    invite?: string;
+    fingerprint?: string;
+  }): Promise<Registered>;
   /**
    * Makes an empty folder a new device of an account, or brings this device back after `logout`. The past follows (`restore`).
    * `replace`: the device whose place it takes, by its id.
    */
-  login(options: { name: string; password: string; server?: string; fingerprint?: string; replace?: string }): Promise<WhoAmI>;
+  login(options: {
+    name: string;
+    password: string;
+    server?: string;
+    fingerprint?: string;
+    replace?: string;
+  }): Promise<WhoAmI>;
   /** A new password by the recovery code, in an empty folder. Other devices are removed unless they are kept. */
-  recover(options: { name: string; server: string; code: string; newPassword: string; fingerprint?: string; keepDevices?: boolean }): Promise<WhoAmI>;
+  recover(options: {
+    name: string;
+    server: string;
+    code: string;
+    newPassword: string;
+    fingerprint?: string;
+    keepDevices?: boolean;
+  }): Promise<WhoAmI>;
   changePassword(options: { password: string; newPassword: string }): Promise<void>;
   newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }>;
   devices(): Promise<OwnDevice[]>;
@@ -155,7 +183,12 @@ export interface Client extends AsyncDisposable {
   /** Marks these messages, and all before them in their conversations, as read. */
   markRead(options: { ids: string[] }): Promise<void>;
   /** Oldest first; the newest `limit`, or those before the message `before`. */
-  history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<(Message | ConversationEvent)[]>;
+  history(options: {
+    with: string;
+    limit?: number;
+    before?: string;
+    events?: boolean;
+  }): Promise<(Message | ConversationEvent)[]>;
   notifications(): Promise<Notification[]>;
   conversations(): Promise<Conversation[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;

@@ -21,7 +21,14 @@ import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf, sequenceOf, timeUnknown } from "./records.ts";
+import {
+  type AccountRecord,
+  type ConversationRecord,
+  type MessageRow,
+  placeOf,
+  sequenceOf,
+  timeUnknown,
+} from "./records.ts";
 import type { State } from "./state.ts";
 
 /** How long a running client collects messages before it replaces the open chunk. */
@@ -38,7 +45,6 @@ export interface ArchiveOptions {
   platform: Platform;
   connection: () => Connection;
 }
-
 
 export class Archive {
   readonly #options: ArchiveOptions;
@@ -106,25 +112,47 @@ export class Archive {
   async #look(id: string): Promise<void> {
     const { state, connection } = this.#options;
     const conversation = state.conversations.get(id)!;
-    const { chunks, settled } = await connection().request("getArchive", { conversation: conversation.conversation, before: 0, limit: 1 });
+    const { chunks, settled } = await connection().request("getArchive", {
+      conversation: conversation.conversation,
+      before: 0,
+      limit: 1,
+    });
     const newest = chunks[0];
     await state.transact((transaction) => {
       const record = transaction.conversation(id)!;
-      const tail = newest && { number: newest.number, from: newest.from, to: newest.to, previous: newest.previous, hash: archiveChunkHash(newest.bytes) };
-      const own = tail && record.archive?.tail && sameBytes(record.archive.tail.hash, tail.hash) && record.archive.tail.own;
-      transaction.putConversation({ ...record, archive: { settled, ...(tail ? { tail: { ...tail, own: own ?? false } } : {}) } });
+      const tail = newest && {
+        number: newest.number,
+        from: newest.from,
+        to: newest.to,
+        previous: newest.previous,
+        hash: archiveChunkHash(newest.bytes),
+      };
+      const own =
+        tail && record.archive?.tail && sameBytes(record.archive.tail.hash, tail.hash) && record.archive.tail.own;
+      transaction.putConversation({
+        ...record,
+        archive: { settled, ...(tail ? { tail: { ...tail, own: own ?? false } } : {}) },
+      });
     });
   }
 
   /** Writes the next chunk, or replaces the open one. True if it brought the mark forward. */
-  async #step(id: string, conversation: ConversationRecord, archive: NonNullable<ConversationRecord["archive"]>): Promise<boolean> {
+  async #step(
+    id: string,
+    conversation: ConversationRecord,
+    archive: NonNullable<ConversationRecord["archive"]>,
+  ): Promise<boolean> {
     const { state, connection, platform } = this.#options;
     const own = state.account!;
     const cursor = conversation.cursor;
     const { tail } = archive;
     const fresh = await this.#messages(id, archive.settled + 1, cursor);
     if (fresh.length === 0 || state.settings.history === false) {
-      const { settled } = await connection().request("settle", { conversation: conversation.conversation, from: archive.settled, to: cursor });
+      const { settled } = await connection().request("settle", {
+        conversation: conversation.conversation,
+        from: archive.settled,
+        to: cursor,
+      });
       await this.#settled(id, { ...archive, settled });
       return settled > archive.settled;
     }
@@ -160,7 +188,10 @@ export class Archive {
       ...(reopened ? { replaces: tail.hash } : {}),
       settled: to,
     });
-    await this.#settled(id, { settled: reply.settled, tail: { number, from, to, previous, hash: archiveChunkHash(bytes), own: true } });
+    await this.#settled(id, {
+      settled: reply.settled,
+      tail: { number, from, to, previous, hash: archiveChunkHash(bytes), own: true },
+    });
     return true;
   }
 
@@ -210,13 +241,21 @@ export class Archive {
     let expected = progress.previous;
     let before = progress.before;
     let from = progress.from;
+    let restoredTo: number | undefined;
     const refused = (why: string) =>
-      new ClientError("archive-rejected", `restore the conversation with ${contacts.nameOf(conversation.peer)}: the server's copy of it ${why}`);
+      new ClientError(
+        "archive-rejected",
+        `restore the conversation with ${contacts.nameOf(conversation.peer)}: the server's copy of it ${why}`,
+      );
     for (const chunk of chunks) {
       if (before !== 0 && chunk.number !== before - 1) throw refused("has a gap");
       if (expected && !sameBytes(archiveChunkHash(chunk.bytes), expected)) throw refused("was exchanged");
       if (from !== undefined && chunk.to !== from - 1) throw refused("has a gap");
       // The chunk that a successor names is anchored by it; the newest one by the account vault, if that knows it.
+      const anchor = progress.anchor;
+      const isAnchored =
+        expected !== undefined ||
+        (anchor?.number === chunk.number && sameBytes(anchor.hash, archiveChunkHash(chunk.bytes)));
       const opened = openArchiveChunk({
         account: own.account,
         conversation: conversation.conversation,
@@ -226,10 +265,16 @@ export class Archive {
         amks: masterKeys(own),
         chain,
         chunk: chunk.bytes,
+        isAnchored,
+        amkVersionMin: 1,
       });
-      if (opened.kind === "rejected") throw refused("is not what this account's devices wrote");
-      for (const message of opened.messages) rows.push({ sequence: message.sequence, row: rowOf(message, conversation.conversation) });
       before = chunk.number;
+      // Nobody in good standing has taken what a removed device wrote last: the authors are asked for it instead.
+      if (opened.kind === "rejected" && opened.reason === "revoked-writer") continue;
+      if (opened.kind === "rejected") throw refused("is not what this account's devices wrote");
+      for (const message of opened.messages)
+        rows.push({ sequence: message.sequence, row: rowOf(message, conversation.conversation) });
+      restoredTo ??= chunk.to;
       expected = chunk.previous;
       from = chunk.from;
     }
@@ -247,10 +292,23 @@ export class Archive {
         }
       }
       const done = before <= 1 || chunks.length === 0;
-      record.restore = { before: done ? 1 : before, ...(expected ? { previous: expected } : {}), ...(from === undefined ? {} : { from }) };
+      record.restore = {
+        before: done ? 1 : before,
+        ...(expected ? { previous: expected } : {}),
+        ...(from === undefined ? {} : { from }),
+      };
       if (progress.before === 0) {
-        const tail = newest && { number: newest.number, from: newest.from, to: newest.to, previous: newest.previous, hash: archiveChunkHash(newest.bytes), own: false };
+        const tail = newest && {
+          number: newest.number,
+          from: newest.from,
+          to: newest.to,
+          previous: newest.previous,
+          hash: archiveChunkHash(newest.bytes),
+          own: false,
+        };
         record.archive = { settled, ...(tail ? { tail } : {}) };
+        // What passed the mark without a chunk held no messages; what a refused chunk held is asked for again.
+        record.restoredTo = newest && restoredTo !== newest.to ? (restoredTo ?? 0) : settled;
       }
       transaction.putConversation(record);
       transaction.emit({ type: "read", conversation: id, unread: record.unread });
@@ -260,7 +318,11 @@ export class Archive {
 }
 
 function isDue(conversation: ConversationRecord): boolean {
-  return conversation.phase === "open" && conversation.brokenAt === undefined && conversation.cursor > (conversation.archive?.settled ?? 0);
+  return (
+    conversation.phase === "open" &&
+    conversation.brokenAt === undefined &&
+    conversation.cursor > (conversation.archive?.settled ?? 0)
+  );
 }
 
 function fits(messages: readonly ArchivedMessage[]): boolean {
@@ -295,8 +357,9 @@ function marked(row: MessageRow, sequence: number, conversation: ConversationRec
   if (!sameBytes(row.from, own.account)) return row;
   return {
     ...row,
-    ...(sequence <= Math.max(conversation.peerDeliveredUpTo, conversation.peerReadUpTo) ? { deliveredAt: timeUnknown } : {}),
+    ...(sequence <= Math.max(conversation.peerDeliveredUpTo, conversation.peerReadUpTo)
+      ? { deliveredAt: timeUnknown }
+      : {}),
     ...(sequence <= conversation.peerReadUpTo ? { readAt: timeUnknown } : {}),
   };
 }
-

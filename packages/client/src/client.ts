@@ -14,7 +14,19 @@ import {
   parseInviteLink,
   toHex,
 } from "@sotto/protocol";
-import { authenticate, createKeyPackages, forget, keyPackageTargets, logIn, putKeyPackage, register, registeredFrom, toPublish } from "./account.ts";
+import {
+  authenticate,
+  createKeyPackages,
+  forget,
+  keyPackageTargets,
+  logIn,
+  putKeyPackage,
+  register,
+  registeredFrom,
+  toPublish,
+} from "./account.ts";
+import { AccountVault } from "./account-vault.ts";
+import { Archive } from "./archive.ts";
 import { createAttempt, readAttempt } from "./attempt.ts";
 import type {
   Client,
@@ -24,6 +36,7 @@ import type {
   Message,
   MessageState,
   Notification,
+  OwnDevice,
   Registered,
   Settings,
   Verification,
@@ -35,13 +48,16 @@ import { Contacts, plainName } from "./contacts.ts";
 import { Conversations, defaultSuite } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { Outbox } from "./outbox.ts";
+import { OwnDevices } from "./own-devices.ts";
+import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
-import type { Platform } from "./platform.ts";
+import type { Address, Platform } from "./platform.ts";
 import {
   type AccountRecord,
   type BootRecord,
   type ConversationRecord,
   type KeyPackageRecord,
+  emptyVault,
   type MessageRow,
   decodeRecord,
   encodeRecord,
@@ -76,7 +92,14 @@ type KeyPackageCount = Result<"authenticate">["keyPackages"][number];
 
 const historyDefault = 50;
 const idPrefixDigitsMin = 4;
-const stateOrder: Record<MessageState, number> = { failed: -1, sending: 0, received: 0, accepted: 1, delivered: 2, read: 3 };
+const stateOrder: Record<MessageState, number> = {
+  failed: -1,
+  sending: 0,
+  received: 0,
+  accepted: 1,
+  delivered: 2,
+  read: 3,
+};
 
 /** Loads what the storage holds. @throws ClientError `store-…` */
 export async function createClient(platform: Platform, options: ClientOptions = {}): Promise<Client> {
@@ -109,6 +132,10 @@ class Engine implements Client {
   readonly #conversations: Conversations;
   readonly #outbox: Outbox;
   readonly #sync: Sync;
+  readonly #archive: Archive;
+  readonly #vault: AccountVault;
+  readonly #restore: Restore;
+  readonly #ownDevices: OwnDevices;
   #pin: ServerPin | undefined;
   #boot: Promise<BootRecord> | undefined;
   #connection: Connection | undefined;
@@ -134,16 +161,45 @@ class Engine implements Client {
     const connection = () => this.#link();
     const reached = (conversation: string, sequence: number) => this.#sync.reached(conversation, sequence);
     this.#contacts = new Contacts({ state, clock: platform.clock, requests: connection });
-    this.#timeline = new Timeline(state, this.#contacts, (conversation) => this.#outbox.reasonToWait(conversation)?.message);
+    this.#timeline = new Timeline(
+      state,
+      this.#contacts,
+      (conversation) => this.#outbox.reasonToWait(conversation)?.message,
+    );
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#conversations = new Conversations({ ...parts, suite: this.#options.suite });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#outbox = new Outbox({ ...parts, conversations: this.#conversations, onSecurity });
+    this.#archive = new Archive(parts);
+    this.#vault = new AccountVault(parts);
+    this.#restore = new Restore({
+      ...parts,
+      emit,
+      conversations: this.#conversations,
+      outbox: this.#outbox,
+      archive: this.#archive,
+    });
+    this.#ownDevices = new OwnDevices({
+      ...parts,
+      conversations: this.#conversations,
+      vault: this.#vault,
+      restore: this.#restore,
+      boot: () => this.#ensureBoot(),
+      pin: () => this.#pin,
+      stretching: this.#options.stretching,
+      deviceName: this.#options.deviceName,
+    });
     this.#sync = new Sync({
       ...parts,
       conversations: this.#conversations,
       outbox: this.#outbox,
+      restore: this.#restore,
+      onShare: (transaction, share) => this.#ownDevices.onShare(transaction, share),
+      onTaken: () => {
+        this.#archive.later();
+        this.#vault.later();
+      },
       onOther: (event) => this.#onEvent(event),
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
@@ -152,7 +208,13 @@ class Engine implements Client {
 
   // Account
 
-  async register(options: { name: string; server: string; password: string; invite?: string; fingerprint?: string }): Promise<Registered> {
+  async register(options: {
+    name: string;
+    server: string;
+    password: string;
+    invite?: string;
+    fingerprint?: string;
+  }): Promise<Registered> {
     const name = plainName(options.name);
     const existing = this.#state.account;
     if (existing?.status === "registering" && existing.name === name) {
@@ -163,9 +225,13 @@ class Engine implements Client {
       if (existing.recoveryCode !== undefined && existing.name === name) return registeredFrom(existing);
       throw new ClientError("has-account", `create the account ${name}: this folder is @${existing.name}'s`);
     } else if (existing) {
-      throw new ClientError("has-account", `create the account ${name}: the registration of ${existing.name} was cut off and may have succeeded`, {
-        hint: `run \`sotto register ${existing.name}\` again to finish it, or use another folder with --home`,
-      });
+      throw new ClientError(
+        "has-account",
+        `create the account ${name}: the registration of ${existing.name} was cut off and may have succeeded`,
+        {
+          hint: `run \`sotto register ${existing.name}\` again to finish it, or use another folder with --home`,
+        },
+      );
     }
     const parsed = options.invite === undefined ? undefined : parseInviteLink(options.invite);
     if (parsed?.kind === "invalid") throw new ClientError("invalid-argument", parsed.reason);
@@ -187,16 +253,32 @@ class Engine implements Client {
     return registered;
   }
 
-  async login(options: { name: string; password: string; server?: string; fingerprint?: string }): Promise<WhoAmI> {
+  async login(options: {
+    name: string;
+    password: string;
+    server?: string;
+    fingerprint?: string;
+    replace?: string;
+  }): Promise<WhoAmI> {
     const name = plainName(options.name);
     const own = this.#state.account;
-    if (!own || !this.#pin) {
-      throw new ClientError("device-not-available", `log in as ${name}: this folder does not hold a device of @${name}`);
+    if (own?.status === "adding" && own.name === name && (await this.#resumeAdding())) return this.whoami();
+    if (!this.#state.account || !this.#pin) {
+      this.#pin = await this.#ownDevices.signIn({ ...options, name, server: this.#serverFor(name, options.server) });
+      return this.whoami();
     }
+    if (!own) throw this.#noAccount();
+    if (own.status === "revoked") throw this.#revoked(own);
     if (own.name !== name) throw new ClientError("has-account", `log in as ${name}: this folder is @${own.name}'s`);
     this.#connection?.close();
     this.#connection = undefined;
-    await logIn({ platform: this.#platform, own, pin: this.#pin, boot: await this.#ensureBoot(), password: options.password });
+    await logIn({
+      platform: this.#platform,
+      own,
+      pin: this.#pin,
+      boot: await this.#ensureBoot(),
+      password: options.password,
+    });
     await this.#state.transact((transaction) => transaction.putAccount({ ...this.#state.account!, status: "active" }));
     return this.whoami();
   }
@@ -209,13 +291,71 @@ class Engine implements Client {
     } catch (error) {
       throw refusedBy("log out", error);
     }
-    await this.#state.transact((transaction) => transaction.putAccount({ ...own, ...this.#state.account, status: "logged-out" }));
+    await this.#state.transact((transaction) =>
+      transaction.putAccount({ ...own, ...this.#state.account, status: "logged-out" }),
+    );
     this.#disconnect();
+  }
+
+  async recover(options: {
+    name: string;
+    server: string;
+    code: string;
+    newPassword: string;
+    fingerprint?: string;
+    keepDevices?: boolean;
+  }): Promise<WhoAmI> {
+    const name = plainName(options.name);
+    const own = this.#state.account;
+    if (own?.status === "adding" && own.name === name && (await this.#resumeAdding())) return this.whoami();
+    if (this.#state.account) {
+      throw new ClientError("has-account", `recover ${name}: this folder is @${this.#state.account.name}'s`);
+    }
+    this.#pin = await this.#ownDevices.recover({ ...options, name, server: this.#serverFor(name, options.server) });
+    return this.whoami();
+  }
+
+  async changePassword(options: { password: string; newPassword: string }): Promise<void> {
+    await this.#connected("change the password");
+    await this.#ownDevices.changePassword(options);
+  }
+
+  async newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }> {
+    await this.#connected("make a new recovery code");
+    return this.#ownDevices.newRecoveryCode(options);
+  }
+
+  async devices(): Promise<OwnDevice[]> {
+    await this.#connected("list the devices");
+    await this.#vault.sync();
+    return this.#ownDevices.list();
+  }
+
+  async removeDevice(options: { device: string; password: string }): Promise<void> {
+    await this.#connected("remove the device");
+    await this.#ownDevices.remove(options);
+  }
+
+  async renameDevice(options: { device: string; name: string }): Promise<void> {
+    await this.#connected("rename the device");
+    await this.#ownDevices.rename(options);
+  }
+
+  async restore(options: { timeoutMs: number }): Promise<{ done: boolean; asOf?: string; writtenBy?: string }> {
+    this.#account();
+    if (this.#restore.isDue && this.#connection?.connected) await this.#within(options.timeoutMs, this.#restore.run());
+    const vault = this.#state.vault;
+    const by = vault && this.#state.vault?.devices[toHex(vault.writtenBy)]?.name;
+    return {
+      done: !this.#restore.isDue,
+      ...(vault && vault.writtenAt > 0 ? { asOf: rfc3339(vault.writtenAt) } : {}),
+      ...(by ? { writtenBy: by } : {}),
+    };
   }
 
   async whoami(): Promise<WhoAmI> {
     const own = this.#state.account;
-    if (!own || own.status === "registering" || !this.#pin) throw this.#noAccount();
+    if (!own || own.status === "registering" || own.status === "adding" || !this.#pin) throw this.#noAccount();
     return {
       user: `@${own.name}`,
       account: toHex(own.account),
@@ -233,10 +373,16 @@ class Engine implements Client {
     const address = parseAddress(options.host);
     const sameHost = address.host === pin.host && (address.port === pin.port || !/:\d+$/.test(options.host));
     if (!sameHost) {
-      throw new ClientError("invalid-argument", `trust ${options.host}: this folder's server is ${formatAddress(pin)}`, { hint: "name that one" });
+      throw new ClientError(
+        "invalid-argument",
+        `trust ${options.host}: this folder's server is ${formatAddress(pin)}`,
+        { hint: "name that one" },
+      );
     }
     if (!parseFingerprint(options.fingerprint)) {
-      throw new ClientError("invalid-argument", `"${options.fingerprint}" is no fingerprint`, { hint: "copy it from the server's first screen: SHA256:…" });
+      throw new ClientError("invalid-argument", `"${options.fingerprint}" is no fingerprint`, {
+        hint: "copy it from the server's first screen: SHA256:…",
+      });
     }
     this.#disconnect();
     const session = await openSession(this.#platform, pin, { onEvent: () => {}, onClose: () => {} });
@@ -273,7 +419,12 @@ class Engine implements Client {
 
   async flush(options: { timeoutMs: number }): Promise<{ done: boolean }> {
     if (!this.#connection) return { done: this.#state.outbox.size === 0 };
-    return { done: await this.#outbox.flush(options.timeoutMs) };
+    const until = this.#platform.clock.now() + options.timeoutMs;
+    const done = await this.#outbox.flush(options.timeoutMs);
+    // What the other devices need goes too, as far as the time allows; it is made up for by whoever comes next.
+    const rest = until - this.#platform.clock.now();
+    if (done && rest > 0 && this.#connection.connected) await this.#within(rest, this.#share());
+    return { done };
   }
 
   // Messages
@@ -282,7 +433,8 @@ class Engine implements Client {
     const own = this.#account();
     if (options.text.trim() === "") throw new ClientError("text-empty", "send: there is nothing to send");
     const bytes = new TextEncoder().encode(options.text).length;
-    if (bytes > limits.textBytesMax) throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
+    if (bytes > limits.textBytesMax)
+      throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
     const attempt =
       readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
       readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
@@ -306,7 +458,14 @@ class Engine implements Client {
       const before = earlier && (await transaction.row(id, earlier.place));
       if (earlier && before?.kind === "message") return this.#timeline.toMessage(conversation, earlier.place, before);
       const order = this.#outbox.nextOrder();
-      const row: MessageRow = { kind: "message", id: contentId, from: own.account, device: own.device, sentAt, content };
+      const row: MessageRow = {
+        kind: "message",
+        id: contentId,
+        from: own.account,
+        device: own.device,
+        sentAt,
+        content,
+      };
       conversation.lastAt = sentAt;
       transaction.putConversation(conversation);
       this.#timeline.putPending(transaction, conversation, order, row);
@@ -323,7 +482,11 @@ class Engine implements Client {
     return message;
   }
 
-  async waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message> {
+  async waitFor(options: {
+    id: string;
+    state: "accepted" | "delivered" | "read";
+    timeoutMs: number;
+  }): Promise<Message> {
     const { promise, resolve, reject } = Promise.withResolvers<Message>();
     const closing = () => reject(new ClientError("unreachable", "wait for a message: the client was closed"));
     promise.catch(() => {});
@@ -338,7 +501,10 @@ class Engine implements Client {
       if (done(message)) resolve(message);
     });
     const stopTimer = this.#platform.clock.after(options.timeoutMs, () => {
-      void this.#findMessage(options.id).then((found) => resolve(found.message), () => {});
+      void this.#findMessage(options.id).then(
+        (found) => resolve(found.message),
+        () => {},
+      );
     });
     try {
       const { message } = await this.#findMessage(options.id);
@@ -359,7 +525,10 @@ class Engine implements Client {
       for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
         for (const { place, row } of page) {
           if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
-          unread.push({ acceptedAt: row.acceptedAt ?? row.sentAt, message: this.#timeline.toMessage(conversation, place, row) });
+          unread.push({
+            acceptedAt: row.acceptedAt ?? row.sentAt,
+            message: this.#timeline.toMessage(conversation, place, row),
+          });
         }
       }
     }
@@ -374,13 +543,17 @@ class Engine implements Client {
         const bytes = fromHex(id);
         const at = bytes && (await transaction.place(bytes));
         if (!at || at.place.startsWith("p")) continue;
-        upToByConversation.set(at.conversation, Math.max(upToByConversation.get(at.conversation) ?? 0, Number(at.place)));
+        upToByConversation.set(
+          at.conversation,
+          Math.max(upToByConversation.get(at.conversation) ?? 0, Number(at.place)),
+        );
       }
       for (const [id, upTo] of upToByConversation) {
         const conversation = transaction.conversation(id);
         if (!conversation) continue;
         await this.#timeline.markRead(transaction, conversation, upTo);
-        const mayTell = this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
+        const mayTell =
+          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
         if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
         }
@@ -390,7 +563,12 @@ class Engine implements Client {
     this.#outbox.kick();
   }
 
-  async history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<(Message | ConversationEvent)[]> {
+  async history(options: {
+    with: string;
+    limit?: number;
+    before?: string;
+    events?: boolean;
+  }): Promise<(Message | ConversationEvent)[]> {
     this.#account();
     const conversation = await this.#find(options.with);
     const id = toHex(conversation.conversation);
@@ -398,7 +576,11 @@ class Engine implements Client {
     let to = options.before === undefined ? undefined : (await this.#findMessage(options.before, id)).place;
     const found: (Message | ConversationEvent)[] = [];
     while (found.length < limit) {
-      const rows = await this.#state.readRows(id, { ...(to === undefined ? {} : { to }), limit: limit - found.length, reverse: true });
+      const rows = await this.#state.readRows(id, {
+        ...(to === undefined ? {} : { to }),
+        limit: limit - found.length,
+        reverse: true,
+      });
       if (rows.length === 0) break;
       for (const { place, row } of rows) {
         if (row.kind === "message") found.push(this.#timeline.toMessage(conversation, place, row));
@@ -492,30 +674,57 @@ class Engine implements Client {
       }
     }
     const next = { ...this.#state.settings, ...settings };
-    await this.#state.transact((transaction) => transaction.putSettings(next));
+    await this.#state.transact((transaction) => {
+      transaction.putSettings(next);
+      transaction.putVault({ ...(this.#state.vault ?? emptyVault), settingsAt: this.#platform.clock.now() });
+    });
+    this.#vault.later();
     return next;
   }
 
   async diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
     const checks: { check: string; ok: boolean; detail: string }[] = [];
     const own = this.#state.account;
-    checks.push({ check: "store", ok: true, detail: `${this.#state.conversations.size} conversations, ${this.#state.outbox.size} waiting to be sent` });
-    checks.push({ check: "account", ok: own?.status === "active", detail: own ? `@${own.name}, ${own.status}` : "none in this folder" });
+    checks.push({
+      check: "store",
+      ok: true,
+      detail: `${this.#state.conversations.size} conversations, ${this.#state.outbox.size} waiting to be sent`,
+    });
+    checks.push({
+      check: "account",
+      ok: own?.status === "active",
+      detail: own ? `@${own.name}, ${own.status}` : "none in this folder",
+    });
     if (!own || !this.#pin) return checks;
     try {
       const started = this.#platform.clock.now();
       const session = await openSession(this.#platform, this.#pin, { onEvent: () => {}, onClose: () => {} });
       session.close();
       const roundTripMs = this.#platform.clock.now() - started;
-      checks.push({ check: "server", ok: true, detail: `${formatAddress(this.#pin)} answers, protocol ${session.hello.version}, in ${roundTripMs} ms` });
+      checks.push({
+        check: "server",
+        ok: true,
+        detail: `${formatAddress(this.#pin)} answers, protocol ${session.hello.version}, in ${roundTripMs} ms`,
+      });
       const skewMs = session.hello.timeMs - this.#platform.clock.now();
-      checks.push({ check: "clock", ok: Math.abs(skewMs) < 60_000, detail: `${Math.round(skewMs / 1000)} s from the server's` });
+      checks.push({
+        check: "clock",
+        ok: Math.abs(skewMs) < 60_000,
+        detail: `${Math.round(skewMs / 1000)} s from the server's`,
+      });
     } catch (error) {
       checks.push({ check: "server", ok: false, detail: refusedBy("connect", error).message });
       return checks;
     }
-    const synced = await this.sync({ timeoutMs: 5_000 }).catch((error: unknown) => ({ connected: false, reason: refusedBy("connect", error).message }));
-    checks.push({ check: "session", ok: synced.connected, detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in") });
+    const synced = await this.sync({ timeoutMs: 5_000 }).catch((error: unknown) => ({
+      connected: false,
+      reason: refusedBy("connect", error).message,
+    }));
+    checks.push({
+      check: "session",
+      ok: synced.connected,
+      detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in"),
+    });
     return checks;
   }
 
@@ -528,6 +737,8 @@ class Engine implements Client {
     if (this.#closed) return;
     this.#closed = true;
     for (const end of this.#closing) end();
+    this.#archive.close();
+    this.#vault.close();
     this.#disconnect();
     await this.#outbox.close();
     await this.#state.idle();
@@ -540,16 +751,53 @@ class Engine implements Client {
 
   // Inside
 
+  /** Archives and writes the account vault. */
+  async #share(): Promise<void> {
+    await this.#archive.run();
+    if (this.#vault.hasNews()) await this.#vault.sync();
+  }
+
+  /** Waits no longer than `timeoutMs`; what fails meanwhile is tried again by whoever comes next. */
+  async #within(timeoutMs: number, work: Promise<void>): Promise<void> {
+    let stopTimer = () => {};
+    const late = new Promise<void>((resolve) => {
+      stopTimer = this.#platform.clock.after(timeoutMs, resolve);
+      this.#closing.add(resolve);
+    });
+    try {
+      await Promise.race([work, late]);
+    } catch (error) {
+      const refused = refusedBy("share with the other devices", error);
+      if (refused.kind === "security") throw refused;
+    } finally {
+      stopTimer();
+    }
+  }
+
+  #serverFor(name: string, server: string | undefined): Address {
+    if (server === undefined) {
+      throw new ClientError("invalid-argument", `log in as ${name}: which server?`, { hint: "add --server HOST:PORT" });
+    }
+    return parseAddress(server);
+  }
+
+  #revoked(own: AccountRecord): ClientError {
+    return new ClientError("device-revoked", `@${own.name} removed this device from the account`);
+  }
+
   #noAccount(): ClientError {
     const unfinished = this.#state.account?.status === "registering" ? this.#state.account.name : undefined;
     if (unfinished === undefined) return new ClientError("no-account", "there is no account in this folder yet");
-    return new ClientError("no-account", `the registration of ${unfinished} was cut off`, { hint: `run \`sotto register ${unfinished}\` again to finish it` });
+    return new ClientError("no-account", `the registration of ${unfinished} was cut off`, {
+      hint: `run \`sotto register ${unfinished}\` again to finish it`,
+    });
   }
 
   /** @throws ClientError unless there is an account that is signed in */
   #account(): AccountRecord {
     const own = this.#state.account;
-    if (!own || own.status === "registering") throw this.#noAccount();
+    if (!own || own.status === "registering" || own.status === "adding") throw this.#noAccount();
+    if (own.status === "revoked") throw this.#revoked(own);
     if (own.status === "logged-out") throw new ClientError("logged-out", `@${own.name} is logged out`);
     return own;
   }
@@ -567,12 +815,17 @@ class Engine implements Client {
           this.#emit({ type: "connection", connected: true });
           this.#sync.onConnected();
           this.#outbox.resume();
-          this.#conversations.comeBackEverywhere();
           this.#askForHidden();
+          void this.#catchUp();
         },
         onDisconnected: (error, retryInMs) => {
           this.#sync.onDisconnected(error);
-          this.#emit({ type: "connection", connected: false, reason: error.message, ...(retryInMs === undefined ? {} : { retryInMs }) });
+          this.#emit({
+            type: "connection",
+            connected: false,
+            reason: error.message,
+            ...(retryInMs === undefined ? {} : { retryInMs }),
+          });
         },
       });
     }
@@ -596,7 +849,9 @@ class Engine implements Client {
     await link.settled();
     if (!link.connected) {
       const reason = link.lastError;
-      throw reason && reason.kind !== "unreachable" ? reason : new ClientError("unreachable", `${attempted}: ${reason?.message ?? "not connected"}`);
+      throw reason && reason.kind !== "unreachable"
+        ? reason
+        : new ClientError("unreachable", `${attempted}: ${reason?.message ?? "not connected"}`);
     }
   }
 
@@ -652,20 +907,32 @@ class Engine implements Client {
       authenticated = await authenticate(session, own, await this.#ensureBoot());
     } catch (error) {
       if (error instanceof ProtocolError && error.code === "device-logged-out") {
-        await this.#state.transact((transaction) => transaction.putAccount({ ...this.#state.account!, status: "logged-out" }));
+        await this.#state.transact((transaction) =>
+          transaction.putAccount({ ...this.#state.account!, status: "logged-out" }),
+        );
         throw new ClientError("logged-out", `@${own.name} is logged out`, { cause: error });
       }
       if (error instanceof ProtocolError && error.code === "store-copied") {
-        throw new ClientError("store-copied", `another copy of this folder has been used as @${own.name} since; nothing was sent`, { cause: error });
+        throw new ClientError(
+          "store-copied",
+          `another copy of this folder has been used as @${own.name} since; nothing was sent`,
+          { cause: error },
+        );
       }
       throw refusedBy(`sign in as @${own.name}`, error);
     }
     await this.#state.idle();
     const subscribed = await session.request("subscribe", this.#sync.cursors());
     await this.#sync.onSubscribed(subscribed);
+    await this.#restore.onSubscribed(session.request, subscribed);
     // The server names every suite of which it has something; of the others it has nothing.
     const counts = keyPackageTargets.map(
-      ({ suite }) => authenticated.keyPackages.find((count) => count.suite === suite) ?? { suite, available: 0, lastResortUsed: true },
+      ({ suite }) =>
+        authenticated.keyPackages.find((count) => count.suite === suite) ?? {
+          suite,
+          available: 0,
+          lastResortUsed: true,
+        },
     );
     void this.#refillKeyPackages(session.request, counts).catch(() => {
       // The next connection tries again; until then claims take the last resort.
@@ -678,7 +945,10 @@ class Engine implements Client {
     this.#refilling = true;
     try {
       const wanted = keyPackageTargets.flatMap(({ suite, target, refillBelow }) => {
-        const { available, lastResortUsed } = counts.find((count) => count.suite === suite) ?? { available: target, lastResortUsed: false };
+        const { available, lastResortUsed } = counts.find((count) => count.suite === suite) ?? {
+          available: target,
+          lastResortUsed: false,
+        };
         if (available >= refillBelow && !lastResortUsed) return [];
         return [{ suite, count: available < refillBelow ? target - available : 0, lastResort: lastResortUsed }];
       });
@@ -731,16 +1001,61 @@ class Engine implements Client {
           ...(event.payload.lastSeenAt === undefined ? {} : { lastSeenAt: rfc3339(event.payload.lastSeenAt) }),
         });
         return;
+      case "accountChanged":
+        void this.#contacts.fetch([event.payload.account]).then(
+          () => this.#conversations.openEverywhere(),
+          () => {},
+        );
+        return;
       case "keyPackagesLow":
         void this.#refillKeyPackages(this.#link().request.bind(this.#link()), [event.payload]).catch(() => {});
         return;
       case "sessionEnded":
         if (event.payload.reason === "logged-out" || event.payload.reason === "revoked") {
-          this.#emit({ type: "security", code: event.payload.reason, text: `the server ended this device's session: ${event.payload.reason}` });
+          this.#emit({
+            type: "security",
+            code: event.payload.reason,
+            text: `the server ended this device's session: ${event.payload.reason}`,
+          });
         }
         return;
       default:
         return;
+    }
+  }
+
+  /** What a new connection brings beside the logs: the past, places in groups, what other devices wrote. */
+  async #catchUp(): Promise<void> {
+    try {
+      if (this.#restore.isDue) await this.#restore.run();
+      this.#conversations.comeBackEverywhere();
+      await this.#vault.sync();
+    } catch (error) {
+      const refused = refusedBy("catch up", error);
+      if (refused.kind === "security") this.#emit({ type: "security", code: refused.code, text: refused.message });
+    }
+  }
+
+  /** Whether the device that was being added when an answer was lost is one now; if not, nothing of it is left. */
+  async #resumeAdding(): Promise<boolean> {
+    const own = this.#state.account!;
+    if (!this.#pin) return false;
+    const session = await openSession(this.#platform, this.#pin, { onEvent: () => {}, onClose: () => {} });
+    try {
+      await authenticate(session, own, await this.#ensureBoot());
+      const stored = await session.request("getAccountVault", {});
+      await this.#state.transact((transaction) => transaction.putAccount({ ...own, status: "active" }));
+      await this.#restore.begin(session.request, stored);
+      return true;
+    } catch (error) {
+      if (!(error instanceof ProtocolError) || error.code !== "device-refused") {
+        throw refusedBy(`finish signing in as ${own.name}`, error);
+      }
+      await forget(this.#state);
+      this.#pin = undefined;
+      return false;
+    } finally {
+      session.close();
     }
   }
 
@@ -751,7 +1066,8 @@ class Engine implements Client {
     try {
       await authenticate(session, own, await this.#ensureBoot());
     } catch (error) {
-      if (!(error instanceof ProtocolError) || error.code !== "device-refused") throw refusedBy(`finish the registration of ${own.name}`, error);
+      if (!(error instanceof ProtocolError) || error.code !== "device-refused")
+        throw refusedBy(`finish the registration of ${own.name}`, error);
       await forget(this.#state);
       this.#pin = undefined;
       return undefined;
@@ -778,16 +1094,20 @@ class Engine implements Client {
     if (wanted.startsWith("@")) {
       const name = plainName(wanted);
       const account = this.#state.accountByName.get(name);
-      const found = account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
+      const found =
+        account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
       if (!found) throw new ClientError("no-conversation", `there is no conversation with @${name}`);
       return found;
     }
     const prefix = wanted.toLowerCase();
     const found = [...this.#state.conversations].filter(([id]) => id.startsWith(prefix));
     if (prefix.length < idPrefixDigitsMin || found.length === 0) {
-      throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, { hint: `people are written with an @: @${wanted}` });
+      throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, {
+        hint: `people are written with an @: @${wanted}`,
+      });
     }
-    if (found.length > 1) throw new ClientError("ambiguous", `"${wanted}" begins several ids: ${found.map(([id]) => id).join(", ")}`);
+    if (found.length > 1)
+      throw new ClientError("ambiguous", `"${wanted}" begins several ids: ${found.map(([id]) => id).join(", ")}`);
     return found[0]![1];
   }
 
@@ -796,11 +1116,13 @@ class Engine implements Client {
     const prefix = which.trim().toLowerCase();
     const candidates = /^[0-9a-f]{4,32}$/.test(prefix) ? await this.#state.findContent(prefix, 20) : [];
     const found = candidates.filter((candidate) => within === undefined || candidate.conversation === within);
-    if (found.length > 1) throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
+    if (found.length > 1)
+      throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
     const one = found[0];
     const conversation = one && this.#state.conversations.get(one.conversation);
     const row = one && (await this.#state.readRow(one.conversation, one.place));
-    if (!one || !conversation || row?.kind !== "message") throw new ClientError("no-message", `there is no message "${which}"`);
+    if (!one || !conversation || row?.kind !== "message")
+      throw new ClientError("no-message", `there is no message "${which}"`);
     return { message: this.#timeline.toMessage(conversation, one.place, row), row, place: one.place };
   }
 }

@@ -19,7 +19,11 @@ async function knowing(bob: MadeAccount) {
 
 /** What bob's chain becomes with another device. */
 function grown(bob: MadeAccount) {
-  const added = appendDevice(bob.chain, bob.identity.seed, { ...devicePublicKeys(createDeviceKeys(random)), name: "second", nowMs: 2 });
+  const added = appendDevice(bob.chain, bob.identity.seed, {
+    ...devicePublicKeys(createDeviceKeys(random)),
+    name: "second",
+    nowMs: 2,
+  });
   return { entry: added.entry, head: { n: bob.chain.n + 1, hash: chainEntryHash(added.entry) } };
 }
 
@@ -31,7 +35,8 @@ test("somebody is looked up once, by exact name, and known from then on", async 
   assert.equal(contacts.nameOf(bob.account), "@bob");
   assert.equal(contacts.chain(bob.account)?.n, 2);
   await assert.rejects(contacts.find("@alice"), { code: "invalid-argument" });
-  for (const bad of ["", "@", "a", "x y", "-ab", "a".repeat(33)]) assert.throws(() => plainName(bad), { code: "name-invalid" });
+  for (const bad of ["", "@", "a", "x y", "-ab", "a".repeat(33)])
+    assert.throws(() => plainName(bad), { code: "name-invalid" });
 });
 
 test("an answer that is somebody else, no chain, or a piece of one is not believed, and nothing is kept", async () => {
@@ -111,7 +116,9 @@ test("a head of another history, or one that goes back, stops sending and is kep
     const head = lie === "back" ? back : { n: lie === "other" ? 2 : 0, hash: random.bytes(32) };
     assert.equal(await check(head), "stopped");
     assert.throws(() => contacts.requireTrusted(bob.account), stopped);
-    assert.ok(events.some((event) => event.type === "security" && event.code === "chain-rolled-back" && event.user === "@bob"));
+    assert.ok(
+      events.some((event) => event.type === "security" && event.code === "chain-rolled-back" && event.user === "@bob"),
+    );
     await contacts.confirm(bob.account.toHex());
     contacts.requireTrusted(bob.account);
     assert.equal(state.contacts.get(bob.account.toHex())!.stop, undefined);
@@ -154,7 +161,8 @@ for (const wasCompared of [false, true]) {
     await contacts.fetch([bob.account]);
     assert.ok(events.some((event) => event.type === "security" && event.code === "identity-changed"));
     assert.equal(contacts.isVerified(state.contacts.get(bob.account.toHex())!), false);
-    if (wasCompared) assert.throws(() => contacts.requireTrusted(bob.account), { code: "identity-changed", kind: "security" });
+    if (wasCompared)
+      assert.throws(() => contacts.requireTrusted(bob.account), { code: "identity-changed", kind: "security" });
     else contacts.requireTrusted(bob.account);
   });
 }

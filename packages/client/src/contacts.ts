@@ -6,6 +6,7 @@
 import { type ChainState, type Directory, decodeChainState, encodeChainState, verifyChain } from "@sotto/e2ee";
 import { chainEntryHash, decodeChainEntry, limits, namePattern, sameBytes, toHex } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
+import type { Session } from "./connection/session.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Clock } from "./platform.ts";
 import type { ContactRecord, ConversationRecord, SecurityStop } from "./records.ts";
@@ -53,7 +54,10 @@ export class Contacts implements Directory {
   /** Whether a chain goes on from what was remembered of it elsewhere. @throws ClientError `chain-rolled-back` */
   requireFollows(chain: ChainState, remembered: { n: number; hash: Uint8Array }): void {
     if (chain.n > remembered.n || (chain.n === remembered.n && sameBytes(chain.head, remembered.hash))) return;
-    throw new ClientError("chain-rolled-back", `the server's record of @${chain.name} is older than what this account has seen of it`);
+    throw new ClientError(
+      "chain-rolled-back",
+      `the server's record of @${chain.name} is older than what this account has seen of it`,
+    );
   }
 
   /** How far the own chain has come: every message says so. */
@@ -75,13 +79,16 @@ export class Contacts implements Directory {
     const plain = plainName(name);
     const known = this.#state.accountByName.get(plain);
     if (known) return this.#state.contacts.get(known)!;
-    if (plain === this.#state.account?.name) throw new ClientError("invalid-argument", "that is you", { hint: "name somebody else" });
+    if (plain === this.#state.account?.name)
+      throw new ClientError("invalid-argument", "that is you", { hint: "name somebody else" });
     let found;
     try {
       found = await this.#requests().request("lookupAccount", { name: plain });
     } catch (error) {
       const refused = refusedBy(`find @${plain}`, error);
-      throw refused.code === "not-found" ? new ClientError("no-user", `there is no user @${plain} on this server`) : refused;
+      throw refused.code === "not-found"
+        ? new ClientError("no-user", `there is no user @${plain} on this server`)
+        : refused;
     }
     const contact = await this.#take(found.account, found.chain, plain);
     return contact;
@@ -89,24 +96,27 @@ export class Contacts implements Directory {
 
   /**
    * Fetches what the server has of these accounts' chains beyond what is known.
+   * @param request on which connection, if not the one that is kept
    * @throws ClientError; one of kind `security` if an answer is not believed, after the others were taken
    */
-  async fetch(accounts: readonly Uint8Array[]): Promise<void> {
+  async fetch(accounts: readonly Uint8Array[], request?: Session["request"]): Promise<void> {
     let disbelieved: ClientError | undefined;
     for (let at = 0; at < accounts.length; at += limits.chainsPerRequestMax) {
       const slice = accounts.slice(at, at + limits.chainsPerRequestMax);
       let reply;
       try {
-        reply = await this.#requests().request("getChains", {
-          accounts: slice.map((account) => ({ account, from: entriesOf(this.chain(account)) })),
-        });
+        const wanted = slice.map((account) => ({ account, from: entriesOf(this.chain(account)) }));
+        reply = await (request
+          ? request("getChains", { accounts: wanted })
+          : this.#requests().request("getChains", { accounts: wanted }));
       } catch (error) {
         throw refusedBy("fetch account chains", error);
       }
       const unfinished: Uint8Array[] = [];
       for (const { account, entries } of reply.chains) {
         // An account that does not exist has no entries.
-        if (!slice.some((asked) => sameBytes(asked, account)) || (entries.length === 0 && !this.chain(account))) continue;
+        if (!slice.some((asked) => sameBytes(asked, account)) || (entries.length === 0 && !this.chain(account)))
+          continue;
         try {
           await this.#take(account, entries, undefined);
           if (entries.length === limits.chainEntriesPerReplyMax) unfinished.push(account);
@@ -115,7 +125,7 @@ export class Contacts implements Directory {
           disbelieved ??= error;
         }
       }
-      if (unfinished.length > 0) await this.fetch(unfinished);
+      if (unfinished.length > 0) await this.fetch(unfinished, request);
     }
     if (disbelieved) throw disbelieved;
   }
@@ -148,7 +158,11 @@ export class Contacts implements Directory {
       return "stopped";
     }
     if (head.n < shownBefore) {
-      this.#stop(transaction, sender.account, `a device of ${user} has been shown an older record of ${user} than before`);
+      this.#stop(
+        transaction,
+        sender.account,
+        `a device of ${user} has been shown an older record of ${user} than before`,
+      );
       return "stopped";
     }
     conversation.headsShown = { ...conversation.headsShown, [device]: head.n };
@@ -194,14 +208,23 @@ export class Contacts implements Directory {
 
   isVerified(contact: ContactRecord): boolean {
     const chain = this.chain(contact.account);
-    return contact.verifiedIdentity !== undefined && chain !== undefined && sameBytes(contact.verifiedIdentity, chain.identityKey);
+    return (
+      contact.verifiedIdentity !== undefined &&
+      chain !== undefined &&
+      sameBytes(contact.verifiedIdentity, chain.identityKey)
+    );
   }
 
   #take(account: Uint8Array, entries: readonly Uint8Array[], name: string | undefined): Promise<ContactRecord> {
     return this.#state.transact((transaction) => this.#verify(transaction, account, entries, name));
   }
 
-  #verify(transaction: Transaction, account: Uint8Array, entries: readonly Uint8Array[], name: string | undefined): ContactRecord {
+  #verify(
+    transaction: Transaction,
+    account: Uint8Array,
+    entries: readonly Uint8Array[],
+    name: string | undefined,
+  ): ContactRecord {
     const id = toHex(account);
     const known = transaction.contact(id);
     const own = this.#state.account;
@@ -211,15 +234,24 @@ export class Contacts implements Directory {
     const verified = verifyChain([...entries], before);
     const label = name ?? known?.name ?? id.slice(0, 8);
     if (verified.kind !== "valid") {
-      throw new ClientError("chain-rolled-back", `the server's record of @${label} does not follow from what was known; nothing was sent`);
+      throw new ClientError(
+        "chain-rolled-back",
+        `the server's record of @${label} does not follow from what was known; nothing was sent`,
+      );
     }
     const { chain } = verified;
     if (!sameBytes(chain.account, account) || (name !== undefined && chain.name !== name)) {
-      throw new ClientError("chain-rolled-back", `the server answered with another account for @${label}; nothing was sent`);
+      throw new ClientError(
+        "chain-rolled-back",
+        `the server answered with another account for @${label}; nothing was sent`,
+      );
     }
     const other = this.#state.accountByName.get(chain.name);
     if (other !== undefined && other !== id) {
-      throw new ClientError("identity-changed", `the server shows another account under the name @${chain.name} than before; nothing was sent`);
+      throw new ClientError(
+        "identity-changed",
+        `the server shows another account under the name @${chain.name} than before; nothing was sent`,
+      );
     }
     if (ownChain) {
       transaction.putAccount({ ...own, chain: encodeChainState(chain) });
@@ -237,7 +269,8 @@ export class Contacts implements Directory {
       firstSeenAt: known?.firstSeenAt ?? this.#clock.now(),
     };
     const stillStopped = stop && this.#afterNews(transaction, stop, contact);
-    const changed = before && !sameBytes(before.identityKey, chain.identityKey) && this.#identityChanged(transaction, contact);
+    const changed =
+      before && !sameBytes(before.identityKey, chain.identityKey) && this.#identityChanged(transaction, contact);
     const standing = stillStopped ?? (changed || undefined);
     if (standing) contact.stop = standing;
     transaction.putContact(contact);
@@ -248,7 +281,12 @@ export class Contacts implements Directory {
   #afterNews(transaction: Transaction, stop: SecurityStop, contact: ContactRecord): SecurityStop | undefined {
     const shown = stop.claimed && contact.heads?.[stop.claimed.n];
     if (!shown || !sameBytes(shown, stop.claimed!.hash)) return stop;
-    transaction.emit({ type: "security", code: "chain-restored", user: `@${contact.name}`, text: `the server shows again what it hid of @${contact.name}` });
+    transaction.emit({
+      type: "security",
+      code: "chain-restored",
+      user: `@${contact.name}`,
+      text: `the server shows again what it hid of @${contact.name}`,
+    });
     return undefined;
   }
 

@@ -116,7 +116,8 @@ export class Conversations {
 
   /** Commits everywhere what is due: leaves of devices that were removed, above all. */
   openEverywhere(): void {
-    for (const [id, { phase, brokenAt }] of this.#options.state.conversations) if (phase === "open" && brokenAt === undefined) this.comeBack(id);
+    for (const [id, { phase, brokenAt }] of this.#options.state.conversations)
+      if (phase === "open" && brokenAt === undefined) this.comeBack(id);
   }
 
   /** Joins all groups again that moved on without this device. */
@@ -153,7 +154,11 @@ export class Conversations {
     }
     if (!keyPackage.lastResort) transaction.delete(keys.keyPackage(toHex(welcome.keyPackageRef)));
     if (joined.kind !== "joined") {
-      transaction.emit({ type: "security", code: "welcome-rejected", text: "an invitation to a conversation was not valid and was ignored" });
+      transaction.emit({
+        type: "security",
+        code: "welcome-rejected",
+        text: "an invitation to a conversation was not valid and was ignored",
+      });
       return undefined;
     }
     const before = transaction.conversation(id);
@@ -166,7 +171,11 @@ export class Conversations {
     const mark = joined.group.rosterMark;
     const isOurs = peer && sameBytes(directConversationId(own.account, peer), welcome.conversation);
     if (!isOurs || !roster || !mark || !sameBytes(mark.hash, roster)) {
-      transaction.emit({ type: "security", code: "welcome-rejected", text: "an invitation to a conversation named the wrong people and was ignored" });
+      transaction.emit({
+        type: "security",
+        code: "welcome-rejected",
+        text: "an invitation to a conversation named the wrong people and was ignored",
+      });
       return undefined;
     }
     const now = platform.clock.now();
@@ -193,7 +202,10 @@ export class Conversations {
       from: peer,
       sentAt: now,
       event: before?.phase === "open" ? "rejoined" : "created",
-      text: before?.phase === "open" ? `${contacts.nameOf(peer)} let this device in again` : `${contacts.nameOf(peer)} opened the conversation`,
+      text:
+        before?.phase === "open"
+          ? `${contacts.nameOf(peer)} let this device in again`
+          : `${contacts.nameOf(peer)} opened the conversation`,
     });
     return undefined;
   }
@@ -272,7 +284,11 @@ export class Conversations {
     const now = platform.clock.now();
     const waitMs = (conversation.rejoinedAt ?? -rejoinPauseMs) + rejoinPauseMs - now;
     if (waitMs > 0) {
-      throw new ClientError("timed-out", "this device lost the thread of the conversation and joins again in a few minutes", { retryAfterMs: waitMs });
+      throw new ClientError(
+        "timed-out",
+        "this device lost the thread of the conversation and joins again in a few minutes",
+        { retryAfterMs: waitMs },
+      );
     }
     const current = await connection().request("getGroupInfo", { conversation: conversation.conversation });
     if (left && left.standing === "active" && current.epoch <= left.epoch) {
@@ -286,9 +302,13 @@ export class Conversations {
     const own = state.account!;
     const seen = conversation.epochSeen;
     // Where the group broke, the log has moved on: what is shown must be newer than what was left.
-    const knownEpoch = seen?.generation === current.generation ? seen.epoch + (left?.standing === "active" ? 1 : 0) : undefined;
+    const knownEpoch =
+      seen?.generation === current.generation ? seen.epoch + (left?.standing === "active" ? 1 : 0) : undefined;
     if (seen && current.generation < seen.generation) {
-      throw new ClientError("commit-refused", "join the conversation: the server shows an older group than it did before");
+      throw new ClientError(
+        "commit-refused",
+        "join the conversation: the server shows an older group than it did before",
+      );
     }
     const join = (asked: readonly Uint8Array[]) =>
       joinByExternalCommit({
@@ -299,6 +319,7 @@ export class Conversations {
         directory: contacts.after(asked),
         expected: { conversation: conversation.conversation, generation: current.generation },
         roster: encodeRoster(directRoster(own.account, conversation.peer)),
+        nowMs: now,
         ...(knownEpoch === undefined ? {} : { knownEpoch }),
       });
     let joined = await join([]);
@@ -306,10 +327,17 @@ export class Conversations {
       await contacts.fetch(joined.accounts);
       joined = await join(joined.accounts);
     }
-    if (joined.kind !== "staged") throw new ClientError("commit-refused", "join the conversation: the server's description of it is not valid");
+    if (joined.kind !== "staged")
+      throw new ClientError("commit-refused", "join the conversation: the server's description of it is not valid");
     const { group } = joined;
-    const strangers = group.leaves().some(({ account }) => !sameBytes(account, own.account) && !sameBytes(account, conversation.peer));
-    if (strangers) throw new ClientError("device-unknown", "join the conversation: the server shows somebody in it who does not belong there");
+    const strangers = group
+      .leaves()
+      .some(({ account }) => !sameBytes(account, own.account) && !sameBytes(account, conversation.peer));
+    if (strangers)
+      throw new ClientError(
+        "device-unknown",
+        "join the conversation: the server shows somebody in it who does not belong there",
+      );
     await state.transact(async (transaction) => {
       const record = transaction.conversation(id)!;
       // A Welcome, or the log, may have been faster.
@@ -327,7 +355,10 @@ export class Conversations {
     const revoked = revokedLeaves(group, contacts);
     const remove = revoked.filter((leaf) => this.#mayRemove(group, leaf, revoked, now)).map(({ leaf }) => leaf);
     if (remove.length < revoked.length) {
-      throw new ClientError("no-device", `waiting for ${contacts.nameOf(conversation.peer)} to sign in: their only device was removed`);
+      throw new ClientError(
+        "no-device",
+        `waiting for ${contacts.nameOf(conversation.peer)} to sign in: their only device was removed`,
+      );
     }
     const renewedAt = conversation.renewedAt ?? now;
     if (remove.length === 0 && now - renewedAt < renewAfterMs) return false;
@@ -342,7 +373,9 @@ export class Conversations {
   }
 
   #mayRemove(group: Group, leaf: GroupLeaf, revoked: readonly GroupLeaf[], now: number): boolean {
-    const hasAnother = group.leaves().some((other) => sameBytes(other.account, leaf.account) && !revoked.some((gone) => gone.leaf === other.leaf));
+    const hasAnother = group
+      .leaves()
+      .some((other) => sameBytes(other.account, leaf.account) && !revoked.some((gone) => gone.leaf === other.leaf));
     const chain = this.#options.contacts.chain(leaf.account);
     const revokedAt = (chain && chainDevice(chain, leaf.device)?.revokedAtMs) ?? now;
     return hasAnother || now - revokedAt > lastLeafPatienceMs;
@@ -353,10 +386,15 @@ export class Conversations {
     const { state, contacts, connection, platform } = this.#options;
     let claimed;
     try {
-      claimed = await connection().request("claimKeyPackages", { account: conversation.peer, suite: conversation.suite as Suite });
+      claimed = await connection().request("claimKeyPackages", {
+        account: conversation.peer,
+        suite: conversation.suite as Suite,
+      });
     } catch (error) {
       if (error instanceof ProtocolError && error.code === "no-device") {
-        throw new ClientError("no-device", `waiting for ${contacts.nameOf(conversation.peer)} to sign in`, { cause: error });
+        throw new ClientError("no-device", `waiting for ${contacts.nameOf(conversation.peer)} to sign in`, {
+          cause: error,
+        });
       }
       throw error;
     }
@@ -385,7 +423,11 @@ export class Conversations {
   /** Said aloud, because it is the server that offers such a device: nobody else could. */
   #deviceUnknown(account: Uint8Array, cause?: unknown): ClientError {
     const name = this.#options.contacts.nameOf(account);
-    return new ClientError("device-unknown", `the server offers a device for ${name} that ${name} never named; nothing was sent`, { cause });
+    return new ClientError(
+      "device-unknown",
+      `the server offers a device for ${name} that ${name} never named; nothing was sent`,
+      { cause },
+    );
   }
 
   /** Sends the staged commit and waits until the log shows who won the epoch. */
@@ -402,7 +444,8 @@ export class Conversations {
       });
       await reached(id, accepted.sequence);
     } catch (error) {
-      if (!(error instanceof ProtocolError) || (error.code !== "stale-epoch" && error.code !== "commit-refused")) throw error;
+      if (!(error instanceof ProtocolError) || (error.code !== "stale-epoch" && error.code !== "commit-refused"))
+        throw error;
       if (error.code === "stale-epoch" && error.sequence !== undefined) await reached(id, error.sequence);
       const isRenewal = group.standing === "active" && staged.welcome === undefined;
       await state.transact(async (transaction) => {
@@ -413,7 +456,10 @@ export class Conversations {
         else transaction.putGroup(id, discardCommit(current));
         // Renewing is not worth holding messages up: a week later it is tried again.
         if (isRenewal && error.code === "commit-refused") {
-          transaction.putConversation({ ...transaction.conversation(id)!, renewedAt: this.#options.platform.clock.now() });
+          transaction.putConversation({
+            ...transaction.conversation(id)!,
+            renewedAt: this.#options.platform.clock.now(),
+          });
         }
       });
       if (error.code === "commit-refused" && !isRenewal) throw error;

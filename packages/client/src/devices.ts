@@ -29,7 +29,7 @@ import {
   signRecoveryChallenge,
   verifyChain,
 } from "@sotto/e2ee";
-import { ProtocolError, type Result, sameBytes, toHex } from "@sotto/protocol";
+import { ProtocolError, type Result, encodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import { createKeyPackages, keyPackageTargets, putKeyPackage, toPublish } from "./account.ts";
 import { type StoredVault, openVault } from "./account-vault.ts";
 import { type Session, openSession } from "./connection/session.ts";
@@ -62,7 +62,9 @@ interface Opening {
 }
 
 /** Proves the password on a new connection and opens the root vault with it. The caller closes the session. @throws ClientError */
-export async function openWithPassword(options: Opening & { password: string; stretching?: number }): Promise<OpenedAccount> {
+export async function openWithPassword(
+  options: Opening & { password: string; stretching?: number },
+): Promise<OpenedAccount> {
   const { platform, name, password } = options;
   return attempt(`log in as ${name}`, options, async (session, pin) => {
     const started = await platform.password.startLogin(password);
@@ -88,7 +90,8 @@ export async function openWithPassword(options: Opening & { password: string; st
 export async function openWithRecoveryCode(options: Opening & { code: string }): Promise<OpenedAccount> {
   const { name, code } = options;
   const parsed = parseRecoveryCode(code);
-  if (parsed.kind === "typo") throw new ClientError("recovery-code-typo", "that is no recovery code: something is mistyped in it");
+  if (parsed.kind === "typo")
+    throw new ClientError("recovery-code-typo", "that is no recovery code: something is mistyped in it");
   return attempt(`recover ${name}`, options, async (session, pin) => {
     const offered = await session.request("startRecovery", { name });
     const signature = signRecoveryChallenge(recoveryAuthKey(parsed.secret), {
@@ -96,17 +99,23 @@ export async function openWithRecoveryCode(options: Opening & { code: string }):
       account: offered.account,
       challenge: offered.challenge,
     });
-    const opened = await session.request("finishRecovery", { recovery: offered.recovery, signature }).catch((error: unknown) => {
-      if (error instanceof ProtocolError && error.code === "wrong-password") {
-        throw new ClientError("wrong-recovery-code", "the name or the recovery code is not right", { cause: error });
-      }
-      throw error;
-    });
+    const opened = await session
+      .request("finishRecovery", { recovery: offered.recovery, signature })
+      .catch((error: unknown) => {
+        if (error instanceof ProtocolError && error.code === "wrong-password") {
+          throw new ClientError("wrong-recovery-code", "the name or the recovery code is not right", { cause: error });
+        }
+        throw error;
+      });
     return open(session, pin, name, opened, { recoveryCode: parsed.secret });
   });
 }
 
-async function attempt(attempted: string, options: Opening, work: (session: Session, pin: ServerPin) => Promise<OpenedAccount>): Promise<OpenedAccount> {
+async function attempt(
+  attempted: string,
+  options: Opening,
+  work: (session: Session, pin: ServerPin) => Promise<OpenedAccount>,
+): Promise<OpenedAccount> {
   const { platform, server, fingerprint } = options;
   const session = await openSession(platform, server, { onEvent: () => {}, onClose: () => {} });
   try {
@@ -133,7 +142,7 @@ async function open(
   const { account, vault } = opened;
   const rejected = (why: string) => new ClientError("vault-rejected", `the server's record of this account ${why}`);
   const entries = [...opened.chain];
-  for (let page = opened.chain; page.length > 0 && page.length % 256 === 0; ) {
+  for (let page = opened.chain; page.length > 0 && page.length % 256 === 0;) {
     const more = await session.request("getChains", { accounts: [{ account, from: entries.length }] });
     page = more.chains[0]?.entries ?? [];
     entries.push(...page);
@@ -142,17 +151,24 @@ async function open(
   if (verified.kind !== "valid") throw rejected("is not a chain that its identity key signed");
   const { chain } = verified;
   if (!sameBytes(chain.account, account) || chain.name !== name) throw rejected("is another account's");
-  const isCurrent = chain.rootVault.version === vault.rootVersion && sameBytes(chain.rootVault.hash, rootVaultHash(vault.rootVault));
+  const isCurrent =
+    chain.rootVault.version === vault.rootVersion && sameBytes(chain.rootVault.hash, rootVaultHash(vault.rootVault));
   if (!isCurrent) throw rejected("does not go with its vault: one of them is old");
   const sealed = { account, rootVersion: vault.rootVersion, rootVault: vault.rootVault };
   let root: OpenRootVault;
   try {
-    root = "exportKey" in by ? openRootVault({ ...sealed, wrapPassword: vault.wrapPassword, exportKey: by.exportKey }) : openRootVault({ ...sealed, wrapRecovery: vault.wrapRecovery, recoveryCode: by.recoveryCode });
+    root =
+      "exportKey" in by
+        ? openRootVault({ ...sealed, wrapPassword: vault.wrapPassword, exportKey: by.exportKey })
+        : openRootVault({ ...sealed, wrapRecovery: vault.wrapRecovery, recoveryCode: by.recoveryCode });
   } catch (cause) {
-    throw new ClientError("vault-rejected", "the account's vault does not open with what opened the account", { cause });
+    throw new ClientError("vault-rejected", "the account's vault does not open with what opened the account", {
+      cause,
+    });
   }
   // The vault is the password's own word for who the account is; the chain is only the server's copy.
-  if (!sameBytes(identityFromSeed(root.identitySeed).publicKey, chain.identityKey)) throw rejected("names another identity");
+  if (!sameBytes(identityFromSeed(root.identitySeed).publicKey, chain.identityKey))
+    throw rejected("names another identity");
   return {
     session,
     pin,
@@ -201,7 +217,11 @@ export async function addThisDevice(options: {
   };
   // Read now, so that an account whose data does not open gets no half-made device.
   openVault(own, opened.accountVault);
-  const packages = await createKeyPackages(own, platform, keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })));
+  const packages = await createKeyPackages(
+    own,
+    platform,
+    keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })),
+  );
   await state.transact((transaction) => {
     transaction.putAccount(own);
     transaction.put(keys.server, encodeRecord(opened.pin));
@@ -285,7 +305,10 @@ export async function changeRoot(platform: Platform, opened: OpenedAccount, chan
     recoveryPublicKey,
     amks,
   });
-  const last = appendRootVault(chain, root.identitySeed, { version: rootVersion, hash: rootVaultHash(bundle.rootVault) });
+  const last = appendRootVault(chain, root.identitySeed, {
+    version: rootVersion,
+    hash: rootVaultHash(bundle.rootVault),
+  });
   entries.push(last.entry);
   const shares = isRenewed ? await sharesFor(last.chain, root, account, amks.at(-1)!) : [];
   const accountVault = isRenewed ? change.accountVault?.(amks.at(-1)!) : undefined;
@@ -300,7 +323,11 @@ export async function changeRoot(platform: Platform, opened: OpenedAccount, chan
   return { chain: last.chain, amks, ...(recoveryCode === undefined ? {} : { recoveryCode }) };
 }
 
-async function registerPassword(platform: Platform, opened: OpenedAccount, change: { password: string; stretching: number }) {
+async function registerPassword(
+  platform: Platform,
+  opened: OpenedAccount,
+  change: { password: string; stretching: number },
+) {
   const { session, pin, account } = opened;
   const { password, stretching } = change;
   const started = await platform.password.startRegistration(password);
@@ -320,7 +347,8 @@ async function registerPassword(platform: Platform, opened: OpenedAccount, chang
 async function sharesFor(chain: ChainState, root: OpenRootVault, account: Uint8Array, amk: AccountMasterKey) {
   const shares: { device: Uint8Array; bytes: Uint8Array }[] = [];
   for (const device of activeDevices(chain)) {
-    shares.push({ device: device.device, bytes: await sealMasterKey({ account, device, amk, identitySeed: root.identitySeed }) });
+    const sealed = await sealMasterKey({ account, device, amk, identitySeed: root.identitySeed });
+    shares.push({ device: device.device, bytes: encodeCbor([amk.version, sealed]) });
   }
   return shares;
 }

@@ -20,12 +20,18 @@ const ownFailures = {
   "no-message": { kind: "missing", hint: "`sotto history` shows the ids" },
   "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
   "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
-  "password-weak": { kind: "usage", hint: "use at least 8 characters that are hard to guess; a few random words do well" },
+  "password-weak": {
+    kind: "usage",
+    hint: "use at least 8 characters that are hard to guess; a few random words do well",
+  },
   "wrong-password": { kind: "refused", hint: "check the name and the password; nobody can reset it for you" },
   "wrong-recovery-code": { kind: "refused", hint: "check the name; the code is the one that was shown last" },
   "recovery-code-typo": { kind: "usage", hint: "compare it letter by letter with what you wrote down" },
   "no-device-of-that-id": { kind: "missing", hint: "`sotto devices` lists them" },
-  "device-revoked": { kind: "refused", hint: "this device was removed from the account; to come back, use an empty folder with --home" },
+  "device-revoked": {
+    kind: "refused",
+    hint: "this device was removed from the account; to come back, use an empty folder with --home",
+  },
   "vault-rejected": { kind: "security", hint: "the server changed or hides account data; tell its operator" },
   "vault-rolled-back": { kind: "security", hint: "the server shows old account data; tell its operator" },
   "archive-rejected": { kind: "security", hint: "the server changed or hides your history; tell its operator" },
@@ -37,13 +43,19 @@ const ownFailures = {
     kind: "security",
     hint: "if the operator told you the new fingerprint, accept it with `sotto trust HOST --fingerprint SHA256:…`",
   },
-  "fingerprint-mismatch": { kind: "security", hint: "compare the fingerprint with the one on the server's first screen" },
+  "fingerprint-mismatch": {
+    kind: "security",
+    hint: "compare the fingerprint with the one on the server's first screen",
+  },
   "identity-changed": { kind: "security", hint: "compare safety numbers with `sotto verify NAME`" },
   "chain-rolled-back": {
     kind: "security",
     hint: "the server hides changes of this account, or shows a false one; tell its operator, and compare safety numbers with `sotto verify NAME`",
   },
-  "device-unknown": { kind: "security", hint: "the server offers a device that its account never named; tell its operator" },
+  "device-unknown": {
+    kind: "security",
+    hint: "the server offers a device that its account never named; tell its operator",
+  },
   "store-copied": { kind: "security", hint: "another copy of this folder has been used; do not use both" },
   "store-locked": { kind: "local", hint: undefined },
   "store-newer": { kind: "local", hint: "update sotto" },
@@ -62,11 +74,17 @@ export class ClientError extends Error {
   readonly hint: string | undefined;
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: ClientFailureCode, message: string, options: { cause?: unknown; hint?: string; retryAfterMs?: number } = {}) {
+  constructor(
+    code: ClientFailureCode,
+    message: string,
+    options: { cause?: unknown; hint?: string; retryAfterMs?: number } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.kind = kindOf(code);
-    this.hint = options.hint ?? (Object.hasOwn(ownFailures, code) ? ownFailures[code as keyof typeof ownFailures].hint : undefined);
+    this.hint =
+      options.hint ??
+      (Object.hasOwn(ownFailures, code) ? ownFailures[code as keyof typeof ownFailures].hint : undefined);
     this.retryAfterMs = options.retryAfterMs;
   }
 }
@@ -99,8 +117,11 @@ export function refusedBy(attempted: string, error: unknown): ClientError {
   if (error instanceof ClientError) return error;
   if (error instanceof StorageError) return storeFailure(attempted, error);
   if (error instanceof ProtocolError) {
-    const options = error.retryAfterMs === undefined ? { cause: error } : { cause: error, retryAfterMs: error.retryAfterMs };
+    const options =
+      error.retryAfterMs === undefined ? { cause: error } : { cause: error, retryAfterMs: error.retryAfterMs };
     return new ClientError(error.code, `${attempted}: ${error.message}`, options);
   }
-  return new ClientError("unexpected", `${attempted}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new ClientError("unexpected", `${attempted}: ${error instanceof Error ? error.message : String(error)}`, {
+    cause: error,
+  });
 }

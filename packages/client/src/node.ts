@@ -10,7 +10,14 @@ import type { Client, ClientEvent } from "./api.ts";
 import { createAttempt } from "./attempt.ts";
 import { type ClientOptions, createClient } from "./client.ts";
 import { ClientError, storeFailure } from "./errors.ts";
-import { type HomeGuest, type HomeServer, OwnerGone, type RemoteMethod, joinHome, serveHome } from "./node/home-socket.ts";
+import {
+  type HomeGuest,
+  type HomeServer,
+  OwnerGone,
+  type RemoteMethod,
+  joinHome,
+  serveHome,
+} from "./node/home-socket.ts";
 import { createPasswordWorker } from "./node/password-worker.ts";
 import { nodeTransport } from "./node/transport.ts";
 import type { Clock, Platform, Transport } from "./platform.ts";
@@ -104,17 +111,24 @@ class Home {
             onGone: () => {
               this.#guest = undefined;
               // Whoever watches goes on watching: as the new owner, or as its guest.
-              if (!this.#closed && this.#wantsConnection) void this.open().then(() => this.#call("sync", { timeoutMs: 10_000 })).catch(() => {});
+              if (!this.#closed && this.#wantsConnection)
+                void this.open()
+                  .then(() => this.#call("sync", { timeoutMs: 10_000 }))
+                  .catch(() => {});
             },
           });
           return;
         } catch {
           if (Date.now() >= until) {
             const holder = error.holderPid === undefined ? "another process" : `process ${error.holderPid}`;
-            throw new ClientError("store-locked", `open ${this.#options.home}: ${holder} holds it and does not answer`, {
-              cause: error,
-              hint: "end that process, or use another folder with --home",
-            });
+            throw new ClientError(
+              "store-locked",
+              `open ${this.#options.home}: ${holder} holds it and does not answer`,
+              {
+                cause: error,
+                hint: "end that process, or use another folder with --home",
+              },
+            );
           }
           await new Promise((resolve) => setTimeout(resolve, ownerRetryMs));
         }
@@ -124,8 +138,13 @@ class Home {
 
   async #own(): Promise<void> {
     await using opened = new AsyncDisposableStack();
-    const storage = opened.use(await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) }));
-    const platform = { ...nodePlatform(storage), ...(this.#options.transport ? { transport: this.#options.transport } : {}) };
+    const storage = opened.use(
+      await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) }),
+    );
+    const platform = {
+      ...nodePlatform(storage),
+      ...(this.#options.transport ? { transport: this.#options.transport } : {}),
+    };
     const client = opened.use(await createClient(platform, { deviceName: hostname().slice(0, 64), ...this.#options }));
     client.subscribe((event) => this.#announce(event));
     const server = await serveHome(this.#socketPath, client);
@@ -138,7 +157,11 @@ class Home {
       if (this.#closed) throw new ClientError("unexpected", `${method}: the client is closed`);
       if (!this.#owner && !this.#guest) await this.open();
       try {
-        if (this.#owner) return (await (this.#owner.client[method] as (argument: unknown) => Promise<unknown>).call(this.#owner.client, argument)) as never;
+        if (this.#owner)
+          return (await (this.#owner.client[method] as (argument: unknown) => Promise<unknown>).call(
+            this.#owner.client,
+            argument,
+          )) as never;
         return (await this.#guest!.call(method, argument)) as never;
       } catch (error) {
         if (!(error instanceof OwnerGone)) throw error;
@@ -153,6 +176,13 @@ class Home {
 
   register = (options: Parameters<Client["register"]>[0]) => this.#call("register", options);
   login = (options: Parameters<Client["login"]>[0]) => this.#call("login", options);
+  recover = (options: Parameters<Client["recover"]>[0]) => this.#call("recover", options);
+  changePassword = (options: Parameters<Client["changePassword"]>[0]) => this.#call("changePassword", options);
+  newRecoveryCode = (options: Parameters<Client["newRecoveryCode"]>[0]) => this.#call("newRecoveryCode", options);
+  devices = () => this.#call("devices");
+  removeDevice = (options: Parameters<Client["removeDevice"]>[0]) => this.#call("removeDevice", options);
+  renameDevice = (options: Parameters<Client["renameDevice"]>[0]) => this.#call("renameDevice", options);
+  restore = (options: Parameters<Client["restore"]>[0]) => this.#call("restore", options);
   logout = () => this.#call("logout");
   whoami = () => this.#call("whoami");
   trust = (options: Parameters<Client["trust"]>[0]) => this.#call("trust", options);
@@ -161,7 +191,8 @@ class Home {
     return this.#call("sync", options);
   };
   flush = (options: Parameters<Client["flush"]>[0]) => this.#call("flush", options);
-  send = (options: Parameters<Client["send"]>[0]) => this.#call("send", { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
+  send = (options: Parameters<Client["send"]>[0]) =>
+    this.#call("send", { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
   waitFor = (options: Parameters<Client["waitFor"]>[0]) => this.#call("waitFor", options);
   inbox = (options: Parameters<Client["inbox"]>[0]) => this.#call("inbox", options);
   markRead = (options: Parameters<Client["markRead"]>[0]) => this.#call("markRead", options);

@@ -27,7 +27,7 @@ async function begin() {
     next: () => (refusedWrites ? { kind: "refuse", code: refusedWrites } : undefined),
   });
   const made = await makeState(alice, storage);
-  const { state, contacts, clock, random } = made;
+  const { state, contacts, clock, random, events } = made;
   const { id } = await makeConversation(made, alice, bob);
   const sent: Sent[] = [];
   const security: string[] = [];
@@ -56,7 +56,11 @@ async function begin() {
       return { sequence: ++scene.sequence, acceptedAt: clock.now() };
     },
   } as unknown as Connection;
-  const timeline: Timeline = new Timeline(state, contacts, (conversation) => outbox.reasonToWait(conversation)?.message);
+  const timeline: Timeline = new Timeline(
+    state,
+    contacts,
+    (conversation) => outbox.reasonToWait(conversation)?.message,
+  );
   const outbox: Outbox = new Outbox({
     state,
     contacts,
@@ -70,10 +74,29 @@ async function begin() {
   const write = async (text: string): Promise<void> => {
     await state.transact((transaction) => {
       const order = outbox.nextOrder();
-      const content = encodeContent({ kind: "text", text, salt: createId(random), sentAtMs: clock.now(), head: contacts.ownHead() });
+      const content = encodeContent({
+        kind: "text",
+        text,
+        salt: createId(random),
+        sentAtMs: clock.now(),
+        head: contacts.ownHead(),
+      });
       const conversation = transaction.conversation(id)!;
-      timeline.putPending(transaction, conversation, order, { kind: "message", id: createId(random), from: alice.account, device: alice.keys.device, sentAt: clock.now(), content });
-      transaction.putOutboxItem({ order, conversation: conversation.conversation, kind: "text", content, submission: createSubmissionId(random, clock.now()) });
+      timeline.putPending(transaction, conversation, order, {
+        kind: "message",
+        id: createId(random),
+        from: alice.account,
+        device: alice.keys.device,
+        sentAt: clock.now(),
+        content,
+      });
+      transaction.putOutboxItem({
+        order,
+        conversation: conversation.conversation,
+        kind: "text",
+        content,
+        submission: createSubmissionId(random, clock.now()),
+      });
     });
     outbox.kick();
   };
@@ -89,46 +112,61 @@ async function begin() {
     const rows = await state.readRows(id);
     return rows.map(({ place, row }) => timeline.toMessage(state.conversations.get(id)!, place, row as MessageRow));
   };
-  return { ...made, ...{ id, bob, scene, sent, security, outbox, write, receipt, messages } };
-}
-
-async function settle(clock: { advance(ms: number): Promise<void> }): Promise<void> {
-  for (let n = 0; n < 30; n++) await clock.advance(0);
+  /** Waits until nothing happens any more, without letting time pass: encryption takes a few real milliseconds. */
+  const settle = async (): Promise<void> => {
+    const look = () =>
+      JSON.stringify([
+        sent.length,
+        events.length,
+        [...state.outbox.values()].map(({ order, message }) => [order, message?.length]),
+      ]);
+    for (let before = "", same = 0; same < 4;) {
+      await clock.advance(0);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      const now = look();
+      same = now === before ? same + 1 : 0;
+      before = now;
+    }
+  };
+  return { ...made, ...{ id, bob, scene, sent, security, outbox, write, receipt, messages, settle } };
 }
 
 test("messages leave one after the other, in the order of writing", async () => {
-  const { write, messages, sent, clock, state } = await begin();
+  const { write, messages, sent, state, settle } = await begin();
   for (const text of ["one", "two", "three"]) await write(text);
-  await settle(clock);
-  assert.deepEqual((await messages()).map(({ text, state: one }) => `${text} ${one}`), ["one accepted", "two accepted", "three accepted"]);
+  await settle();
+  assert.deepEqual(
+    (await messages()).map(({ text, state: one }) => `${text} ${one}`),
+    ["one accepted", "two accepted", "three accepted"],
+  );
   assert.equal(new Set(sent.map(({ submission }) => submission)).size, 3);
   assert.equal(state.outbox.size, 0);
 });
 
 test("an answer that is lost is asked for with the same bytes", async () => {
-  const { write, scene, outbox, sent, clock, messages } = await begin();
+  const { write, scene, outbox, sent, messages, settle } = await begin();
   scene.fates.push("lost");
   await write("once");
-  await settle(clock);
+  await settle();
   assert.equal((await messages())[0]!.state, "sending");
   scene.connected = true;
   outbox.resume();
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 2);
   assert.deepEqual(sent[0], sent[1]);
   assert.equal((await messages())[0]!.state, "accepted");
 });
 
 test("after a definite stale-epoch the same submission is encrypted anew; if nothing moved, not at once", async () => {
-  const { write, scene, sent, clock, messages } = await begin();
+  const { write, scene, sent, clock, messages, settle } = await begin();
   scene.fates.push("stale-epoch", "stale-epoch");
   await write("again");
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 1, "no storm");
   await clock.advance(1_000);
-  await settle(clock);
+  await settle();
   await clock.advance(2_000);
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 3);
   assert.equal(new Set(sent.map(({ submission }) => submission)).size, 1);
   assert.equal(new Set(sent.map(({ message }) => message)).size, 3);
@@ -137,11 +175,11 @@ test("after a definite stale-epoch the same submission is encrypted anew; if not
 
 for (const code of ["not-permitted", "not-found", "quota-exceeded", "too-large", "malformed"] as const) {
   test(`${code} is final: the message says so, and the next one goes`, async () => {
-    const { write, scene, clock, messages, state } = await begin();
+    const { write, scene, messages, state, settle } = await begin();
     scene.fates.push(code);
     await write("refused");
     await write("next");
-    await settle(clock);
+    await settle();
     const all = await messages();
     assert.equal(all.find(({ text }) => text === "refused")!.state, "failed");
     assert.match(all.find(({ text }) => text === "refused")!.failure!, /^send: /);
@@ -150,19 +188,27 @@ for (const code of ["not-permitted", "not-found", "quota-exceeded", "too-large",
   });
 }
 
-for (const code of ["unavailable", "busy", "rate-limited", "commit-refused", "internal", "no-device", "not-authenticated"] as const) {
+for (const code of [
+  "unavailable",
+  "busy",
+  "rate-limited",
+  "commit-refused",
+  "internal",
+  "no-device",
+  "not-authenticated",
+] as const) {
   test(`${code} may end: the message waits, says why, keeps its bytes and goes later`, async () => {
-    const { write, scene, clock, messages, sent, events } = await begin();
+    const { write, scene, clock, messages, sent, events, settle } = await begin();
     scene.fates.push(code);
     await write("patience");
-    await settle(clock);
+    await settle();
     const [waiting] = await messages();
     assert.equal(waiting!.state, "sending");
     assert.match(waiting!.waiting!, /^send: /);
     assert.ok(events.some((event) => event.type === "receipt" && event.waiting !== undefined));
     assert.equal(sent.length, 1);
     await clock.advance(code === "rate-limited" ? 7_000 : 1_000);
-    await settle(clock);
+    await settle();
     assert.equal(sent.length, 2);
     assert.deepEqual(sent[0], sent[1]);
     const [gone] = await messages();
@@ -171,21 +217,23 @@ for (const code of ["unavailable", "busy", "rate-limited", "commit-refused", "in
 }
 
 test("pauses after refusals grow to a minute", async () => {
-  const { write, scene, clock, sent } = await begin();
+  const { write, scene, clock, sent, settle } = await begin();
   scene.fates = Array.from({ length: 100 }, () => "unavailable" as const);
   await write("patience");
   for (let minute = 0; minute < 20; minute++) {
     await clock.advance(30_000);
-    await settle(clock);
+    await settle();
   }
   assert.ok(sent.length >= 8 && sent.length <= 18, String(sent.length));
 });
 
 test("while somebody is not trusted nothing leaves for them, it is said once, and goes when that ends", async () => {
-  const { write, clock, messages, sent, security, state, contacts, outbox, bob } = await begin();
+  const { write, clock, messages, sent, security, state, contacts, outbox, bob, settle } = await begin();
   const account = bob.account.toHex();
   const stop = { code: "chain-rolled-back" as const, text: "hidden", at: 0 };
-  await state.transact((transaction) => transaction.putContact({ account: bob.account, name: "bob", chain: new Uint8Array(), firstSeenAt: 0, stop }));
+  await state.transact((transaction) =>
+    transaction.putContact({ account: bob.account, name: "bob", chain: new Uint8Array(), firstSeenAt: 0, stop }),
+  );
   await write("secret");
   await clock.advance(5 * 60_000);
   assert.equal(sent.length, 0);
@@ -197,43 +245,46 @@ test("while somebody is not trusted nothing leaves for them, it is said once, an
     transaction.putContact(contact);
   });
   outbox.resume();
-  await settle(clock);
+  await settle();
   assert.equal((await messages())[0]!.state, "accepted");
 });
 
 test("a failure to open the conversation is a reason to wait, and a staged commit one to look again", async () => {
-  const { write, scene, clock, messages, sent } = await begin();
-  const failures: Error[] = [new ClientError("no-device", "waiting for @bob to sign in"), new E2eeError("commit-staged")];
+  const { write, scene, clock, messages, sent, settle } = await begin();
+  const failures: Error[] = [
+    new ClientError("no-device", "waiting for @bob to sign in"),
+    new E2eeError("commit-staged"),
+  ];
   scene.open = async () => {
     const failure = failures.shift();
     if (failure) throw failure;
   };
   await write("hello?");
-  await settle(clock);
+  await settle();
   assert.equal((await messages())[0]!.waiting, "waiting for @bob to sign in");
   await clock.advance(1_000);
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 1);
 });
 
 test("a full disk loses nothing: neither before a message leaves nor after it was accepted", async () => {
-  const { write, scene, clock, messages, sent, state } = await begin();
+  const { write, scene, clock, messages, sent, state, settle } = await begin();
   scene.open = async () => void scene.setFull(true);
   await write("before");
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 0, "nothing leaves that is not on disk");
   assert.match((await messages())[0]!.waiting!, /as the test wants/);
   scene.open = async () => {};
   scene.setFull(false);
   scene.fates.push(() => scene.setFull(true));
   await clock.advance(1_000);
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 1);
   assert.equal((await messages())[0]!.state, "sending", "it was accepted, but that is not on disk");
   scene.setFull(false);
   scene.sequence = 0;
   await clock.advance(2_000);
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 2);
   assert.deepEqual(sent[0], sent[1]);
   assert.equal((await messages())[0]!.state, "accepted");
@@ -241,50 +292,69 @@ test("a full disk loses nothing: neither before a message leaves nor after it wa
 });
 
 test("delivered receipts wait for company, and the one that says most takes the place of the others", async () => {
-  const { receipt, clock, scene, outbox, sent, state } = await begin();
+  const { receipt, clock, scene, outbox, sent, state, settle } = await begin();
   for (const upTo of [1, 2, 3]) await receipt("delivered", upTo);
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 0);
-  assert.deepEqual([...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]), [["delivered", 3]]);
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]),
+    [["delivered", 3]],
+  );
   scene.connected = false;
   await receipt("read", 2);
-  assert.deepEqual([...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]), [["delivered", 3], ["read", 2]], "read says less than delivered here");
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]),
+    [
+      ["delivered", 3],
+      ["read", 2],
+    ],
+    "read says less than delivered here",
+  );
   await receipt("read", 4);
-  assert.deepEqual([...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]), [["read", 4]]);
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind, upTo }) => [kind, upTo]),
+    [["read", 4]],
+  );
   scene.connected = true;
   outbox.resume();
   await clock.advance(400);
-  await settle(clock);
+  await settle();
   assert.equal(sent.length, 1);
 });
 
 test("a receipt whose bytes may have left is not taken back", async () => {
-  const { receipt, clock, scene, state } = await begin();
+  const { receipt, clock, scene, state, settle } = await begin();
   scene.fates.push("lost");
   await receipt("delivered", 1);
   await clock.advance(400);
-  await settle(clock);
+  await settle();
   await receipt("read", 5);
-  assert.deepEqual([...state.outbox.values()].map(({ kind }) => kind), ["delivered", "read"]);
+  assert.deepEqual(
+    [...state.outbox.values()].map(({ kind }) => kind),
+    ["delivered", "read"],
+  );
 });
 
 test("texts go before receipts that wait; flushing waits for nothing and leaves no timer", async () => {
-  const { receipt, write, outbox, clock, sent, state } = await begin();
+  const { receipt, write, outbox, clock, sent, state, settle } = await begin();
   await receipt("delivered", 1);
   await write("text");
   const flushed = outbox.flush(2_000);
-  await settle(clock);
+  await settle();
   assert.equal(await flushed, true);
   assert.equal(sent.length, 2);
   assert.equal(state.outbox.size, 0);
-  assert.ok(clock.delaysMs.every((delayMs) => delayMs <= 300), "only the receipt's own short timer is left");
+  assert.ok(
+    clock.delaysMs.every((delayMs) => delayMs <= 300),
+    "only the receipt's own short timer is left",
+  );
 });
 
 test("flushing what waits for others ends at once, with false", async () => {
-  const { write, scene, outbox, clock } = await begin();
+  const { write, scene, outbox, settle } = await begin();
   scene.fates.push("no-device");
   await write("hello?");
-  await settle(clock);
+  await settle();
   assert.equal(await outbox.flush(60_000), false);
 });
 
@@ -293,6 +363,12 @@ test("what was queued is found again after a restart, in its order", async () =>
   scene.connected = false;
   for (const text of ["one", "two"]) await write(text);
   const orders = [...state.outbox.keys()];
-  assert.deepEqual(orders, orders.toSorted((a, b) => a - b));
-  assert.deepEqual((await state.readRows(id)).map(({ place }) => place), orders.map(pendingPlaceOf));
+  assert.deepEqual(
+    orders,
+    orders.toSorted((a, b) => a - b),
+  );
+  assert.deepEqual(
+    (await state.readRows(id)).map(({ place }) => place),
+    orders.map(pendingPlaceOf),
+  );
 });

@@ -59,7 +59,12 @@ export class Outbox {
   }
 
   /** Queues a receipt that covers everything up to `upTo`; it takes the place of one that has not left yet. */
-  putReceipt(transaction: Transaction, conversation: ConversationRecord, kind: "delivered" | "read", upTo: number): void {
+  putReceipt(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    kind: "delivered" | "read",
+    upTo: number,
+  ): void {
     const { platform } = this.#options;
     for (const item of this.#itemsOf(toHex(conversation.conversation))) {
       const covered = item.kind === kind || (item.kind === "delivered" && kind === "read");
@@ -150,19 +155,27 @@ export class Outbox {
   }
 
   #itemsOf(conversation: string): OutboxItem[] {
-    return [...this.#options.state.outbox.values()].filter((item) => toHex(item.conversation) === conversation).sort((a, b) => a.order - b.order);
+    return [...this.#options.state.outbox.values()]
+      .filter((item) => toHex(item.conversation) === conversation)
+      .sort((a, b) => a.order - b.order);
   }
 
   /** What goes next: texts in their order, receipts when they have waited for company. */
-  #due(conversation: string): { kind: "item"; item: OutboxItem } | { kind: "wait"; delayMs: number } | { kind: "none" } {
+  #due(
+    conversation: string,
+  ): { kind: "item"; item: OutboxItem } | { kind: "wait"; delayMs: number } | { kind: "none" } {
     const now = this.#options.platform.clock.now();
     const paused = this.#pauses.get(conversation);
     if (paused && paused.until > now) return { kind: "wait", delayMs: paused.until - now };
     const items = this.#itemsOf(conversation);
     // Bytes that may have reached the server go before anything else, or the order could turn.
-    const item = items.find((candidate) => candidate.message) ?? items.find((candidate) => candidate.kind !== "delivered") ?? items[0];
+    const item =
+      items.find((candidate) => candidate.message) ??
+      items.find((candidate) => candidate.kind !== "delivered") ??
+      items[0];
     if (!item) return { kind: "none" };
-    const dueAt = item.kind === "delivered" && !item.message && this.#flushing === 0 ? item.order / 1000 + receiptDelayMs : now;
+    const dueAt =
+      item.kind === "delivered" && !item.message && this.#flushing === 0 ? item.order / 1000 + receiptDelayMs : now;
     return dueAt > now ? { kind: "wait", delayMs: dueAt - now } : { kind: "item", item };
   }
 
@@ -179,7 +192,9 @@ export class Outbox {
       } catch (error) {
         if (this.#closed) return;
         if (!connection().connected && refusedBy("send", error).kind === "unreachable") return;
-        await this.#failed(conversation, due.item, error).catch((failure: unknown) => this.#pause(conversation, due.item, refusedBy("send", failure)));
+        await this.#failed(conversation, due.item, error).catch((failure: unknown) =>
+          this.#pause(conversation, due.item, refusedBy("send", failure)),
+        );
       }
       await state.idle();
     }
@@ -240,7 +255,8 @@ export class Outbox {
         transaction.putOutboxItem(again);
       });
       // Refused although nothing moved: the server's log and ours differ, and trying at once would go on for ever.
-      if (state.groups.get(conversation)?.epoch === epochBefore) this.#pause(conversation, item, refusedBy("send", error));
+      if (state.groups.get(conversation)?.epoch === epochBefore)
+        this.#pause(conversation, item, refusedBy("send", error));
       return;
     }
     // Somebody's commit came between: `open` brings it to an end first.
@@ -251,7 +267,10 @@ export class Outbox {
       return;
     }
     const refused = refusedBy("send", error);
-    const isFinal = error instanceof ProtocolError ? finalRefusals.has(error.code) : error instanceof E2eeError && error.code === "content-too-large";
+    const isFinal =
+      error instanceof ProtocolError
+        ? finalRefusals.has(error.code)
+        : error instanceof E2eeError && error.code === "content-too-large";
     if (isFinal) await this.#giveUp(conversation, item, refused.message);
     else this.#pause(conversation, item, refused);
   }
@@ -262,7 +281,11 @@ export class Outbox {
     const before = this.#pauses.get(conversation);
     const pauseMs = Math.min(before ? before.pauseMs * 2 : pauseAfterFailureMs, longestPauseMs);
     const isNews = before?.error.message !== error.message;
-    this.#pauses.set(conversation, { until: platform.clock.now() + Math.max(pauseMs, error.retryAfterMs ?? 0), pauseMs, error });
+    this.#pauses.set(conversation, {
+      until: platform.clock.now() + Math.max(pauseMs, error.retryAfterMs ?? 0),
+      pauseMs,
+      error,
+    });
     if (!isNews) return;
     const record = state.conversations.get(conversation);
     if (error.kind === "security" && record) onSecurity(error, contacts.nameOf(record.peer));
@@ -275,7 +298,8 @@ export class Outbox {
       const record = transaction.conversation(conversation);
       const place = pendingPlaceOf(item.order);
       const row = await transaction.row(conversation, place);
-      if (record && row?.kind === "message") transaction.emit({ type: "receipt", ...timeline.toMessage(record, place, row) });
+      if (record && row?.kind === "message")
+        transaction.emit({ type: "receipt", ...timeline.toMessage(record, place, row) });
     });
   }
 

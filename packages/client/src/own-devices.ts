@@ -3,13 +3,21 @@
  * make a new recovery code, recover. Each opens the account for one change (devices.ts), then lets this device follow.
  */
 import { activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
-import { type EventPayload, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
+import { type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { OwnDevice } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
-import { type OpenedAccount, type RootChange, type RootChanged, addThisDevice, changeRoot, openWithPassword, openWithRecoveryCode } from "./devices.ts";
+import {
+  type OpenedAccount,
+  type RootChange,
+  type RootChanged,
+  addThisDevice,
+  changeRoot,
+  openWithPassword,
+  openWithRecoveryCode,
+} from "./devices.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Address, Platform } from "./platform.ts";
 import type { AccountRecord, BootRecord } from "./records.ts";
@@ -42,11 +50,23 @@ export class OwnDevices {
   }
 
   /** Makes this home a device of an account that exists. Resolves with the server's pin when everything but the past is here. */
-  async signIn(options: { name: string; server: Address; password: string; fingerprint?: string; replace?: string }): Promise<ServerPin> {
+  async signIn(options: {
+    name: string;
+    server: Address;
+    password: string;
+    fingerprint?: string;
+    replace?: string;
+  }): Promise<ServerPin> {
     const { platform } = this.#options;
     const opened = await openWithPassword({ platform, ...options });
     try {
-      const replace = options.replace === undefined ? undefined : deviceByPrefix(activeDevices(opened.chain).map(({ device }) => device), options.replace);
+      const replace =
+        options.replace === undefined
+          ? undefined
+          : deviceByPrefix(
+              activeDevices(opened.chain).map(({ device }) => device),
+              options.replace,
+            );
       await this.#add(opened, replace);
       return opened.pin;
     } finally {
@@ -55,14 +75,25 @@ export class OwnDevices {
   }
 
   /** A new password by the recovery code; the history stays. Other devices are removed, unless they are to be kept. */
-  async recover(options: { name: string; server: Address; code: string; newPassword: string; fingerprint?: string; keepDevices?: boolean }): Promise<ServerPin> {
+  async recover(options: {
+    name: string;
+    server: Address;
+    code: string;
+    newPassword: string;
+    fingerprint?: string;
+    keepDevices?: boolean;
+  }): Promise<ServerPin> {
     const { platform, stretching } = this.#options;
     const { checkPassword } = await import("./password-strength.ts");
     checkPassword(options.newPassword, options.name);
     const opened = await openWithRecoveryCode({ platform, ...options });
     try {
       const revoke = options.keepDevices ? [] : activeDevices(opened.chain).map(({ device }) => device);
-      const changed = await this.#change(`recover ${options.name}`, opened, { password: options.newPassword, stretching, revoke });
+      const changed = await this.#change(`recover ${options.name}`, opened, {
+        password: options.newPassword,
+        stretching,
+        revoke,
+      });
       const root = { ...opened.root, amks: changed.amks };
       await this.#add({ ...opened, chain: changed.chain, root }, undefined);
       return opened.pin;
@@ -94,9 +125,13 @@ export class OwnDevices {
   async rename(options: { device: string; name: string }): Promise<void> {
     const { contacts, state, vault } = this.#options;
     const chain = contacts.chain(state.account!.account)!;
-    const device = deviceByPrefix(activeDevices(chain).map((active) => active.device), options.device);
+    const device = deviceByPrefix(
+      activeDevices(chain).map((active) => active.device),
+      options.device,
+    );
     const name = options.name.trim();
-    if (name === "" || name.length > 64) throw new ClientError("invalid-argument", "a device's name has 1 to 64 characters");
+    if (name === "" || name.length > 64)
+      throw new ClientError("invalid-argument", "a device's name has 1 to 64 characters");
     await vault.nameDevice(toHex(device), name);
     await vault.sync();
   }
@@ -106,9 +141,14 @@ export class OwnDevices {
     const { state, stretching } = { ...this.#options };
     const own = state.account!;
     await this.#withPassword("remove the device", options.password, async (opened) => {
-      const device = deviceByPrefix(activeDevices(opened.chain).map((active) => active.device), options.device);
+      const device = deviceByPrefix(
+        activeDevices(opened.chain).map((active) => active.device),
+        options.device,
+      );
       if (sameBytes(device, own.device)) {
-        throw new ClientError("invalid-argument", "remove the device: that is this one", { hint: "to leave here, use `sotto logout`" });
+        throw new ClientError("invalid-argument", "remove the device: that is this one", {
+          hint: "to leave here, use `sotto logout`",
+        });
       }
       return { password: options.password, stretching, revoke: [device] };
     });
@@ -120,7 +160,10 @@ export class OwnDevices {
     const { state, stretching } = this.#options;
     const { checkPassword } = await import("./password-strength.ts");
     checkPassword(options.newPassword, state.account!.name);
-    await this.#withPassword("change the password", options.password, async () => ({ password: options.newPassword, stretching }));
+    await this.#withPassword("change the password", options.password, async () => ({
+      password: options.newPassword,
+      stretching,
+    }));
   }
 
   /** The old code is worth nothing from then on. */
@@ -136,25 +179,39 @@ export class OwnDevices {
 
   /** Another device removed one and sends the new master key. Nothing of an invalid one is kept. */
   async onShare(transaction: Transaction, share: EventPayload<"share">): Promise<void> {
-    const { state, contacts } = this.#options;
-    const own = state.account!;
+    const { contacts } = this.#options;
+    const own = transaction.account()!;
     try {
-      const amk = await openMasterKey({ account: own.account, device: decodeDeviceKeys(own.deviceKeys), chain: contacts.chain(own.account)!, sealed: share.bytes });
+      const [version, sealed] = decodeCbor(share.bytes) as [number, Uint8Array];
+      const amk = await openMasterKey({
+        chain: contacts.chain(own.account)!,
+        keys: decodeDeviceKeys(own.deviceKeys),
+        version,
+        sealed,
+      });
       if (own.amks.some(({ version }) => version >= amk.version)) return;
       transaction.putAccount({ ...own, amks: [...own.amks, { version: amk.version, key: amk.key.reveal() }] });
     } catch {
-      transaction.emit({ type: "security", code: "share-rejected", text: "a key for this device that no device of the account made was ignored" });
+      transaction.emit({
+        type: "security",
+        code: "share-rejected",
+        text: "a key for this device that no device of the account made was ignored",
+      });
     }
   }
 
   async #add(opened: OpenedAccount, replace: Uint8Array | undefined): Promise<void> {
     const { platform, state, boot, restore, vault, deviceName } = this.#options;
     const own = await addThisDevice({ platform, state, boot: await boot(), opened, ...(replace ? { replace } : {}) });
-    await restore.begin(opened.accountVault);
+    await restore.begin(opened.session.request, opened.accountVault);
     await vault.nameDevice(toHex(own.device), deviceName);
   }
 
-  async #withPassword(attempted: string, password: string, plan: (opened: OpenedAccount) => Promise<RootChange>): Promise<RootChanged> {
+  async #withPassword(
+    attempted: string,
+    password: string,
+    plan: (opened: OpenedAccount) => Promise<RootChange>,
+  ): Promise<RootChanged> {
     const { platform, state, vault } = this.#options;
     const own = state.account!;
     const opened = await openWithPassword({ platform, name: own.name, server: this.#options.pin()!, password });
@@ -167,7 +224,11 @@ export class OwnDevices {
       });
       await state.transact((transaction) => {
         const current: AccountRecord = state.account!;
-        transaction.putAccount({ ...current, chain: encodeChainState(changed.chain), amks: changed.amks.map(({ version, key }) => ({ version, key: key.reveal() })) });
+        transaction.putAccount({
+          ...current,
+          chain: encodeChainState(changed.chain),
+          amks: changed.amks.map(({ version, key }) => ({ version, key: key.reveal() })),
+        });
       });
       return changed;
     } finally {
@@ -180,7 +241,11 @@ export class OwnDevices {
       return await changeRoot(this.#options.platform, opened, change);
     } catch (error) {
       if (error instanceof ProtocolError && (error.code === "conflict" || error.code === "login-expired")) {
-        throw new ClientError("conflict", `${attempted}: another device changed the account at the same moment; nothing was changed`, { cause: error, hint: "try again" });
+        throw new ClientError(
+          "conflict",
+          `${attempted}: another device changed the account at the same moment; nothing was changed`,
+          { cause: error, hint: "try again" },
+        );
       }
       throw refusedBy(attempted, error);
     }
@@ -190,8 +255,9 @@ export class OwnDevices {
 function deviceByPrefix(devices: readonly Uint8Array[], which: string): Uint8Array {
   const prefix = which.trim().toLowerCase();
   const found = devices.filter((device) => toHex(device).startsWith(prefix));
-  if (prefix.length < idPrefixDigitsMin || found.length === 0) throw new ClientError("no-device-of-that-id", `there is no device "${which}"`);
-  if (found.length > 1) throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(toHex).join(", ")}`);
+  if (prefix.length < idPrefixDigitsMin || found.length === 0)
+    throw new ClientError("no-device-of-that-id", `there is no device "${which}"`);
+  if (found.length > 1)
+    throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(toHex).join(", ")}`);
   return found[0]!;
 }
-

@@ -13,17 +13,26 @@ test("what is guessed soon is refused, and it is said why", () => {
     ["alice-alice-1", /./],
     ["x".repeat(1025), /longer than/],
   ] as const) {
-    assert.throws(() => checkPassword(password, "alice"), (error: { code?: string; kind?: string; message?: string }) => {
-      assert.equal(error.code, "password-weak");
-      assert.equal(error.kind, "usage");
-      assert.match(error.message!, why);
-      return true;
-    }, password);
+    assert.throws(
+      () => checkPassword(password, "alice"),
+      (error: { code?: string; kind?: string; message?: string }) => {
+        assert.equal(error.code, "password-weak");
+        assert.equal(error.kind, "usage");
+        assert.match(error.message!, why);
+        return true;
+      },
+      password,
+    );
   }
 });
 
 test("passphrases, random words and other scripts are taken", () => {
-  for (const password of ["correct horse battery staple", "tR9$kq2!vXz7", "мой дядя самых честных правил", "🦔🍵🪁🌋🧦🎻🪐🥨"]) {
+  for (const password of [
+    "correct horse battery staple",
+    "tR9$kq2!vXz7",
+    "мой дядя самых честных правил",
+    "🦔🍵🪁🌋🧦🎻🪐🥨",
+  ]) {
     checkPassword(password, "alice");
   }
 });

@@ -34,8 +34,10 @@ let factory: ZxcvbnFactory | undefined;
 /** @throws ClientError `password-weak`, with why */
 export function checkPassword(password: string, name: string): void {
   const weak = (why: string) => new ClientError("password-weak", `the password ${why}`);
-  if ([...password].length < limits.passwordCharactersMin) throw weak(`has fewer than ${limits.passwordCharactersMin} characters`);
-  if (new TextEncoder().encode(password).length > limits.passwordBytesMax) throw weak(`is longer than ${limits.passwordBytesMax} bytes`);
+  if ([...password].length < limits.passwordCharactersMin)
+    throw weak(`has fewer than ${limits.passwordCharactersMin} characters`);
+  if (new TextEncoder().encode(password).length > limits.passwordBytesMax)
+    throw weak(`is longer than ${limits.passwordBytesMax} bytes`);
   factory ??= new ZxcvbnFactory({ dictionary, graphs: adjacencyGraphs });
   const { score, feedback } = factory.check(password.slice(0, charactersChecked), [name]);
   if (score >= scoreMin) return;

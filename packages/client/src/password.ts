@@ -10,7 +10,11 @@ import { stretchings } from "./stretching.ts";
 
 function keyStretching(stretching: number) {
   const row = stretchings[stretching as keyof typeof stretchings];
-  if (row === undefined) throw new ClientError("unsupported-version", "log in: the account's password is stretched in a way that this version does not know");
+  if (row === undefined)
+    throw new ClientError(
+      "unsupported-version",
+      "log in: the account's password is stretched in a way that this version does not know",
+    );
   return { "argon2id-custom": row };
 }
 

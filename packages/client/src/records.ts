@@ -51,6 +51,15 @@ export interface VaultRecord {
   devices: Record<string, { name: string; at: number }>;
 }
 
+export const emptyVault: VaultRecord = {
+  version: 0,
+  content: new Uint8Array(),
+  writtenAt: 0,
+  writtenBy: new Uint8Array(),
+  settingsAt: 0,
+  devices: {},
+};
+
 export interface BootRecord {
   counter: number;
   random: Uint8Array;
@@ -126,6 +135,8 @@ export interface ConversationRecord {
   archive?: { settled: number; tail?: ArchiveTail };
   /** On a new device: chunks from `before` on are here (0: none yet, 1: all), and what the next one must be. */
   restore?: { before: number; previous?: Uint8Array; from?: number; anchor?: { number: number; hash: Uint8Array } };
+  /** Up to where the archive had everything. */
+  restoredTo?: number;
   /** The sequence of the commit by which this device came in by itself. */
   joinedAt?: number;
   /** On a new device: what came after the last one went silent, asked for again from its authors. */
@@ -196,10 +207,12 @@ const padded = (value: number) => String(value).padStart(digits, "0");
  * The place of a row: its sequence (with `.<n>` for what shares it), or `p` and its order in the outbox while it has none.
  * Places sort as they are shown.
  */
-export const placeOf = (sequence: number, sharing = 0): string => (sharing === 0 ? padded(sequence) : `${padded(sequence)}.${padded(sharing)}`);
+export const placeOf = (sequence: number, sharing = 0): string =>
+  sharing === 0 ? padded(sequence) : `${padded(sequence)}.${padded(sharing)}`;
 export const pendingPlaceOf = (order: number): string => `p${padded(order)}`;
 /** The sequence of a place, undefined while it has none. */
-export const sequenceOf = (place: string): number | undefined => (place.startsWith("p") ? undefined : Number(place.slice(0, digits)));
+export const sequenceOf = (place: string): number | undefined =>
+  place.startsWith("p") ? undefined : Number(place.slice(0, digits));
 
 export const keys = {
   account: "account",

@@ -9,6 +9,7 @@ import { type Result, directConversationId, sameBytes, toHex } from "@sotto/prot
 import type { ClientEvent } from "./api.ts";
 import { type StoredVault, conversationsOf, openVault } from "./account-vault.ts";
 import type { Archive } from "./archive.ts";
+import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
 import { type Conversations, emptyConversation } from "./conversations.ts";
 import type { Outbox } from "./outbox.ts";
@@ -47,12 +48,12 @@ export class Restore {
   }
 
   /** Fills an empty store from the account vault, on the device that was just added. */
-  async begin(stored: StoredVault): Promise<void> {
+  async begin(request: Session["request"], stored: StoredVault): Promise<void> {
     const { state, contacts, platform } = this.#options;
     const own = state.account!;
     const content = openVault(own, stored);
     const accounts = Object.keys(content.contacts).map((id) => Uint8Array.fromHex(id));
-    await contacts.fetch(accounts);
+    await contacts.fetch(accounts, request);
     for (const [account, theirs] of Object.entries(content.contacts)) {
       const contact = state.contacts.get(account);
       const chain = contact && contacts.chain(contact.account);
@@ -63,7 +64,8 @@ export class Restore {
     await state.transact((transaction) => {
       for (const [account, theirs] of Object.entries(content.contacts)) {
         const contact = transaction.contact(account);
-        if (contact && theirs.verified) transaction.putContact({ ...contact, verifiedIdentity: theirs.verified, verifiedAt: theirs.verifiedAt ?? 0 });
+        if (contact && theirs.verified)
+          transaction.putContact({ ...contact, verifiedIdentity: theirs.verified, verifiedAt: theirs.verifiedAt ?? 0 });
       }
       for (const { id, theirs } of conversationsOf(content)) {
         if (!sameBytes(directConversationId(own.account, theirs.peer), id)) continue;
@@ -73,7 +75,12 @@ export class Restore {
           peer: theirs.peer.slice(),
           phase: "open",
           brokenAt: platform.clock.now(),
-          restore: { before: 0, ...(theirs.archive?.hash ? { anchor: { number: theirs.archive.number ?? 0, hash: theirs.archive.hash.slice() } } : {}) },
+          restore: {
+            before: 0,
+            ...(theirs.archive?.hash
+              ? { anchor: { number: theirs.archive.number ?? 0, hash: theirs.archive.hash.slice() } }
+              : {}),
+          },
           readUpTo: theirs.readUpTo,
           peerDeliveredUpTo: theirs.peerDeliveredUpTo,
           peerReadUpTo: theirs.peerReadUpTo,
@@ -94,7 +101,7 @@ export class Restore {
   }
 
   /** Conversations of the account in which this device has no place yet, as `subscribe` lists them. */
-  async onSubscribed(result: Result<"subscribe">): Promise<void> {
+  async onSubscribed(request: Session["request"], result: Result<"subscribe">): Promise<void> {
     const { state, contacts, platform } = this.#options;
     const own = state.account!;
     for (const remote of result.conversations) {
@@ -102,7 +109,7 @@ export class Restore {
       const peer = remote.members.find((member) => !sameBytes(member, own.account));
       if (remote.kind !== "direct" || !peer || remote.from !== undefined || state.conversations.has(id)) continue;
       if (!sameBytes(directConversationId(own.account, peer), remote.conversation)) continue;
-      await contacts.fetch([peer]);
+      await contacts.fetch([peer], request);
       await state.transact((transaction) => {
         transaction.putConversation({
           ...emptyConversation,
@@ -155,13 +162,26 @@ export class Restore {
   askForGap(transaction: Transaction, id: string): void {
     const { state, contacts, platform, outbox, timeline } = this.#options;
     const conversation = transaction.conversation(id);
-    if (!conversation?.archive || conversation.joinedAt === undefined || conversation.gap || !state.account) return;
-    const gap = { from: conversation.archive.settled + 1, to: conversation.joinedAt - 1 };
+    if (
+      !conversation ||
+      conversation.restoredTo === undefined ||
+      conversation.joinedAt === undefined ||
+      conversation.gap ||
+      !state.account
+    )
+      return;
+    const gap = { from: conversation.restoredTo + 1, to: conversation.joinedAt - 1 };
     if (gap.from > gap.to) return;
     const now = platform.clock.now();
     outbox.put(transaction, conversation, {
       kind: "resend-request",
-      content: encodeContent({ kind: "resend-request", ...gap, salt: platform.random.bytes(16), sentAtMs: now, head: contacts.ownHead() }),
+      content: encodeContent({
+        kind: "resend-request",
+        ...gap,
+        salt: platform.random.bytes(16),
+        sentAtMs: now,
+        head: contacts.ownHead(),
+      }),
     });
     transaction.putConversation({ ...conversation, gap });
     void timeline.note(transaction, conversation, gap.to, {
@@ -175,7 +195,11 @@ export class Restore {
   }
 
   /** Somebody of this conversation lacks a range: what this device wrote in it goes out once more. */
-  async onRequest(transaction: Transaction, conversation: ConversationRecord, requested: { from: number; to: number }): Promise<void> {
+  async onRequest(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    requested: { from: number; to: number },
+  ): Promise<void> {
     const { state, contacts, platform, outbox } = this.#options;
     const own = state.account!;
     const id = toHex(conversation.conversation);

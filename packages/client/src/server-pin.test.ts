@@ -13,7 +13,9 @@ function deployment() {
   const show = (tlsKey: Uint8Array | undefined, options: { publicRoot?: boolean; signed?: Uint8Array } = {}) => ({
     hello: {
       deployment: raw,
-      tlsKeySignature: options.signed ? new Uint8Array(sign(null, tlsKeyBytes(options.signed), privateKey)) : new Uint8Array(64),
+      tlsKeySignature: options.signed
+        ? new Uint8Array(sign(null, tlsKeyBytes(options.signed), privateKey))
+        : new Uint8Array(64),
     } as Result<"hello">,
     tlsKey,
     publicRoot: options.publicRoot ?? false,
@@ -37,7 +39,10 @@ test("a fingerprint that is insisted on must fit, wherever it was written down",
   for (const text of [formatFingerprint(oldKey), formatFingerprint(oldKey).toUpperCase().replaceAll("-", "")]) {
     assert.equal(pinServer(address, show(oldKey), text).mode, "key");
   }
-  assert.throws(() => pinServer(address, show(newKey), formatFingerprint(oldKey)), { code: "fingerprint-mismatch", kind: "security" });
+  assert.throws(() => pinServer(address, show(newKey), formatFingerprint(oldKey)), {
+    code: "fingerprint-mismatch",
+    kind: "security",
+  });
   assert.throws(() => pinServer(address, show(undefined), formatFingerprint(oldKey)), { code: "fingerprint-mismatch" });
   assert.throws(() => pinServer(address, show(oldKey), "SHA256:12"), { code: "invalid-argument" });
 });
@@ -49,10 +54,22 @@ test("a new key that the pinned deployment signed is taken and kept; any other i
   assert.ok(checked !== "same");
   assert.deepEqual(checked.rotated, { ...pin, tlsKey: newKey });
   assert.throws(() => checkServer(pin, show(newKey)), changed);
-  assert.throws(() => checkServer(pin, show(newKey, { signed: oldKey })), changed, "a signature for another key is none");
+  assert.throws(
+    () => checkServer(pin, show(newKey, { signed: oldKey })),
+    changed,
+    "a signature for another key is none",
+  );
   const other = deployment();
-  assert.throws(() => checkServer(pin, other.show(newKey, { signed: newKey })), changed, "whoever signs for itself is somebody else");
-  assert.throws(() => checkServer(pin, other.show(oldKey)), changed, "the same TLS key with another deployment is another server");
+  assert.throws(
+    () => checkServer(pin, other.show(newKey, { signed: newKey })),
+    changed,
+    "whoever signs for itself is somebody else",
+  );
+  assert.throws(
+    () => checkServer(pin, other.show(oldKey)),
+    changed,
+    "the same TLS key with another deployment is another server",
+  );
 });
 
 test("where an authority vouches for the name, keys may come and go, but the deployment stays", () => {
@@ -60,7 +77,11 @@ test("where an authority vouches for the name, keys may come and go, but the dep
   const pin = pinServer(address, show(oldKey, { publicRoot: true }), undefined);
   assert.equal(pin.mode, "public-root");
   assert.equal(checkServer(pin, show(newKey, { publicRoot: true })), "same");
-  assert.throws(() => checkServer(pin, show(newKey, { publicRoot: false })), changed, "the mode never changes by itself");
+  assert.throws(
+    () => checkServer(pin, show(newKey, { publicRoot: false })),
+    changed,
+    "the mode never changes by itself",
+  );
   assert.throws(() => checkServer(pin, deployment().show(newKey, { publicRoot: true })), changed);
   assert.equal(pinServer(address, show(oldKey, { publicRoot: true }), formatFingerprint(oldKey)).mode, "key");
 });

@@ -3,7 +3,14 @@
  * At first contact the key is pinned (or, where a public authority vouches for the name, that mode is); neither changes by
  * itself. A new TLS key is taken only if the deployment key pinned at first contact signed it, or a person said `trust`.
  */
-import { type Result, formatFingerprint, parseFingerprint, sameBytes, tlsKeyBytes, verifySignature } from "@sotto/protocol";
+import {
+  type Result,
+  formatFingerprint,
+  parseFingerprint,
+  sameBytes,
+  tlsKeyBytes,
+  verifySignature,
+} from "@sotto/protocol";
 import { ClientError } from "./errors.ts";
 import type { Address } from "./platform.ts";
 
@@ -29,7 +36,9 @@ export function parseAddress(server: string): Address {
   const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
   const host = match?.[1] ?? match?.[2];
   if (host === undefined || port < 1 || port > 65535) {
-    throw new ClientError("invalid-argument", `"${server}" is no server address`, { hint: "write HOST or HOST:PORT, for example localhost:12345" });
+    throw new ClientError("invalid-argument", `"${server}" is no server address`, {
+      hint: "write HOST or HOST:PORT, for example localhost:12345",
+    });
   }
   return { host, port };
 }
@@ -43,11 +52,16 @@ export function pinServer(address: Address, seen: Seen, fingerprint: string | un
   if (fingerprint !== undefined) {
     const expected = parseFingerprint(fingerprint);
     if (!expected) {
-      throw new ClientError("invalid-argument", `"${fingerprint}" is no fingerprint`, { hint: "copy it from the server's first screen: SHA256:…" });
+      throw new ClientError("invalid-argument", `"${fingerprint}" is no fingerprint`, {
+        hint: "copy it from the server's first screen: SHA256:…",
+      });
     }
     if (!seen.tlsKey || !sameBytes(expected, seen.tlsKey)) {
       const shown = seen.tlsKey ? formatFingerprint(seen.tlsKey) : "hidden";
-      throw new ClientError("fingerprint-mismatch", `the server at ${formatAddress(address)} shows another key: ${shown}`);
+      throw new ClientError(
+        "fingerprint-mismatch",
+        `the server at ${formatAddress(address)} shows another key: ${shown}`,
+      );
     }
   }
   return {
@@ -67,7 +81,11 @@ export function checkServer(pin: ServerPin, seen: Seen): "same" | { rotated: Ser
   // In a browser the platform has checked the certificate and shows no key.
   const sameKey = seen.tlsKey === undefined || sameBytes(pin.tlsKey, seen.tlsKey);
   if (sameDeployment && (sameKey || (pin.mode === "public-root" && seen.publicRoot))) return "same";
-  if (sameDeployment && seen.tlsKey && verifySignature(pin.deployment, tlsKeyBytes(seen.tlsKey), seen.hello.tlsKeySignature)) {
+  if (
+    sameDeployment &&
+    seen.tlsKey &&
+    verifySignature(pin.deployment, tlsKeyBytes(seen.tlsKey), seen.hello.tlsKeySignature)
+  ) {
     return { rotated: { ...pin, tlsKey: seen.tlsKey } };
   }
   const shown = seen.tlsKey ? formatFingerprint(seen.tlsKey) : "another deployment key";

@@ -19,7 +19,14 @@ import {
   encodeRecord,
   keys,
 } from "./records.ts";
-import { type Change, type KeyRange, type RangeOptions, type Storage, StorageError, prefixRange } from "./storage/storage.ts";
+import {
+  type Change,
+  type KeyRange,
+  type RangeOptions,
+  type Storage,
+  StorageError,
+  prefixRange,
+} from "./storage/storage.ts";
 
 /** Groups kept decoded; the others are read from the store when they are needed. */
 const groupsInMemoryMax = 64;
@@ -59,7 +66,8 @@ export class State {
     if (settings) state.settings = { ...defaultSettings, ...decodeRecord<Settings>(settings) };
     const vault = await storage.get(keys.vault);
     if (vault) state.vault = decodeRecord<VaultRecord>(vault);
-    for (const { value } of await storage.range(prefixRange("contact/"))) state.rememberContact(decodeRecord<ContactRecord>(value));
+    for (const { value } of await storage.range(prefixRange("contact/")))
+      state.rememberContact(decodeRecord<ContactRecord>(value));
     for (const { value } of await storage.range(prefixRange("conversation/"))) {
       const conversation = decodeRecord<ConversationRecord>(value);
       state.conversations.set(toHex(conversation.conversation), conversation);
@@ -108,9 +116,15 @@ export class State {
   }
 
   /** The same, a page at a time. */
-  async *pagesOfRows(conversation: string, range: { from: string; to: string }): AsyncGenerator<{ place: string; row: Row }[]> {
+  async *pagesOfRows(
+    conversation: string,
+    range: { from: string; to: string },
+  ): AsyncGenerator<{ place: string; row: Row }[]> {
     const prefix = keys.rows(conversation);
-    for await (const page of pagesOf((options) => this.#range(options), { from: prefix + range.from, to: prefix + range.to })) {
+    for await (const page of pagesOf((options) => this.#range(options), {
+      from: prefix + range.from,
+      to: prefix + range.to,
+    })) {
       yield page.map(({ key, value }) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) }));
     }
   }
@@ -167,6 +181,7 @@ export class Transaction {
   readonly #state: State;
   readonly #storage: Storage;
   readonly #values = new Map<string, Uint8Array | undefined>();
+  #account: AccountRecord | undefined;
   readonly #conversations = new Map<string, ConversationRecord>();
   readonly #groups = new Map<string, Group | undefined>();
   /** As they were read from the store in this transaction. */
@@ -197,7 +212,13 @@ export class Transaction {
     this.changes.push({ kind: "delete", key });
   }
 
+  /** As this transaction has it. */
+  account(): AccountRecord | undefined {
+    return this.#account ?? this.#state.account;
+  }
+
   putAccount(account: AccountRecord): void {
+    this.#account = account;
     this.put(keys.account, encodeRecord(account));
     this.applied.push(() => (this.#state.account = account));
   }
@@ -300,9 +321,15 @@ export class Transaction {
   /** Rows with from ≤ place < to, as this transaction sees them, a page at a time; in order within a page only. */
   async *rows(conversation: string, from: string, to: string): AsyncGenerator<{ place: string; row: Row }[]> {
     const prefix = keys.rows(conversation);
-    const decoded = (key: string, value: Uint8Array) => ({ place: key.slice(prefix.length), row: decodeRecord<Row>(value) });
+    const decoded = (key: string, value: Uint8Array) => ({
+      place: key.slice(prefix.length),
+      row: decodeRecord<Row>(value),
+    });
     const changed = [...this.#values].filter(([key]) => key >= prefix + from && key < prefix + to);
-    for await (const page of pagesOf((options) => this.#storage.range(options), { from: prefix + from, to: prefix + to })) {
+    for await (const page of pagesOf((options) => this.#storage.range(options), {
+      from: prefix + from,
+      to: prefix + to,
+    })) {
       yield page.filter(({ key }) => !this.#values.has(key)).map(({ key, value }) => decoded(key, value));
     }
     yield changed.flatMap(([key, value]) => (value ? [decoded(key, value)] : []));
@@ -373,7 +400,10 @@ function hasSameEpochRecord(a: Group, b: Group): boolean {
 }
 
 /** Whether an epoch comes after the newest that was seen, if one was. */
-export function isAfter(one: { generation: number; epoch: number }, seen: { generation: number; epoch: number } | undefined): boolean {
+export function isAfter(
+  one: { generation: number; epoch: number },
+  seen: { generation: number; epoch: number } | undefined,
+): boolean {
   if (!seen) return true;
   return one.generation > seen.generation || (one.generation === seen.generation && one.epoch > seen.epoch);
 }

@@ -36,7 +36,11 @@ export interface SyncOptions {
   conversations: Conversations;
   timeline: Timeline;
   outbox: Outbox;
-  restore: () => Restore;
+  restore: Restore;
+  /** Another device sends the account's new master key. */
+  onShare: (transaction: Transaction, share: EventPayload<"share">) => Promise<void>;
+  /** Something new is on disk. */
+  onTaken: () => void;
   platform: Platform;
   connection: () => Connection;
   /** Other events than entries and Welcomes, in their order among them. */
@@ -78,7 +82,12 @@ export class Sync {
   /** Where entries were missing and were asked for once more, by conversation. */
   readonly #askedAgainAt = new Map<string, number>();
   readonly #syncedWaiters = new Set<{ resolve(): void; reject(error: ClientError): void }>();
-  readonly #reachedWaiters = new Set<{ conversation: string; sequence: number; resolve(): void; reject(error: ClientError): void }>();
+  readonly #reachedWaiters = new Set<{
+    conversation: string;
+    sequence: number;
+    resolve(): void;
+    reject(error: ClientError): void;
+  }>();
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -151,7 +160,8 @@ export class Sync {
       const id = toHex(remote.conversation);
       const known = state.conversations.get(id);
       if (!known || known.phase === "new") continue;
-      if (remote.head < known.cursor) await state.transact((transaction) => this.#takeShorterLog(transaction, id, remote.head));
+      if (remote.head < known.cursor)
+        await state.transact((transaction) => this.#takeShorterLog(transaction, id, remote.head));
       else if (known.cursor < remote.expired) {
         await state.transact(async (transaction) => {
           const conversation = transaction.conversation(id)!;
@@ -174,7 +184,14 @@ export class Sync {
     await this.#note(transaction, conversation, conversation.cursor, conversation.peer, "unreadable", text);
     conversation.cursor = head;
     delete conversation.ownAhead;
-    for (const mark of ["readUpTo", "deliveredSentUpTo", "readSentUpTo", "peerDeliveredUpTo", "peerReadUpTo", "receivedUpTo"] as const) {
+    for (const mark of [
+      "readUpTo",
+      "deliveredSentUpTo",
+      "readSentUpTo",
+      "peerDeliveredUpTo",
+      "peerReadUpTo",
+      "receivedUpTo",
+    ] as const) {
       conversation[mark] = Math.min(conversation[mark], head);
     }
     transaction.putConversation(conversation);
@@ -198,7 +215,8 @@ export class Sync {
         return;
       }
       this.#queue.splice(0, batch.length);
-      for (const event of batch) if (event.name !== "entry" && event.name !== "welcome") this.#other(event);
+      for (const event of batch)
+        if (event.name !== "entry" && event.name !== "welcome" && event.name !== "share") this.#other(event);
     }
   }
 
@@ -257,8 +275,10 @@ export class Sync {
       this.#reachedWaiters.delete(waiter);
       waiter.resolve();
     }
-    for (const id of taken.acks.keys()) if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
+    for (const id of taken.acks.keys())
+      if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
     outbox.kick();
+    this.#options.onTaken();
     return taken.missingIn;
   }
 
@@ -292,17 +312,20 @@ export class Sync {
     const conversation = transaction.conversation(id);
     if (!conversation) return { acks };
     conversation.cursor = Math.max(conversation.cursor, event.sequence);
-    await this.#note(transaction, conversation, event.sequence, conversation.peer, "unreadable", "an entry that could not be taken in was passed over");
+    await this.#note(
+      transaction,
+      conversation,
+      event.sequence,
+      conversation.peer,
+      "unreadable",
+      "an entry that could not be taken in was passed over",
+    );
     transaction.putConversation(conversation);
     acks.set(id, { conversation: event.payload.conversation, sequence: conversation.cursor });
     return { acks };
   }
 
-  async #takeBatch(
-    transaction: Transaction,
-    batch: readonly Event[],
-    asked: readonly Uint8Array[],
-  ): Promise<Taken> {
+  async #takeBatch(transaction: Transaction, batch: readonly Event[], asked: readonly Uint8Array[]): Promise<Taken> {
     const { state, conversations, outbox, contacts } = this.#options;
     const acks: Taken["acks"] = new Map();
     const touched = new Set<string>();
@@ -311,7 +334,13 @@ export class Sync {
       if (event.name === "welcome") {
         const joined = await conversations.welcome(transaction, event.payload, asked);
         if (joined) throw new ChainsNeeded(joined.needs);
-        if (state.account && event.sequence > state.account.inbox) transaction.putAccount({ ...state.account, inbox: event.sequence });
+        const current = transaction.account();
+        if (current && event.sequence > current.inbox) transaction.putAccount({ ...current, inbox: event.sequence });
+        acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
+      } else if (event.name === "share") {
+        await this.#options.onShare(transaction, event.payload);
+        const current = transaction.account();
+        if (current && event.sequence > current.inbox) transaction.putAccount({ ...current, inbox: event.sequence });
         acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
       } else if (event.name === "entry") {
         const id = toHex(event.payload.conversation);
@@ -357,7 +386,10 @@ export class Sync {
     }
     conversation.cursor = sequence;
     // Times that go back would bring removed devices back to before their removal.
-    const acceptedAt = Math.max(Math.min(entry.acceptedAt, platform.clock.now() + clockSkewMaxMs), conversation.acceptedAtSeen ?? 0);
+    const acceptedAt = Math.max(
+      Math.min(entry.acceptedAt, platform.clock.now() + clockSkewMaxMs),
+      conversation.acceptedAtSeen ?? 0,
+    );
     conversation.acceptedAtSeen = acceptedAt;
     const own = entry.kind === "message" ? this.#options.outbox.itemOfMessage(id, entry.bytes) : undefined;
     if (own) {
@@ -371,7 +403,11 @@ export class Sync {
         acceptedAtMs: acceptedAt,
       });
       if (processed.kind === "needs") throwUnlessAsked(processed.accounts, asked);
-      await this.#apply(transaction, { conversation, id, sequence, acceptedAt, isCommit: entry.kind === "commit", asked }, processed);
+      await this.#apply(
+        transaction,
+        { conversation, id, sequence, acceptedAt, isCommit: entry.kind === "commit", asked },
+        processed,
+      );
     }
     transaction.putConversation(conversation);
     return "new";
@@ -411,13 +447,24 @@ export class Sync {
         if (at.isCommit || (processed.kind === "unreadable" && processed.reason === "future-epoch")) {
           conversation.brokenAt ??= this.#options.platform.clock.now();
         }
-        await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", "an entry that could not be read was passed over");
+        await this.#note(
+          transaction,
+          conversation,
+          sequence,
+          conversation.peer,
+          "unreadable",
+          "an entry that could not be read was passed over",
+        );
         return;
     }
   }
 
   /** A log holds every message once. What was read before, or is ours and not expected, stands where another entry should be. */
-  async #takeSkipped(transaction: Transaction, at: Place, reason: Extract<Processed, { kind: "skipped" }>["reason"]): Promise<void> {
+  async #takeSkipped(
+    transaction: Transaction,
+    at: Place,
+    reason: Extract<Processed, { kind: "skipped" }>["reason"],
+  ): Promise<void> {
     const { conversation, sequence } = at;
     const expected = conversation.ownAhead?.includes(sequence) ?? false;
     const isRepeated = reason === "read-before" || (reason === "own-message" && !expected);
@@ -429,7 +476,11 @@ export class Sync {
     await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", text);
   }
 
-  async #takeCommit(transaction: Transaction, at: Place, processed: Extract<Processed, { kind: "commit" }>): Promise<void> {
+  async #takeCommit(
+    transaction: Transaction,
+    at: Place,
+    processed: Extract<Processed, { kind: "commit" }>,
+  ): Promise<void> {
     const { contacts, platform, state } = this.#options;
     const { conversation, id, sequence } = at;
     // Rule 10: two people are two people. Whoever is let in beside them, or put in their place, makes this another group.
@@ -449,7 +500,7 @@ export class Sync {
       if (processed.external) {
         conversation.joinedAt ??= sequence;
         transaction.putConversation(conversation);
-        this.#options.restore().askForGap(transaction, id);
+        this.#options.restore.askForGap(transaction, id);
         conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
       }
       if (cameBack && conversation.restore) {
@@ -464,20 +515,36 @@ export class Sync {
     const open = hasLeafOf(processed.group, conversation.peer);
     if (open && conversation.phase !== "open") {
       conversation.phase = "open";
-      await this.#note(transaction, conversation, sequence, processed.committer.account, "created", "the conversation is open, end-to-end encrypted");
+      await this.#note(
+        transaction,
+        conversation,
+        sequence,
+        processed.committer.account,
+        "created",
+        "the conversation is open, end-to-end encrypted",
+      );
     } else if (open && !processed.own) {
       const entered = processed.external ? [processed.committer] : processed.added;
       for (const { account, device } of entered) {
         // A device that takes the place of its own leaf was there before.
         const back = processed.removed.some((removed) => sameBytes(removed.device, device));
-        const text = back ? `${contacts.nameOf(account)}'s device joined again` : `${contacts.nameOf(account)} reads on another device now`;
+        const text = back
+          ? `${contacts.nameOf(account)}'s device joined again`
+          : `${contacts.nameOf(account)} reads on another device now`;
         await this.#note(transaction, conversation, sequence, account, back ? "rejoined" : "device-added", text);
       }
     }
     if (!open && processed.own && conversation.phase === "new") conversation.phase = "created";
     for (const { account, device } of processed.removed) {
       if (processed.external && sameBytes(processed.committer.device, device)) continue;
-      await this.#note(transaction, conversation, sequence, account, "device-removed", `a device of ${contacts.nameOf(account)} was removed`);
+      await this.#note(
+        transaction,
+        conversation,
+        sequence,
+        account,
+        "device-removed",
+        `a device of ${contacts.nameOf(account)} was removed`,
+      );
     }
   }
 
@@ -492,7 +559,13 @@ export class Sync {
     return sameBytes(sender.device, this.#options.state.account!.device);
   }
 
-  async #show(transaction: Transaction, at: Place, sender: { account: Uint8Array; device: Uint8Array; epoch: number }, bytes: Uint8Array, content: DecodedContent): Promise<void> {
+  async #show(
+    transaction: Transaction,
+    at: Place,
+    sender: { account: Uint8Array; device: Uint8Array; epoch: number },
+    bytes: Uint8Array,
+    content: DecodedContent,
+  ): Promise<void> {
     const { state, timeline } = this.#options;
     const { conversation, sequence, acceptedAt } = at;
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
@@ -516,23 +589,39 @@ export class Sync {
         // A receipt speaks of what came before it, whatever it claims.
         const upTo = Math.min(content.upTo, sequence - 1);
         const claimedAt = (content.kind === "read" ? content.readAtMs : content.deliveredAtMs) ?? content.sentAtMs;
-        if (!own) await timeline.applyReceipt(transaction, conversation, content.kind, upTo, Math.min(claimedAt, acceptedAt));
+        if (!own)
+          await timeline.applyReceipt(transaction, conversation, content.kind, upTo, Math.min(claimedAt, acceptedAt));
         else if (content.kind === "read") await timeline.markRead(transaction, conversation, upTo);
         return;
       }
       case "roster":
         return;
       case "resend-request":
-        if (!this.#isThisDevice(sender)) await this.#options.restore().onRequest(transaction, conversation, content);
+        if (!this.#isThisDevice(sender)) await this.#options.restore.onRequest(transaction, conversation, content);
         return;
       case "resend":
-        if (!this.#isThisDevice(sender)) await this.#options.restore().onResend(transaction, conversation, sender, content);
+        if (!this.#isThisDevice(sender))
+          await this.#options.restore.onResend(transaction, conversation, sender, content);
         return;
       case "unknown":
-        await this.#note(transaction, conversation, sequence, sender.account, "not-understood", "a message of a kind that this version does not know: update to see it");
+        await this.#note(
+          transaction,
+          conversation,
+          sequence,
+          sender.account,
+          "not-understood",
+          "a message of a kind that this version does not know: update to see it",
+        );
         return;
       case "malformed":
-        await this.#note(transaction, conversation, sequence, sender.account, "unreadable", "a message that could not be understood was passed over");
+        await this.#note(
+          transaction,
+          conversation,
+          sequence,
+          sender.account,
+          "unreadable",
+          "a message that could not be understood was passed over",
+        );
         return;
     }
   }
@@ -571,7 +660,7 @@ interface Place {
 
 /** Events that a new `subscribe` brings again. */
 function isOfSubscription(event: Event): boolean {
-  return event.name === "entry" || event.name === "welcome" || event.name === "synced";
+  return event.name === "entry" || event.name === "welcome" || event.name === "share" || event.name === "synced";
 }
 
 function isAmong(accounts: readonly Uint8Array[], account: Uint8Array): boolean {

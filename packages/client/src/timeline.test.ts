@@ -15,7 +15,13 @@ async function begin() {
   const { id } = await makeConversation(made, alice, bob);
   const timeline = new Timeline(made.state, made.contacts);
   const row = (from: Uint8Array, text: string): MessageRow => {
-    const content = encodeContent({ kind: "text", text, salt: random.bytes(16), sentAtMs: 1, head: made.contacts.ownHead() });
+    const content = encodeContent({
+      kind: "text",
+      text,
+      salt: random.bytes(16),
+      sentAtMs: 1,
+      head: made.contacts.ownHead(),
+    });
     return { kind: "message", id: random.bytes(16), from, device: random.bytes(16), sentAt: 1, acceptedAt: 2, content };
   };
   const change = (work: (transaction: Transaction, conversation: ConversationRecord) => Promise<unknown>) =>
@@ -28,13 +34,24 @@ async function begin() {
     change((transaction, conversation) => timeline.receive(transaction, conversation, sequence, row(from, text)));
   const shown = async () => {
     const conversation = made.state.conversations.get(id)!;
-    return (await made.state.readRows(id)).map(({ place, row: one }) => timeline.toMessage(conversation, place, one as MessageRow));
+    return (await made.state.readRows(id)).map(({ place, row: one }) =>
+      timeline.toMessage(conversation, place, one as MessageRow),
+    );
   };
   return { ...made, alice, bob, id, timeline, row, change, receive, shown };
 }
 
 test("places sort as they are shown: by sequence, what shares one behind it, what has none at the end", () => {
-  const places = [placeOf(1), placeOf(2), placeOf(2, 1), placeOf(2, 2), placeOf(3), placeOf(2 ** 53 - 1), pendingPlaceOf(1), pendingPlaceOf(2)];
+  const places = [
+    placeOf(1),
+    placeOf(2),
+    placeOf(2, 1),
+    placeOf(2, 2),
+    placeOf(3),
+    placeOf(2 ** 53 - 1),
+    pendingPlaceOf(1),
+    pendingPlaceOf(2),
+  ];
   assert.deepEqual(places.toSorted(), places);
   assert.deepEqual(places.map(sequenceOf), [1, 2, 2, 2, 3, 2 ** 53 - 1, undefined, undefined]);
 });
@@ -51,22 +68,40 @@ test("a message goes from sending over accepted and delivered to read, and never
   assert.deepEqual(await states(), ["accepted"], "the receipt covers less");
   await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "read", 3, 70));
   const [read] = await shown();
-  assert.deepEqual([read?.state, read?.deliveredAt, read?.readAt], ["read", rfc3339(70), rfc3339(70)], "who has read it has it");
+  assert.deepEqual(
+    [read?.state, read?.deliveredAt, read?.readAt],
+    ["read", rfc3339(70), rfc3339(70)],
+    "who has read it has it",
+  );
   await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 3, 80));
   assert.deepEqual((await shown())[0], read);
 });
 
 test("a receipt marks own messages only, each with its first time", async () => {
   const { timeline, alice, bob, change, receive, shown } = await begin();
-  for (const [sequence, from] of [[1, alice], [2, bob], [3, alice]] as const) await receive(sequence, from.account, String(sequence));
+  for (const [sequence, from] of [
+    [1, alice],
+    [2, bob],
+    [3, alice],
+  ] as const)
+    await receive(sequence, from.account, String(sequence));
   await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 1, 10));
   await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 3, 20));
-  assert.deepEqual((await shown()).map(({ deliveredAt }) => deliveredAt), [rfc3339(10), undefined, rfc3339(20)]);
+  assert.deepEqual(
+    (await shown()).map(({ deliveredAt }) => deliveredAt),
+    [rfc3339(10), undefined, rfc3339(20)],
+  );
 });
 
 test("unread counts fall with what is read, and only for others' messages", async () => {
   const { timeline, alice, bob, change, receive, state, id } = await begin();
-  for (const [sequence, from] of [[1, bob], [2, alice], [3, bob], [4, bob]] as const) await receive(sequence, from.account, String(sequence));
+  for (const [sequence, from] of [
+    [1, bob],
+    [2, alice],
+    [3, bob],
+    [4, bob],
+  ] as const)
+    await receive(sequence, from.account, String(sequence));
   const unread = () => state.conversations.get(id)!.unread;
   assert.equal(unread(), 3);
   await change((transaction, conversation) => timeline.markRead(transaction, conversation, 3));
@@ -83,7 +118,12 @@ test("a thousand rows are marked page by page, in the transaction that wrote the
   const { timeline, row, alice, bob, change, shown, state, id } = await begin();
   await change(async (transaction, conversation) => {
     for (let sequence = 1; sequence <= 1000; sequence++) {
-      await timeline.receive(transaction, conversation, sequence, row(sequence % 2 ? alice.account : bob.account, String(sequence)));
+      await timeline.receive(
+        transaction,
+        conversation,
+        sequence,
+        row(sequence % 2 ? alice.account : bob.account, String(sequence)),
+      );
     }
   });
   await change(async (transaction, conversation) => {
@@ -99,7 +139,8 @@ test("a thousand rows are marked page by page, in the transaction that wrote the
 test("the same content is shown once, whatever place it claims", async () => {
   const { timeline, row, bob, change, shown } = await begin();
   const message = row(bob.account, "once");
-  for (const sequence of [1, 2]) await change((transaction, conversation) => timeline.receive(transaction, conversation, sequence, message));
+  for (const sequence of [1, 2])
+    await change((transaction, conversation) => timeline.receive(transaction, conversation, sequence, message));
   assert.equal((await shown()).length, 1);
 });
 
@@ -112,7 +153,10 @@ test("what claims a place that is taken is shown beside it", async () => {
     await timeline.place(transaction, conversation, 9, 1, 5);
   });
   await receive(2, bob.account, "fourth");
-  assert.deepEqual((await shown()).map(({ text }) => text), ["first", "second", "third", "fourth"]);
+  assert.deepEqual(
+    (await shown()).map(({ text }) => text),
+    ["first", "second", "third", "fourth"],
+  );
 });
 
 test("times that no calendar has are shown as the nearest that one has", () => {

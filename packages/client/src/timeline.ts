@@ -6,7 +6,16 @@ import { decodeContent } from "@sotto/e2ee";
 import { sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent, Message, MessageState } from "./api.ts";
 import type { Contacts } from "./contacts.ts";
-import { type ConversationRecord, type EventRow, type MessageRow, type Row, pendingPlaceOf, placeOf, sequenceOf, timeUnknown } from "./records.ts";
+import {
+  type ConversationRecord,
+  type EventRow,
+  type MessageRow,
+  type Row,
+  pendingPlaceOf,
+  placeOf,
+  sequenceOf,
+  timeUnknown,
+} from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
 /** The last instant that a Date can say; times from the network may be anything. */
@@ -20,7 +29,11 @@ export class Timeline {
   readonly #reasonToWait: (conversation: string) => string | undefined;
 
   /** @param reasonToWait why a conversation's messages do not leave, if something keeps them */
-  constructor(state: State, contacts: Contacts, reasonToWait: (conversation: string) => string | undefined = () => undefined) {
+  constructor(
+    state: State,
+    contacts: Contacts,
+    reasonToWait: (conversation: string) => string | undefined = () => undefined,
+  ) {
     this.#state = state;
     this.#contacts = contacts;
     this.#reasonToWait = reasonToWait;
@@ -40,7 +53,8 @@ export class Timeline {
       state: own ? stateOf(row, sequence) : "received",
       unread: !own && sequence !== undefined && sequence > conversation.readUpTo,
     };
-    if (row.deliveredAt !== undefined && row.deliveredAt !== timeUnknown) message.deliveredAt = rfc3339(row.deliveredAt);
+    if (row.deliveredAt !== undefined && row.deliveredAt !== timeUnknown)
+      message.deliveredAt = rfc3339(row.deliveredAt);
     if (row.readAt !== undefined && row.readAt !== timeUnknown) message.readAt = rfc3339(row.readAt);
     if ("inReplyTo" in content && content.inReplyTo !== undefined) message.replyTo = toHex(content.inReplyTo);
     if (row.failure !== undefined) message.failure = row.failure;
@@ -72,7 +86,13 @@ export class Timeline {
   }
 
   /** Moves an own message to the place that the server gave it. Nothing happens if it is there already. */
-  async place(transaction: Transaction, conversation: ConversationRecord, order: number, sequence: number, acceptedAt: number): Promise<void> {
+  async place(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    order: number,
+    sequence: number,
+    acceptedAt: number,
+  ): Promise<void> {
     const id = toHex(conversation.conversation);
     const pending = pendingPlaceOf(order);
     const row = await transaction.row(id, pending);
@@ -86,7 +106,12 @@ export class Timeline {
   }
 
   /** Says on an own message why it will not be sent. */
-  async fail(transaction: Transaction, conversation: ConversationRecord, order: number, failure: string): Promise<void> {
+  async fail(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    order: number,
+    failure: string,
+  ): Promise<void> {
     const id = toHex(conversation.conversation);
     const place = pendingPlaceOf(order);
     const row = await transaction.row(id, place);
@@ -97,7 +122,12 @@ export class Timeline {
   }
 
   /** A message of another, or of another own device. False if the same content was shown before. Changes `conversation`. */
-  async receive(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: MessageRow): Promise<boolean> {
+  async receive(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    row: MessageRow,
+  ): Promise<boolean> {
     if (await transaction.place(row.id)) return false;
     const id = toHex(conversation.conversation);
     const place = await freePlace(transaction, id, sequence);
@@ -115,7 +145,12 @@ export class Timeline {
   }
 
   /** A message that comes late, at the place that it had. Changes `conversation`. */
-  async insert(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: MessageRow): Promise<void> {
+  async insert(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    row: MessageRow,
+  ): Promise<void> {
     if (await transaction.place(row.id)) return;
     const id = toHex(conversation.conversation);
     const place = await freePlace(transaction, id, sequence);
@@ -126,7 +161,12 @@ export class Timeline {
   }
 
   /** Something that happened and is no message. */
-  async note(transaction: Transaction, conversation: ConversationRecord, sequence: number, row: EventRow): Promise<void> {
+  async note(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    row: EventRow,
+  ): Promise<void> {
     const id = toHex(conversation.conversation);
     transaction.putRow(id, await freePlace(transaction, id, sequence), row);
     transaction.emit({ type: "event", ...this.toEvent(conversation, row) });

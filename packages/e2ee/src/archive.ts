@@ -1,7 +1,8 @@
 /**
  * The archive: what an account has read and sent, sealed chunk by chunk under its master key, so that a new device gets the
  * past from the password alone (docs/encryption.md, "A new device gets everything"). A chunk covers a range of a
- * conversation's sequence without gaps, names the chunk before it by hash, and is signed by the device that wrote it. Where
+ * conversation's sequence without gaps, names the chunk before it by hash, and is signed by the device that wrote it. A device
+ * that was revoked keeps its keys, so what it signed counts only where something that it could not make speaks for it. Where
  * chunks are kept, who may replace the open one at the end and how far the account is settled is the server's and the client's.
  */
 import { ed25519 } from "@noble/curves/ed25519.js";
@@ -50,9 +51,15 @@ export interface ArchiveRange {
 }
 
 export type OpenedChunk =
-  | { kind: "opened"; messages: ArchivedMessage[]; writtenBy: DeviceId }
-  /** `key`: its master key version is not among those given. */
-  | { kind: "rejected"; reason: "malformed" | "key" | "writer" | "signature" | "cannot-open" };
+  | { kind: "opened"; messages: ArchivedMessage[]; writtenBy: DeviceId; amkVersion: number }
+  /**
+   * `key`: its master key version is not among those given. `old-key`: older than the one in force when it was written.
+   * `revoked-writer`: it may be right, but nothing says that it was there before its writer was revoked.
+   */
+  | {
+      kind: "rejected";
+      reason: "malformed" | "key" | "old-key" | "writer" | "revoked-writer" | "signature" | "cannot-open";
+    };
 
 /**
  * CBOR `[1, master key version, device, sealed, signature]`. Padded to full kilobytes.
@@ -92,11 +99,26 @@ export function sealArchiveChunk(
   return encodeCbor([format, amk.version, device.device, sealed, signature]);
 }
 
-/** Never throws. @param chain of the own account: whoever wrote the chunk is one of its devices */
+/**
+ * Reads a chunk. Never throws. To read a conversation, begin at its newest chunk and go back: each chunk that opens anchors the
+ * one that its `previous` names.
+ * @param options.chain of the own account: whoever wrote the chunk is one of its devices
+ * @param options.isAnchored whether `archiveChunkHash` of this very chunk stands in a chunk after it that opened, or in the
+ *   account vault: then a device in good standing has taken it, and a later revocation of its writer does not undo it
+ * @param options.amkVersionMin the newest master key version known to have been in force when the range began: at least that of
+ *   the chunk before it, of which versions never go back; for a range that began after a change of the key, which the account
+ *   vault or the chain tells, the version since then; 1 for who knows of none
+ */
 export function openArchiveChunk(
-  options: ArchiveRange & { amks: readonly AccountMasterKey[]; chain: ChainState; chunk: Uint8Array },
+  options: ArchiveRange & {
+    amks: readonly AccountMasterKey[];
+    chain: ChainState;
+    chunk: Uint8Array;
+    isAnchored: boolean;
+    amkVersionMin: number;
+  },
 ): OpenedChunk {
-  const { amks, chain, account } = options;
+  const { amks, chain, account, isAnchored, amkVersionMin } = options;
   let fields: unknown;
   try {
     fields = decodeCbor(options.chunk);
@@ -110,16 +132,18 @@ export function openArchiveChunk(
     return { kind: "rejected", reason: "malformed" };
   const amk = amks.find((candidate) => candidate.version === version);
   if (amk === undefined) return { kind: "rejected", reason: "key" };
+  if (amk.version < amkVersionMin) return { kind: "rejected", reason: "old-key" };
   const writer = chainDevice(chain, device);
   if (writer === undefined) return { kind: "rejected", reason: "writer" };
   if (!verifySignature(writer.signatureKey, chunkBytes(options, amk.version, sealed), signature))
     return { kind: "rejected", reason: "signature" };
+  if (writer.revokedN !== undefined && !isAnchored) return { kind: "rejected", reason: "revoked-writer" };
   try {
     const name = recordName(options);
     const plaintext = openRecord({ ...name, account, version: amk.version, key: archiveKey(amk), sealed });
     const messages = decodeMessages(plaintext, options);
     if (messages === undefined) return { kind: "rejected", reason: "malformed" };
-    return { kind: "opened", messages, writtenBy: writer.device };
+    return { kind: "opened", messages, writtenBy: writer.device, amkVersion: amk.version };
   } catch {
     return { kind: "rejected", reason: "cannot-open" };
   }

@@ -2,10 +2,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { toHex } from "@sotto/protocol";
 import fc from "fast-check";
+import { readGroupInfo, treeNodesMax } from "@sotto/protocol/mls-public";
 import type { RatchetTree } from "ts-mls";
 import { validateRatchetTree } from "ts-mls/clientState.js";
-import { encrypt, type Group, groupInfo, joinGroup, stageCommit, type Suite } from "./group.ts";
-import { credentialCheck, engineSuite } from "./group-engine.ts";
+import { treeHashRoot } from "ts-mls/treeHash.js";
+import {
+  decodeGroup,
+  encodeEpochRecord,
+  encodeRatchetRecord,
+  encrypt,
+  Group,
+  groupInfo,
+  joinGroup,
+  stageCommit,
+  type Suite,
+} from "./group.ts";
+import { credentialCheck, decodeKeyPackageMessage, engineSuite, type EngineState } from "./group-engine.ts";
 import { requireLawfulTree } from "./group-tree.ts";
 import { encodeRoster } from "./roster.ts";
 import {
@@ -167,4 +179,39 @@ test("a tree is refused for a key twice, an unmerged leaf that is nobody's or hi
   await assert.rejects(judge(tree.with(2, tree[0])), /a key stands twice/);
   await assert.rejects(judge(tree.with(1, tree[0])), /a node stands in a wrong place/);
   await assert.rejects(judge(tree.with(0, undefined)), /unmerged|parent hash|tree hash/);
+});
+
+test("a tree of more leaves than a conversation may have is refused before it is hashed", async () => {
+  const mallory = new Person("mallory");
+  const laptop = mallory.addDevice("laptop");
+  const { groups, directory } = await groupOf(1, [mallory]);
+  const state = groups[0]!.parts().current!;
+  const suite = await engineSuite(1);
+  // Two leaves at the ends of a wide row of blanks; hash and signature are as they should be.
+  const far: RatchetTree[number] = {
+    nodeType: "leaf",
+    leaf: decodeKeyPackageMessage((await keyPackageOf(laptop, 1)).bytes).leafNode,
+  };
+  const wide = async (nodes: number) => {
+    const ratchetTree = Array.from({ length: nodes }, (_, place) =>
+      place === nodes - 1 ? far : place === 0 ? state.ratchetTree[0] : undefined,
+    );
+    const groupContext = { ...state.groupContext, treeHash: await treeHashRoot(ratchetTree, suite.hash) };
+    return new Group({ ...groups[0]!.parts(), current: { ...state, ratchetTree, groupContext } });
+  };
+  const judge = ({ ratchetTree, groupContext }: EngineState) =>
+    requireLawfulTree(ratchetTree, groupContext, credentialCheck(directory), suite);
+
+  const widest = await wide(treeNodesMax);
+  assert.equal(treeNodesMax, 511);
+  await judge(widest.parts().current!);
+  assert.equal((await readGroupInfo(await groupInfo(widest)))?.signatureValid, true);
+
+  const tooWide = await wide(2 * treeNodesMax + 1);
+  await assert.rejects(judge(tooWide.parts().current!), /too wide/);
+  assert.equal(await readGroupInfo(await groupInfo(tooWide)), undefined);
+  // Of whatever width: a record is written in one go, not one call deeper with each node.
+  const huge = new Group({ ...widest.parts(), current: (await wide(2 ** 15 - 1)).parts().current });
+  const records = { epochRecord: encodeEpochRecord(huge), ratchetRecord: encodeRatchetRecord(huge) };
+  assert.equal(decodeGroup({ ...records, device: mallory.phone.keys }).leaves().length, 2);
 });

@@ -5,6 +5,7 @@
  * a lawful tree that nobody could join by.
  */
 import { sameBytes, toHex } from "@sotto/protocol";
+import { treeNodesMax } from "@sotto/protocol/mls-public";
 import type { GroupContext, LeafNode, RatchetTree } from "ts-mls";
 import { verifyLeafNodeSignature, verifyLeafNodeSignatureKeyPackage } from "ts-mls/leafNode.js";
 import { verifyParentHashes } from "ts-mls/parentHash.js";
@@ -19,6 +20,7 @@ export async function requireLawfulTree(
   check: CredentialCheck,
   suite: CiphersuiteImpl,
 ): Promise<void> {
+  insist(tree.length <= treeNodesMax, "the tree is too wide");
   const keys = new Set<string>();
   const requireNew = (key: Uint8Array) => {
     const name = toHex(key);

@@ -11,7 +11,7 @@ export const failures = {
   "not-permitted": { retryable: false, meaning: "the caller may not do this" },
   "too-large": { retryable: false, meaning: "larger than the limit" },
   "rate-limited": { retryable: true, meaning: "too many requests of this kind; try again after retryAfterMs" },
-  "quota-exceeded": { retryable: false, meaning: "the conversation's log is full" },
+  "quota-exceeded": { retryable: false, meaning: "no room is left: in the conversation's log, the account's archive or chain, or among a device's key packages" },
   "name-taken": { retryable: false, meaning: "an account of that name exists" },
   "name-invalid": { retryable: false, meaning: "names are 3 to 32 of a-z 0-9 . _ - and begin and end with a letter or digit" },
   "account-exists": { retryable: false, meaning: "an account of that id exists" },

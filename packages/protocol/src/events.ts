@@ -40,6 +40,12 @@ export const events = {
     about: "Someone with whom the account shares a conversation came or went, and lets it be seen.",
     payload: v.object({ account: id, online: v.boolean(), lastSeenAt: v.optional(timeMs) }),
   },
+  share: { about: "", payload: v.object({ bytes: bytesUpTo(512), from: id }) },
+  accountChanged: {
+    about:
+      "The chain of an account, one's own or of someone with whom one shares a conversation, has grown up to entry `n`: fetch what is new.",
+    payload: v.object({ account: id, n: count }),
+  },
   keyPackagesLow: {
     about: "Few key packages are left for this device: publish more.",
     payload: v.object({ suite: count, available: count, lastResortUsed: v.boolean() }),

@@ -21,6 +21,7 @@ export const limits = {
   keyPackageBytesMax: 8 * KiB,
   chainEntryBytesMax: 4 * KiB,
   vaultBytesMax: 32 * KiB,
+  accountVaultBytesMax: 64 * KiB,
   opaqueMessageBytesMax: 1 * KiB,
 
   // Names: `[a-z0-9][a-z0-9._-]{1,30}[a-z0-9]`.
@@ -59,6 +60,12 @@ export const limits = {
   keyPackageLifetimeMs: 90 * day,
   chainsPerRequestMax: 64,
   chainEntriesPerReplyMax: 256,
+  // A change of an account: one that revokes every device, rotates the identity and names a new root vault stays far below.
+  chainEntriesPerChangeMax: 32,
+  // Somebody who changes something every week for ten years stays below; the server verifies a chain once after its start.
+  chainEntriesPerAccountMax: 1_024,
+  // How long a password or a recovery code that was shown on a connection counts for changes of the account.
+  accountProofMs: 10 * minute,
 
   // Conversations.
   leavesPerConversationMax: 250,
@@ -91,6 +98,7 @@ export const buckets = {
   register: { burst: 10, refillMs: 10 * minute, by: "address", reason: "accounts are for people" },
   loginFailed: { burst: 5, refillMs: 5 * minute, by: "name-and-address", reason: "online guessing; only failures count" },
   loginFailedAnywhere: { burst: 100, refillMs: 36 * second, by: "name", reason: "guessing from many addresses: 100 an hour" },
+  account: { burst: 30, refillMs: 30 * second, by: "account", reason: "a change of an account is verified and told to everybody who knows it" },
   lookup: { burst: 60, refillMs: second, by: "account", reason: "names are found by exact spelling, not by trying" },
   claim: { burst: 6, refillMs: 10 * minute, by: "account-and-target", reason: "key packages are used up by claims" },
   message: { burst: 60, refillMs: 200, by: "account", reason: "five messages a second is faster than people write (open for members)" },

@@ -31,16 +31,37 @@ const keyPackage = v.strictObject({ suite, bytes: bytesUpTo(limits.keyPackageByt
 const chain = v.pipe(v.array(bytesUpTo(limits.chainEntryBytesMax)), v.maxLength(limits.chainEntriesPerReplyMax));
 const invite = bytesUpTo(32);
 
-/** The sealed records that bring an account back, and the identity key's signature over all of them. */
-const vault = v.strictObject({
+/** The sealed records that bring an account back, and the identity key's signature over all of them and the OPAQUE record. */
+const rootEntries = {
   rootVersion: count,
   wrapPassword: bytesUpTo(1024),
   wrapRecovery: bytesUpTo(1024),
   rootVault: bytesUpTo(limits.vaultBytesMax),
-  accountVault: bytesUpTo(limits.vaultBytesMax),
   recoveryKey: bytesOf(32),
   signature: bytesOf(64),
-});
+};
+const accountVaultBytes = bytesUpTo(limits.accountVaultBytesMax);
+const accountVaultEntries = {
+  version: count,
+  bytes: accountVaultBytes,
+  /** The device that wrote it. */
+  device: id,
+  /** That device's, over what clients agree on; empty for version 1, which came with the account. */
+  signature: bytesUpTo(64),
+  writtenAt: timeMs,
+};
+/** What a login or a recovery brings; a chain that is longer than fits goes on with `getChains`. */
+const opened = v.object({ account: id, chain, vault: v.object(rootEntries), accountVault: v.object(accountVaultEntries) });
+
+/** Entries that follow the stored chain. */
+const newEntries = v.pipe(
+  v.array(bytesUpTo(limits.chainEntryBytesMax)),
+  v.minLength(1),
+  v.maxLength(limits.chainEntriesPerChangeMax),
+);
+const keyPackages = v.pipe(v.array(keyPackage), v.maxLength(limits.keyPackagesPerDeviceMax));
+const lastResorts = v.pipe(v.array(keyPackage), v.maxLength(2));
+const boot = v.strictObject({ counter: count, random: bytesOf(16) });
 
 export const methods = {
   hello: {
@@ -80,10 +101,10 @@ export const methods = {
       stretching: count,
       record: opaque,
       chain,
-      vault,
-      keyPackages: v.pipe(v.array(keyPackage), v.maxLength(limits.keyPackagesPerDeviceMax)),
-      lastResorts: v.pipe(v.array(keyPackage), v.maxLength(2)),
-      boot: v.strictObject({ counter: count, random: bytesOf(16) }),
+      vault: v.strictObject({ ...rootEntries, accountVault: accountVaultBytes }),
+      keyPackages,
+      lastResorts,
+      boot,
       invite: v.optional(invite),
     }),
     result: v.object({ acceptedAt: timeMs }),
@@ -102,7 +123,7 @@ export const methods = {
     caller: "anyone",
     bucket: "none",
     params: v.strictObject({ login: id, finish: opaque }),
-    result: v.object({ account: id, chain: v.array(bytesUpTo(limits.chainEntryBytesMax)), vault: v.object(vault.entries) }),
+    result: opened,
     failures: ["wrong-password", "login-expired", "rate-limited"],
   },
   authenticate: {
@@ -113,11 +134,54 @@ export const methods = {
       account: id,
       device: id,
       signature: bytesOf(64),
-      boot: v.strictObject({ counter: count, random: bytesOf(16) }),
+      boot,
     }),
     result: v.object({ keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })) }),
     failures: ["device-refused", "device-logged-out", "store-copied", "busy"],
   },
+  addDevice: {
+    about: "Adds a device to the account in one transaction: chain entries and key packages. The entries end with its add-device; a revoke-device before it makes room. The connection, which proved the password or the recovery code, is that device from then on.",
+    caller: "account",
+    bucket: "account",
+    params: v.strictObject({ device: id, entries: newEntries, keyPackages, lastResorts, boot }),
+    result: v.object({ acceptedAt: timeMs }),
+    failures: ["conflict", "login-expired", "device-limit", "key-package-refused", "quota-exceeded", "unavailable"],
+  },
+  listDevices: {
+    about: "The account's devices, the revoked ones too.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({}),
+    result: v.object({
+      devices: v.array(
+        v.object({ device: id, addedAt: timeMs, lastSeenAt: timeMs, online: v.boolean(), revoked: v.boolean() }),
+      ),
+    }),
+    failures: [],
+  },
+  getAccountVault: {
+    about: "The newest account vault.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({}),
+    result: v.object(accountVaultEntries),
+    failures: [],
+  },
+  putAccountVault: {
+    about: "Replaces the account vault, if `version` follows the stored one (compare-and-set).",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({ version: count, bytes: accountVaultBytes, signature: bytesOf(64) }),
+    result: v.object({ writtenAt: timeMs }),
+    failures: ["conflict", "unavailable"],
+  },
+  startPasswordChange: { about: "", caller: "account", bucket: "request", params: v.strictObject({ request: opaque }), result: v.object({ response: opaque, setup: id }), failures: [] },
+  replaceRoot: { about: "", caller: "account", bucket: "request", params: v.strictObject({ entries: newEntries, registration: v.optional(v.strictObject({ setup: id, stretching: count, record: opaque })), vault: v.strictObject(rootEntries), accountVault: v.optional(v.strictObject({ version: count, bytes: accountVaultBytes, signature: bytesOf(64) })), shares: v.array(v.strictObject({ device: id, bytes: bytesUpTo(512) })) }), result: v.object({ acceptedAt: timeMs }), failures: [] },
+  startRecovery: { about: "", caller: "anyone", bucket: "none", params: v.strictObject({ name: text(64) }), result: v.object({ recovery: id, account: id, challenge: bytesOf(32) }), failures: [] },
+  finishRecovery: { about: "", caller: "anyone", bucket: "none", params: v.strictObject({ recovery: id, signature: bytesOf(64) }), result: opened, failures: [] },
+  putArchive: { about: "", caller: "member", bucket: "request", params: v.strictObject({ conversation: id, number: count, from: count, to: count, bytes: bytesUpTo(96*1024), previous: bytesOf(32), replaces: v.optional(bytesOf(32)), settled: count }), result: v.object({ settled: count }), failures: [] },
+  settle: { about: "", caller: "member", bucket: "request", params: v.strictObject({ conversation: id, from: count, to: count }), result: v.object({ settled: count }), failures: [] },
+  getArchive: { about: "", caller: "member", bucket: "request", params: v.strictObject({ conversation: id, before: count, limit: count }), result: v.object({ chunks: v.array(v.object({ number: count, from: count, to: count, previous: bytesOf(32), bytes: bytesUpTo(96*1024) })), settled: count, newest: count }), failures: [] },
   logout: {
     about: "Ends the device's sessions until its account logs in again with the password. The device stays in the account's chain and conversations.",
     caller: "device",
@@ -136,7 +200,7 @@ export const methods = {
   },
   getChains: {
     about: "The entries of accounts' chains from the place `from` on (0: all).",
-    caller: "device",
+    caller: "account",
     bucket: "request",
     params: v.strictObject({
       accounts: v.pipe(v.array(v.strictObject({ account: id, from: count })), v.maxLength(limits.chainsPerRequestMax)),
@@ -148,10 +212,7 @@ export const methods = {
     about: "Adds key packages of the calling device, up to the limit; last resorts replace the one of the same suite.",
     caller: "device",
     bucket: "request",
-    params: v.strictObject({
-      keyPackages: v.pipe(v.array(keyPackage), v.maxLength(limits.keyPackagesPerDeviceMax)),
-      lastResorts: v.pipe(v.array(keyPackage), v.maxLength(2)),
-    }),
+    params: v.strictObject({ keyPackages, lastResorts }),
     result: v.object({ keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })) }),
     failures: ["key-package-refused", "quota-exceeded", "unavailable"],
   },

@@ -30,6 +30,7 @@ import type { PublicMessage } from "ts-mls/publicMessage.js";
 import { treeHashRoot } from "ts-mls/treeHash.js";
 import { type Credential, decodeCredential } from "./credential.ts";
 import { sameBytes } from "./ids.ts";
+import { limits } from "./limits.ts";
 import type { SuiteNumber } from "./schema.ts";
 
 /** Key package extension for a package that may be used more than once (draft-ietf-mls-extensions, last_resort). */
@@ -217,6 +218,12 @@ export function findExtension(extensions: readonly Extension[], type: number): U
   return extensions.find((extension) => extension.extensionType === type)?.extensionData;
 }
 
+/**
+ * As many nodes as a tree of ours can have: it is a full binary tree over its leaves (RFC 9420 §4.1.1), and it grows only when
+ * no leaf is blank. Blanks cost a byte each, so a wider tree would be little to send and much to hash.
+ */
+export const treeNodesMax = 2 ** (Math.ceil(Math.log2(limits.leavesPerConversationMax)) + 1) - 1;
+
 /** Every leaf with its credential; undefined if one of them has none of ours. */
 export function readLeaves(tree: RatchetTree): PublicLeaf[] | undefined {
   const leaves: PublicLeaf[] = [];
@@ -241,6 +248,7 @@ export async function readGroupInfo(bytes: Uint8Array): Promise<PublicGroupInfo 
     const tree = ratchetTreeFromExtension(groupInfo);
     if (suite === undefined || tree === undefined || context.version !== "mls10" || context.epoch > epochMax)
       return undefined;
+    if (tree.length > treeNodesMax) return undefined;
     const leaves = readLeaves(tree);
     if (leaves === undefined) return undefined;
     const signer = leaves.find(({ leaf }) => leaf === groupInfo.signer);

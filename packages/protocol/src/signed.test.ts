@@ -8,6 +8,7 @@ import {
   certificateBytes,
   chainEntryBytes,
   deviceChallengeBytes,
+  deviceSealBytes,
   recoveryChallengeBytes,
   vaultBundleBytes,
   verifySignature,
@@ -31,6 +32,7 @@ test("no two purposes share their signed bytes, whatever is signed", () => {
       rootVault: key,
       recoveryPublicKey: key,
     }),
+    deviceSealBytes({ account: id, purpose: "x", version: 1, secretHash: key, device: id, sealedHash: key }),
   ];
   // The label is the first item, of a length that its own head tells: no label is the beginning of another.
   const labels = everything.map((bytes) => toHex(bytes.subarray(1, 24)));

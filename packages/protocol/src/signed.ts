@@ -1,6 +1,6 @@
 /**
- * The exact bytes under every signature that the server makes or verifies: TLS key, device challenge, recovery challenge,
- * chain entry, device certificate, vault bundle. Each is deterministic CBOR that starts with a label of its own, so that a signature
+ * The exact bytes under every signature that the server or another device makes or verifies: TLS key, device challenge, recovery
+ * challenge, chain entry, device certificate, vault bundle, device seal. Each is deterministic CBOR that starts with a label of its own, so that a signature
  * made for one purpose is worth nothing for another. Keys and signing live in `@sotto/e2ee`; all signatures are Ed25519.
  */
 import { ed25519 } from "@noble/curves/ed25519.js";
@@ -74,6 +74,29 @@ export function vaultBundleBytes(fields: {
     fields.wrapRecovery,
     fields.rootVault,
     fields.recoveryPublicKey,
+  ]);
+}
+
+/**
+ * What the account identity key signs about a secret that is sealed to one device (`@sotto/e2ee`, device-seal.ts). Sealing takes
+ * public keys alone, so without it the server could hand a device a secret of its own making.
+ */
+export function deviceSealBytes(fields: {
+  account: AccountId;
+  purpose: string;
+  version: number;
+  secretHash: Uint8Array;
+  device: DeviceId;
+  sealedHash: Uint8Array;
+}): Uint8Array {
+  return encodeCbor([
+    "sotto device seal v1",
+    fields.account,
+    fields.purpose,
+    fields.version,
+    fields.secretHash,
+    fields.device,
+    fields.sealedHash,
   ]);
 }
 

@@ -10,7 +10,13 @@ import { Connection } from "./connection.ts";
 function connectTo(server: ScriptedServer, open: () => Promise<void> = async () => {}) {
   const pauses: (number | undefined)[] = [];
   const events: string[] = [];
-  const pin: ServerPin = { host: "somewhere", port: 1, mode: "key", tlsKey: server.tlsKey!.slice(), deployment: server.hello.deployment };
+  const pin: ServerPin = {
+    host: "somewhere",
+    port: 1,
+    mode: "key",
+    tlsKey: server.tlsKey!.slice(),
+    deployment: server.hello.deployment,
+  };
   const connection = new Connection({
     platform: server.platform,
     pin,
@@ -29,7 +35,11 @@ test("pauses grow from a quarter of a second to half a minute, with jitter, and 
   const { connection, pauses } = connectTo(server);
   connection.retry();
   await server.clock.advance(300_000);
-  assert.deepEqual(pauses.slice(0, 4), [187.5, 375, 750, 1500], "three quarters of the full pause: the random byte is 128");
+  assert.deepEqual(
+    pauses.slice(0, 4),
+    [187.5, 375, 750, 1500],
+    "three quarters of the full pause: the random byte is 128",
+  );
   assert.equal(Math.max(...(pauses as number[])), 22_500);
   assert.ok(server.attempts < 25);
   server.isReachable = true;
@@ -82,12 +92,17 @@ test("another key than the pinned one stops everything before anything is said",
   await server.clock.advance(60_000);
   assert.equal(connection.lastError?.code, "server-key-changed");
   assert.deepEqual(pauses, [undefined]);
-  assert.deepEqual(server.heard.map(({ method }) => method), ["hello"]);
+  assert.deepEqual(
+    server.heard.map(({ method }) => method),
+    ["hello"],
+  );
 });
 
 test("what the server asks to wait is waited", async () => {
   const server = new ScriptedServer();
-  const { connection, pauses } = connectTo(server, () => Promise.reject(new ProtocolError("busy", { retryAfterMs: 7_000 })));
+  const { connection, pauses } = connectTo(server, () =>
+    Promise.reject(new ProtocolError("busy", { retryAfterMs: 7_000 })),
+  );
   connection.retry();
   await turn();
   assert.deepEqual(pauses, [7_000]);
@@ -108,7 +123,10 @@ test("retry does nothing while there is a session or an attempt, and connects at
   connection.retry();
   await turn();
   assert.equal(server.attempts, 2);
-  assert.ok(server.clock.delaysMs.every((delayMs) => delayMs > 30_000), "the pause's timer is gone");
+  assert.ok(
+    server.clock.delaysMs.every((delayMs) => delayMs > 30_000),
+    "the pause's timer is gone",
+  );
 });
 
 test("a closed connection stays closed, also in the middle of an attempt", async () => {

@@ -3,13 +3,7 @@
  * after a loss comes back with growing pauses. What a person must decide (a changed server key, a device that was logged out or
  * copied) stops it until `retry`. Requests made while there is no session fail at once; whoever made them keeps them.
  */
-import {
-  type Event,
-  type MethodName,
-  type Params,
-  ProtocolError,
-  type Result,
-} from "@sotto/protocol";
+import { type Event, type MethodName, type Params, ProtocolError, type Result } from "@sotto/protocol";
 import { ClientError, refusedBy } from "../errors.ts";
 import type { Platform } from "../platform.ts";
 import { type ServerPin, checkServer } from "../server-pin.ts";
@@ -34,7 +28,13 @@ const longestPauseMs = 30_000;
 const steadyAfterMs = 5_000;
 
 /** Failures of `authenticate` that do not go away by trying again. */
-const finalCodes = new Set(["device-refused", "device-logged-out", "store-copied", "server-key-changed", "unsupported-version"]);
+const finalCodes = new Set([
+  "device-refused",
+  "device-logged-out",
+  "store-copied",
+  "server-key-changed",
+  "unsupported-version",
+]);
 
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -129,13 +129,15 @@ export class Connection {
       this.#options.onConnected();
     } catch (error) {
       session?.close();
-      if (current()) this.#lose(error instanceof ProtocolError ? refusedBy("authenticate", error) : toClientError(error));
+      if (current())
+        this.#lose(error instanceof ProtocolError ? refusedBy("authenticate", error) : toClientError(error));
     }
   }
 
   #lose(error: ClientError): void {
     const { clock } = this.#options.platform;
-    if (this.#connectedAt !== undefined && clock.now() - this.#connectedAt >= steadyAfterMs) this.#pauseMs = firstPauseMs;
+    if (this.#connectedAt !== undefined && clock.now() - this.#connectedAt >= steadyAfterMs)
+      this.#pauseMs = firstPauseMs;
     this.#connectedAt = undefined;
     this.#session = undefined;
     this.lastError = error;

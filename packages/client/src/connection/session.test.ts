@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Event, ProtocolError, encodeCbor, encodeEvent, encodeReply, encodeRequest, limits } from "@sotto/protocol";
+import {
+  type Event,
+  ProtocolError,
+  encodeCbor,
+  encodeEvent,
+  encodeReply,
+  encodeRequest,
+  limits,
+} from "@sotto/protocol";
 import { turn } from "../testing/manual-clock.ts";
 import { ScriptedServer } from "../testing/scripted-server.ts";
 import { openSession } from "./session.ts";
@@ -10,7 +18,10 @@ const address = { host: "somewhere", port: 1 };
 async function open(server: ScriptedServer) {
   const events: Event[] = [];
   const closed: string[] = [];
-  const session = await openSession(server.platform, address, { onEvent: (event) => events.push(event), onClose: (reason) => closed.push(reason) });
+  const session = await openSession(server.platform, address, {
+    onEvent: (event) => events.push(event),
+    onClose: (reason) => closed.push(reason),
+  });
   return { session, events, closed };
 }
 
@@ -48,7 +59,10 @@ test("events are handed on in order; those that are not known, and unknown field
   server.say(encodeEvent(0, "hasOwnProperty", {}));
   server.say(encodeEvent(0, "synced", { more: "than known" }));
   server.say(encodeEvent(0, "presence", { account: new Uint8Array(16), online: true }));
-  assert.deepEqual(events.map(({ name }) => name), ["synced", "presence"]);
+  assert.deepEqual(
+    events.map(({ name }) => name),
+    ["synced", "presence"],
+  );
   assert.deepEqual(events[0]!.payload, {});
   assert.deepEqual(closed, []);
 });
@@ -113,7 +127,10 @@ test("a connection that is only half there is found out by asking", async () => 
   await server.clock.advance(44_000);
   assert.equal(server.heard.length, 1);
   await server.clock.advance(2_000);
-  assert.deepEqual(server.heard.map(({ method }) => method), ["hello", "hello"]);
+  assert.deepEqual(
+    server.heard.map(({ method }) => method),
+    ["hello", "hello"],
+  );
   assert.deepEqual(closed, []);
   Object.defineProperty(server, "hello", { value: undefined });
   await server.clock.advance(70_000);
@@ -148,7 +165,11 @@ test("a host that does not answer, a refusal of all versions and a given-up atte
 test("a request above the frame limit is refused here, and nothing leaves", async () => {
   const server = new ScriptedServer();
   const { session } = await open(server);
-  const params = { conversation: new Uint8Array(16), submission: new Uint8Array(16), message: new Uint8Array(limits.frameBytesMax) };
+  const params = {
+    conversation: new Uint8Array(16),
+    submission: new Uint8Array(16),
+    message: new Uint8Array(limits.frameBytesMax),
+  };
   await assert.rejects(session.request("sendMessage", params), { code: "too-large" });
   assert.equal(server.heard.length, 1);
 });

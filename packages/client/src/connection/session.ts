@@ -103,7 +103,10 @@ export async function openSession(
       }
       const result = v.safeParse(methods[waiting.method].result as v.GenericSchema, frame.result);
       if (result.success) waiting.resolve(result.output);
-      else waiting.reject(new ClientError("not-a-sotto-server", `${waiting.method}: the server's answer does not follow the protocol`));
+      else
+        waiting.reject(
+          new ClientError("not-a-sotto-server", `${waiting.method}: the server's answer does not follow the protocol`),
+        );
     } catch {
       end("the server sent something that does not follow the protocol", true);
     }
@@ -131,14 +134,21 @@ export async function openSession(
     stopConnectTimer = platform.clock.after(connectTimeoutMs, () =>
       reject(new ClientError("unreachable", `${where} did not answer within ${connectTimeoutMs / 1000} s`)),
     );
-    signal?.addEventListener("abort", () => reject(new ClientError("unreachable", `connecting to ${where} was given up`)), { once: true });
+    signal?.addEventListener(
+      "abort",
+      () => reject(new ClientError("unreachable", `connecting to ${where} was given up`)),
+      { once: true },
+    );
   });
   tooLate.catch(() => {});
   const onClose = (reason: string): void => end(reason, true);
   const connecting = platform.transport.connect(address, { onFrame, onClose }, givenUp.signal);
   try {
     socket = await Promise.race([connecting, tooLate]);
-    const hello = await Promise.race([request("hello", { versions: [...versions], client: platform.program }), tooLate]);
+    const hello = await Promise.race([
+      request("hello", { versions: [...versions], client: platform.program }),
+      tooLate,
+    ]);
 
     // A half-open connection looks alive until something is written: ask now and then, and let the timeout tell.
     const probe = (): void => {
@@ -160,7 +170,10 @@ export async function openSession(
   } catch (error) {
     end("failed", false);
     givenUp.abort();
-    connecting.then((late) => late.close(), () => {});
+    connecting.then(
+      (late) => late.close(),
+      () => {},
+    );
     throw connectError(where, error);
   } finally {
     stopConnectTimer();
@@ -169,12 +182,21 @@ export async function openSession(
 
 function connectError(where: string, error: unknown): ClientError {
   if (error instanceof ProtocolError && error.code === "unsupported-version") {
-    return new ClientError("unsupported-version", `connect to ${where}: ${error.message}`, { cause: error, hint: "update the older side" });
+    return new ClientError("unsupported-version", `connect to ${where}: ${error.message}`, {
+      cause: error,
+      hint: "update the older side",
+    });
   }
-  if (error instanceof TransportError) return new ClientError(error.code, `connect to ${where}: ${error.message}`, { cause: error });
-  if (error instanceof ProtocolError) return new ClientError(error.code, `connect to ${where}: ${error.message}`, { cause: error });
+  if (error instanceof TransportError)
+    return new ClientError(error.code, `connect to ${where}: ${error.message}`, { cause: error });
+  if (error instanceof ProtocolError)
+    return new ClientError(error.code, `connect to ${where}: ${error.message}`, { cause: error });
   if (error instanceof ClientError) return error;
-  return new ClientError("unreachable", `connect to ${where}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new ClientError(
+    "unreachable",
+    `connect to ${where}: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error },
+  );
 }
 
 function failureFromWire(failure: Record<string, unknown>): ProtocolError {

@@ -17,8 +17,32 @@ import { ClientError, type ClientFailureCode } from "../errors.ts";
 
 /** The calls that travel; `subscribe` and `close` are the connection's own. */
 export const remoteMethods = [
-  "register", "login", "logout", "whoami", "trust", "sync", "flush", "send", "waitFor", "inbox", "markRead", "history",
-  "notifications", "conversations", "status", "verify", "getSettings", "setSettings", "diagnose",
+  "register",
+  "login",
+  "logout",
+  "recover",
+  "changePassword",
+  "newRecoveryCode",
+  "devices",
+  "removeDevice",
+  "renameDevice",
+  "restore",
+  "whoami",
+  "trust",
+  "sync",
+  "flush",
+  "send",
+  "waitFor",
+  "inbox",
+  "markRead",
+  "history",
+  "notifications",
+  "conversations",
+  "status",
+  "verify",
+  "getSettings",
+  "setSettings",
+  "diagnose",
 ] as const satisfies readonly (keyof Client)[];
 export type RemoteMethod = (typeof remoteMethods)[number];
 
@@ -114,7 +138,10 @@ export interface HomeGuest {
 }
 
 /** Connects to the owner at `path`; rejects if nobody is there. */
-export function joinHome(path: string, handlers: { onEvent(event: ClientEvent): void; onGone(): void }): Promise<HomeGuest> {
+export function joinHome(
+  path: string,
+  handlers: { onEvent(event: ClientEvent): void; onGone(): void },
+): Promise<HomeGuest> {
   const { promise, resolve, reject } = Promise.withResolvers<HomeGuest>();
   const waitingById = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
   let nextId = 1;
@@ -123,7 +150,8 @@ export function joinHome(path: string, handlers: { onEvent(event: ClientEvent): 
   socket.once("connect", () => {
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
-      for (const waiting of waitingById.values()) waiting.reject(new OwnerGone("the process that owned the store has ended"));
+      for (const waiting of waitingById.values())
+        waiting.reject(new OwnerGone("the process that owned the store has ended"));
       waitingById.clear();
       handlers.onGone();
     });
@@ -161,7 +189,10 @@ interface WireFailure {
 }
 
 function failureOf(error: unknown): WireFailure {
-  const failure = error instanceof ClientError ? error : new ClientError("unexpected", error instanceof Error ? error.message : String(error));
+  const failure =
+    error instanceof ClientError
+      ? error
+      : new ClientError("unexpected", error instanceof Error ? error.message : String(error));
   return {
     code: failure.code,
     message: failure.message,

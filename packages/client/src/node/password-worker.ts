@@ -6,7 +6,9 @@ import { Worker, isMainThread, parentPort } from "node:worker_threads";
 import { ClientError } from "../errors.ts";
 import type { PasswordProtocol } from "../platform.ts";
 
-type Call = { [Name in keyof PasswordProtocol]: { id: number; name: Name; argument: Parameters<PasswordProtocol[Name]>[0] } }[keyof PasswordProtocol];
+type Call = {
+  [Name in keyof PasswordProtocol]: { id: number; name: Name; argument: Parameters<PasswordProtocol[Name]>[0] };
+}[keyof PasswordProtocol];
 type Answer = { id: number; value: unknown } | { id: number; error: string };
 
 /** The thread starts with the first call and ends with the last answer. */
@@ -43,8 +45,10 @@ export function createPasswordWorker(): PasswordProtocol {
   }
 
   return {
-    startRegistration: (password) => call("startRegistration", password) as ReturnType<PasswordProtocol["startRegistration"]>,
-    finishRegistration: (options) => call("finishRegistration", options) as ReturnType<PasswordProtocol["finishRegistration"]>,
+    startRegistration: (password) =>
+      call("startRegistration", password) as ReturnType<PasswordProtocol["startRegistration"]>,
+    finishRegistration: (options) =>
+      call("finishRegistration", options) as ReturnType<PasswordProtocol["finishRegistration"]>,
     startLogin: (password) => call("startLogin", password) as ReturnType<PasswordProtocol["startLogin"]>,
     finishLogin: (options) => call("finishLogin", options) as ReturnType<PasswordProtocol["finishLogin"]>,
   };

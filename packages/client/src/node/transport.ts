@@ -59,7 +59,11 @@ export const nodeTransport: Transport = {
     socket.on("message", (data: RawData) => {
       // `ws` hands out views into its receive buffer, which it does not reuse; the engine may keep them.
       const buffer = Array.isArray(data) ? Buffer.concat(data) : data;
-      handlers.onFrame(buffer instanceof ArrayBuffer ? new Uint8Array(buffer) : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength));
+      handlers.onFrame(
+        buffer instanceof ArrayBuffer
+          ? new Uint8Array(buffer)
+          : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength),
+      );
     });
     socket.on("error", (error: NodeJS.ErrnoException) => reject(transportError(error)));
     socket.on("close", (code, reason) => {
@@ -98,7 +102,11 @@ function transportError(error: NodeJS.ErrnoException): TransportError {
       return new TransportError("not-a-sotto-server", "what answers there does not speak TLS 1.3", error);
     default:
   }
-  if (/Unexpected server response|Server sent an invalid subprotocol|Server sent no subprotocol|Parse Error/.test(error.message)) {
+  if (
+    /Unexpected server response|Server sent an invalid subprotocol|Server sent no subprotocol|Parse Error/.test(
+      error.message,
+    )
+  ) {
     return new TransportError("not-a-sotto-server", "what answers there is no Sotto server", error);
   }
   return new TransportError("unreachable", error.message || (error.code ?? "the connection failed"), error);

@@ -118,8 +118,9 @@ async function eventually(what: string, check: () => Promise<boolean>): Promise<
 
 export function engineSuite(name: string, createHost: () => Promise<EngineHost>): void {
   let host: Promise<EngineHost> | undefined;
-  const story = (title: string, tell: (create: (prefix: string, options?: ClientOptions) => Promise<Person>) => Promise<void>) =>
-    test(`${name}: ${title}`, async () => {
+  type Create = (prefix: string, options?: ClientOptions) => Promise<Person>;
+  const story = (title: string, tell: (create: Create) => Promise<void>): void => {
+    void test(`${name}: ${title}`, async () => {
       const present: Person[] = [];
       host ??= createHost();
       const ready = await host;
@@ -133,6 +134,7 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
         for (const person of present) await person.dispose();
       }
     });
+  };
   const failsWith = (code: string) => (error: unknown) => error instanceof ClientError && error.code === code;
 
   story("two people talk, and each sees how far a message has come", async (create) => {
@@ -167,22 +169,28 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await eventually("alice has it", async () => (await alice.client.inbox({})).length === 1);
   });
 
-  story("what is written while the other is away is read later, and the receipts come when the author is back", async (create) => {
-    const alice = await (await create("alice")).register();
-    const bob = await (await create("bob")).register();
-    bob.network.goOffline();
-    const first = await alice.say(bob, "one");
-    await alice.say(bob, "two");
-    alice.network.goOffline();
-    await bob.online();
-    assert.deepEqual((await bob.readAll()).map(({ text }) => text), ["one", "two"]);
-    assert.deepEqual(await bob.client.flush({ timeoutMs: patienceMs }), { done: true });
-    bob.network.goOffline();
-    await alice.online();
-    const message = await alice.client.waitFor({ id: first.id, state: "read", timeoutMs: patienceMs });
-    assert.equal(message.state, "read");
-    assert.ok(message.readAt && message.deliveredAt);
-  });
+  story(
+    "what is written while the other is away is read later, and the receipts come when the author is back",
+    async (create) => {
+      const alice = await (await create("alice")).register();
+      const bob = await (await create("bob")).register();
+      bob.network.goOffline();
+      const first = await alice.say(bob, "one");
+      await alice.say(bob, "two");
+      alice.network.goOffline();
+      await bob.online();
+      assert.deepEqual(
+        (await bob.readAll()).map(({ text }) => text),
+        ["one", "two"],
+      );
+      assert.deepEqual(await bob.client.flush({ timeoutMs: patienceMs }), { done: true });
+      bob.network.goOffline();
+      await alice.online();
+      const message = await alice.client.waitFor({ id: first.id, state: "read", timeoutMs: patienceMs });
+      assert.equal(message.state, "read");
+      assert.ok(message.readAt && message.deliveredAt);
+    },
+  );
 
   story("what is written while the server is away is kept, and goes by itself when it is back", async (create) => {
     const alice = await (await create("alice")).register();
@@ -234,10 +242,20 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
   story("two who write to each other first at the same time meet in one conversation", async (create) => {
     const alice = await (await create("alice")).register();
     const bob = await (await create("bob")).register();
-    await Promise.all([alice.client.send({ to: bob.at, text: "from alice" }), bob.client.send({ to: alice.at, text: "from bob" })]);
-    await eventually("both have both", async () => (await alice.texts(bob)).length === 2 && (await bob.texts(alice)).length === 2);
+    await Promise.all([
+      alice.client.send({ to: bob.at, text: "from alice" }),
+      bob.client.send({ to: alice.at, text: "from bob" }),
+    ]);
+    await eventually(
+      "both have both",
+      async () => (await alice.texts(bob)).length === 2 && (await bob.texts(alice)).length === 2,
+    );
     await eventually("nothing is left to send", async () => {
-      const states = await Promise.all([alice, bob].map(async (person) => (await person.client.history({ with: (person === alice ? bob : alice).at })) as Message[]));
+      const states = await Promise.all(
+        [alice, bob].map(
+          async (person) => (await person.client.history({ with: (person === alice ? bob : alice).at })) as Message[],
+        ),
+      );
       return states.flat().every(({ state }) => state !== "sending");
     });
     assert.equal((await alice.client.conversations()).length, 1);
@@ -260,7 +278,9 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await eventually("bob has all", async () => (await bob.texts(alice)).length === texts.length);
     assert.deepEqual(await bob.texts(alice), texts);
     await eventually("all are delivered", async () =>
-      ((await alice.client.history({ with: bob.at, limit: 100 })) as Message[]).every(({ state }) => state === "delivered"),
+      ((await alice.client.history({ with: bob.at, limit: 100 })) as Message[]).every(
+        ({ state }) => state === "delivered",
+      ),
     );
     assert.deepEqual(await alice.texts(bob), texts);
   });
@@ -288,9 +308,15 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const bob = await (await create("bob")).register();
     for (let i = 0; i < 7; i++) await alice.say(bob, `n${i}`);
     const newest = (await alice.client.history({ with: bob.at, limit: 3 })) as Message[];
-    assert.deepEqual(newest.map(({ text }) => text), ["n4", "n5", "n6"]);
+    assert.deepEqual(
+      newest.map(({ text }) => text),
+      ["n4", "n5", "n6"],
+    );
     const older = (await alice.client.history({ with: bob.at, limit: 3, before: newest[0]!.id })) as Message[];
-    assert.deepEqual(older.map(({ text }) => text), ["n1", "n2", "n3"]);
+    assert.deepEqual(
+      older.map(({ text }) => text),
+      ["n1", "n2", "n3"],
+    );
     assert.ok((await alice.client.history({ with: bob.at, events: true })).some((row) => "event" in row));
   });
 
@@ -338,7 +364,10 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await bob.restart();
     await assert.rejects(bob.client.sync({ timeoutMs: patienceMs }), failsWith("logged-out"));
     await alice.say(bob, "missed you");
-    await assert.rejects(bob.client.login({ name: bob.name, password: "not the password at all" }), failsWith("wrong-password"));
+    await assert.rejects(
+      bob.client.login({ name: bob.name, password: "not the password at all" }),
+      failsWith("wrong-password"),
+    );
     assert.equal((await bob.client.login({ name: bob.name, password })).loggedOut, false);
     await bob.online();
     assert.deepEqual(await bob.texts(alice), ["see you", "missed you"]);
@@ -360,8 +389,14 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const server = (await host!).server;
     await assert.rejects(alice.client.whoami(), failsWith("no-account"));
     await assert.rejects(alice.client.register({ name: "No Spaces", server, password }), failsWith("name-invalid"));
-    await assert.rejects(alice.client.register({ name: alice.name, server, password: "password1" }), failsWith("password-weak"));
-    await assert.rejects(alice.client.register({ name: alice.name, server: "localhost:1", password }), failsWith("unreachable"));
+    await assert.rejects(
+      alice.client.register({ name: alice.name, server, password: "password1" }),
+      failsWith("password-weak"),
+    );
+    await assert.rejects(
+      alice.client.register({ name: alice.name, server: "localhost:1", password }),
+      failsWith("unreachable"),
+    );
     await alice.register();
     const other = await create("other");
     await assert.rejects(other.client.register({ name: alice.name, server, password }), failsWith("name-taken"));
@@ -372,7 +407,10 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await assert.rejects(alice.client.history({ with: "@nobody-of-that-name" }), failsWith("no-conversation"));
     const bob = await (await create("bob")).register();
     await assert.rejects(alice.client.send({ to: bob.at, text: "  \n" }), failsWith("text-empty"));
-    await assert.rejects(alice.client.send({ to: bob.at, text: "x".repeat(60 * 1024 + 1) }), failsWith("text-too-large"));
+    await assert.rejects(
+      alice.client.send({ to: bob.at, text: "x".repeat(60 * 1024 + 1) }),
+      failsWith("text-too-large"),
+    );
     await alice.say(bob, "x".repeat(60 * 1024));
     await eventually("bob has it whole", async () => (await bob.texts(alice))[0]?.length === 60 * 1024);
     alice.network.goOffline();
@@ -390,6 +428,6 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await bob.online();
     await bob.client.setSettings({ presence: false });
     const hidden = await alice.client.status({ user: bob.at }).catch((error: unknown) => error);
-    assert.ok(hidden instanceof ClientError || (!hidden || !(hidden as { online: boolean }).online));
+    assert.ok(hidden instanceof ClientError || !hidden || !(hidden as { online: boolean }).online);
   });
 }

@@ -48,7 +48,8 @@ export class LyingServer implements Transport {
       if (frame.kind === "event") {
         const event: WireEvent = { sequence: frame.sequence, name: frame.name, payload: frame.payload };
         this.events.push(event);
-        for (const { sequence, name, payload } of this.onEvent(event)) handlers.onFrame(encodeEvent(sequence, name, payload));
+        for (const { sequence, name, payload } of this.onEvent(event))
+          handlers.onFrame(encodeEvent(sequence, name, payload));
       } else if (frame.kind === "reply") {
         handlers.onFrame(encodeReply(frame.id, this.onReply(methodById.get(frame.id)!, frame.result)));
       } else handlers.onFrame(bytes);

@@ -40,7 +40,15 @@ export function makeAccount(name: string): MadeAccount {
   const account = createId(random);
   const identity = createIdentity(random);
   const keys = createDeviceKeys(random);
-  const entries = createChain({ identity, account, name, device: keys, deviceName: "d", rootVault: { version: 1, hash: random.bytes(32) }, nowMs: 1 });
+  const entries = createChain({
+    identity,
+    account,
+    name,
+    device: keys,
+    deviceName: "d",
+    rootVault: { version: 1, hash: random.bytes(32) },
+    nowMs: 1,
+  });
   const verdict = verifyChain(entries);
   if (verdict.kind !== "valid") throw new Error("the chain is not valid");
   const certificate = createCertificate(identity.seed, { account, ...devicePublicKeys(keys) });
@@ -59,7 +67,7 @@ export async function makeState(own: MadeAccount, storage?: Storage) {
     device: own.keys.device,
     deviceKeys: encodeDeviceKeys(own.keys),
     certificate: own.certificate,
-    amk: { version: 1, key: new Uint8Array(32) },
+    amks: [{ version: 1, key: new Uint8Array(32) }],
     chain: encodeChainState(own.chain),
     inbox: 0,
   };
@@ -77,7 +85,11 @@ export async function makeState(own: MadeAccount, storage?: Storage) {
 }
 
 /** An open conversation with somebody, with a group in which one is alone: enough to encrypt. */
-export async function makeConversation(made: Awaited<ReturnType<typeof makeState>>, own: MadeAccount, peer: MadeAccount): Promise<{ id: string; record: ConversationRecord }> {
+export async function makeConversation(
+  made: Awaited<ReturnType<typeof makeState>>,
+  own: MadeAccount,
+  peer: MadeAccount,
+): Promise<{ id: string; record: ConversationRecord }> {
   const { state, contacts, clock } = made;
   const conversation = directConversationId(own.account, peer.account);
   const record: ConversationRecord = {

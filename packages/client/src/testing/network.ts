@@ -39,21 +39,29 @@ export class FaultyNetwork implements Transport {
     if (!this.#online) throw new TransportError("unreachable", "the network is down");
     const methodById = new Map<number, string>();
     const open: { socket: Socket; handlers: SocketHandlers } = { socket: undefined as unknown as Socket, handlers };
-    const socket = await this.#transport.connect(address, {
-      onFrame: (frame) => {
-        if (!this.#open.has(open)) return;
-        const decoded = decodeFrame(frame);
-        if (decoded.kind === "reply" && this.#cutAtReplyTo !== undefined && methodById.get(decoded.id) === this.#cutAtReplyTo) {
-          this.#cutAtReplyTo = undefined;
-          this.goOffline();
-          return;
-        }
-        handlers.onFrame(frame);
+    const socket = await this.#transport.connect(
+      address,
+      {
+        onFrame: (frame) => {
+          if (!this.#open.has(open)) return;
+          const decoded = decodeFrame(frame);
+          if (
+            decoded.kind === "reply" &&
+            this.#cutAtReplyTo !== undefined &&
+            methodById.get(decoded.id) === this.#cutAtReplyTo
+          ) {
+            this.#cutAtReplyTo = undefined;
+            this.goOffline();
+            return;
+          }
+          handlers.onFrame(frame);
+        },
+        onClose: (reason) => {
+          if (this.#open.delete(open)) handlers.onClose(reason);
+        },
       },
-      onClose: (reason) => {
-        if (this.#open.delete(open)) handlers.onClose(reason);
-      },
-    }, signal);
+      signal,
+    );
     open.socket = socket;
     this.#open.add(open);
     return {
