@@ -21,11 +21,13 @@ function readManifest(folder: string): Manifest {
 }
 
 function readPackage(folder: string): Package {
-  const { name, exports = {}, dependencies, optionalDependencies, peerDependencies } = readManifest(folder);
+  const manifest = readManifest(folder);
+  const { name, exports = {}, dependencies, devDependencies, optionalDependencies, peerDependencies } = manifest;
   return {
     name,
     folder,
     dependencies: new Set(Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })),
+    devDependencies: new Set(Object.keys(devDependencies ?? {})),
     entries: new Map(
       Object.entries(exports).map(([subpath, { "@sotto/source": source }]) => [
         subpath,
@@ -59,7 +61,7 @@ test("every import follows the arrows, and the packages without I/O stay without
 const sound: Record<string, string> = {
   "packages/protocol/src/index.ts": `export { encode } from "cborg"; export const date = (ms: number) => new Date(ms);`,
   "packages/e2ee/src/index.ts": `import { encode } from "@sotto/protocol"; export const seal = (now: () => number) => encode(now());`,
-  "packages/e2ee/src/index.test.ts": `import "node:test"; import "fast-check"; setTimeout(() => Date.now(), 1);`,
+  "packages/e2ee/src/index.test.ts": `import "node:test"; import "fast-check"; import "only-for-tests"; setTimeout(() => Date.now(), 1);`,
   "packages/client/src/index.ts": `export { seal } from "@sotto/e2ee"; import type { X } from "./node.ts"; export type Y = X;`,
   "packages/client/src/node.ts": `import { WebSocket } from "ws"; import "./index.ts"; export type X = WebSocket;`,
   "packages/server/src/index.ts": `import "@sotto/protocol"; export const pg = () => import("./store/postgres/store.ts");`,
@@ -76,6 +78,7 @@ function workspaceOf(sources: Record<string, string>): Workspace {
       name,
       folder,
       dependencies: new Set(dependencies),
+      devDependencies: new Set(["only-for-tests"]),
       entries: new Map(Object.entries(entries).map(([subpath, source]) => [subpath, `${folder}/${source}`])),
     };
   };

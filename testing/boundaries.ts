@@ -19,6 +19,8 @@ export interface Package {
   readonly name: string;
   readonly folder: string;
   readonly dependencies: ReadonlySet<string>;
+  /** For its tests alone. */
+  readonly devDependencies: ReadonlySet<string>;
   /** Source by subpath, as `exports` declares it: `.` → `packages/client/src/index.ts`. */
   readonly entries: ReadonlyMap<string, string>;
 }
@@ -132,7 +134,9 @@ function faultOf(specifier: string, module: Module, workspace: Workspace): strin
     }
     if (resolveEntry(specifier, workspace) === undefined) return `${dependency} has no such entry in its exports`;
   }
-  const declared = owner.dependencies.has(dependency) || (isTest && workspace.rootDependencies.has(dependency));
+  const declared =
+    owner.dependencies.has(dependency) ||
+    (isTest && (owner.devDependencies.has(dependency) || workspace.rootDependencies.has(dependency)));
   if (!declared && dependency !== owner.name) return "is not declared in its package.json";
   return reservedFault(specifier, file, isTest);
 }

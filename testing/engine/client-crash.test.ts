@@ -41,6 +41,7 @@ test(
 
     const accepted = new Set<string>();
     const shown: string[] = [];
+    const warnings: string[] = [];
     const endBy = Date.now() + limitMs;
     let killed = 0;
     while (killed < kills && Date.now() < endBy) {
@@ -59,19 +60,27 @@ test(
       );
       const ended = new Promise((resolve) => process_.once("close", resolve));
       const ready = Promise.withResolvers<void>();
-      void ended.then(() => ready.resolve());
+      const busy = Promise.withResolvers<void>();
+      void ended.then(() => {
+        ready.resolve();
+        busy.resolve();
+      });
+      // So many things it may do; how long that takes is the machine's affair.
+      let left = Math.floor(Math.random() * 16);
       createInterface(process_.stdout).on("line", (line) => {
         const [what, first, second] = line.split(" ") as [string, string, string];
         if (what === "ready") ready.resolve();
+        else if (left-- <= 0) busy.resolve();
         if (what === "accepted") accepted.add(first);
         if (what === "shown") shown.push(second);
-        assert.notEqual(what, "security", line);
+        if (what === "security") warnings.push(first);
       });
       await ready.promise;
       // Bob writes too, so that receiving is cut off as often as sending.
       const texts = [0, 1, 2].map((n) => `bob${killed}-${n}`);
       if (killed > 0) for (const text of texts) await bob.send({ to: "@alice", text });
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 120));
+      await busy.promise;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 8));
       assert.equal(process_.exitCode, null, "it ends only when it is killed");
       process_.kill("SIGKILL");
       await ended;
@@ -79,7 +88,8 @@ test(
     }
     t.diagnostic(`${killed} kills, ${accepted.size} messages accepted, ${shown.length} shown`);
     assert.ok(killed >= 20, `only ${killed} kills in the time`);
-    assert.ok(accepted.size > killed, "it got something done");
+    assert.ok(accepted.size > killed / 2, "it got something done");
+    assert.deepEqual(warnings, [], "an honest server is not suspected");
 
     await using alice = await openHome({ home });
     assert.deepEqual(await alice.sync({ timeoutMs: 10_000 }), { connected: true });
@@ -117,6 +127,7 @@ test(
     const address = `localhost:${server.port}`;
     const disk = new MemoryDisk();
     const networks: FaultyNetwork[] = [];
+    const warnings: string[] = [];
     const shown: string[] = [];
     const accepted: string[] = [];
 
@@ -126,8 +137,9 @@ test(
       kind: "die-before" | "die-after",
     ): Promise<{ client: Client; death: Promise<void> }> {
       const { promise: death, resolve } = Promise.withResolvers<void>();
+      let left = writesLeft;
       const storage = withFaults(await openMemoryStorage(disk), {
-        next: () => (writesLeft-- > 0 ? undefined : { kind }),
+        next: () => (left-- > 0 ? undefined : { kind }),
         onDeath: () => {
           clock.stop();
           network.goOffline();
@@ -143,7 +155,7 @@ test(
       client.subscribe((event) => {
         if (event.type === "message") shown.push(event.text);
         if (event.type === "receipt" && event.state !== "sending") accepted.push(event.text);
-        assert.notEqual(event.type, "security");
+        if (event.type === "security") warnings.push(event.code);
       });
       return { client, death };
     }
@@ -156,14 +168,16 @@ test(
     await first.client.register({ name: "alice", server: address, password });
     await first.client.close();
 
-    const deaths = isLong ? 5_000 : 60;
+    const deaths = isLong ? 5_000 : 150;
     for (let n = 0; n < deaths; n++) {
       // Dense at the beginning of a life, where it resumes what the last one left.
-      const { client, death } = await wake(1 + (n % 15), n % 2 === 0 ? "die-before" : "die-after");
+      const { client, death } = await wake(1 + (n % 17), n % 2 === 0 ? "die-before" : "die-after");
       const life = (async () => {
         await client.sync({ timeoutMs: 10_000 });
         for (let i = 0; ; i++) {
-          await client.send({ to: "@bob", text: `a${n}-${i}` });
+          const { id } = await client.send({ to: "@bob", text: `a${n}-${i}` });
+          // Most lives go on message by message, so that death meets every step of one; the others pile them up.
+          if (n % 4 > 0) await client.waitFor({ id, state: "accepted", timeoutMs: 10_000 });
           if (n > 0) await bob.send({ to: "@alice", text: `b${n}-${i}` });
           await client.markRead({ ids: (await client.inbox({})).map(({ id }) => id) });
         }
@@ -186,6 +200,7 @@ test(
     assert.equal(new Set(atBob).size, atBob.length, "no message is there twice");
     assert.equal(new Set(shown).size, shown.length, "nothing was announced twice");
     for (const text of accepted) assert.ok(atBob.includes(text), `${text} was reported accepted and is lost`);
+    assert.deepEqual(warnings, [], "an honest server is not suspected");
     const hashBySubmission = new Map<string, string>();
     for (const frame of networks.flatMap(({ sent }) => sent)) {
       const request = readSendMessage(frame);

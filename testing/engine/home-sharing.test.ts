@@ -68,12 +68,10 @@ class HomeProcess {
     return one;
   }
 
-  call<Method extends keyof Client>(method: Method, argument?: unknown): Promise<never> {
+  call(method: keyof Client, argument?: unknown): Promise<never> {
     const id = this.#nextId++;
     this.#child.stdin!.write(`${JSON.stringify([id, method, argument ?? null])}\n`);
-    return new Promise((resolve, reject) =>
-      this.#waitingById.set(id, { resolve: resolve as (value: unknown) => void, reject }),
-    );
+    return new Promise((resolve, reject) => this.#waitingById.set(id, { resolve, reject }));
   }
 
   /** As `kill -9` does. */

@@ -186,6 +186,21 @@ test("a closed server takes nobody, an open one everybody", async () => {
   await register(other, "alice");
 });
 
+test("an account that is not here has an empty chain, and costs the others nothing", async () => {
+  await using server = await startServer();
+  await using client = await RawClient.connect(server);
+  const alice = await register(client, "alice");
+  const nobody = random.bytes(16);
+  const { chains } = await client.request("getChains", {
+    accounts: [nobody, alice.account].map((account) => ({ account, from: 0 })),
+  });
+  assert.deepEqual(
+    chains.map(({ entries }) => entries.length),
+    [0, 3],
+  );
+  assert.ok(sameBytes(chains[0]!.account, nobody));
+});
+
 test("the password brings the vaults, a wrong one and an unknown name the same answer", async () => {
   await using server = await startServer();
   await using device = await RawClient.connect(server);

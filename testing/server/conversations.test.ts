@@ -1,7 +1,7 @@
 /** What the server takes into a conversation and what it refuses, judged from signed bytes alone. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encodeRoster, groupInfo, joinByExternalCommit, stageCommit } from "@sotto/e2ee";
+import { createKeyPackage, encodeRoster, groupInfo, joinByExternalCommit, stageCommit } from "@sotto/e2ee";
 import { directConversationId, limits, sameBytes } from "@sotto/protocol";
 import {
   makeGroup,
@@ -151,6 +151,44 @@ test("a commit is refused unless everything beside it belongs to it", async () =
   assert.deepEqual({ ...lost.failure }, { code: "stale-epoch", retryable: true, epoch: 1, sequence: 1 });
 });
 
+test("a commit is judged by one epoch: if it has moved on since the request came, the sender is late", async () => {
+  await using server = await startServer();
+  const pair = await openPair(server);
+  const { alice, bob, conversation } = pair;
+  const group = await openConversation(pair);
+  const { next, params } = await stageAdd(pair, group);
+  const made = await stageCommit(next, {
+    remove: [1],
+    directory: directoryOf(alice, bob),
+    roster: rosterOf(alice, bob),
+  });
+  // Not part of what the server package exports.
+  const { checkCommit } = await import(import.meta.resolve("../../packages/server/src/conversations/check-commit.ts"));
+  // The conversation as it was found at first, with alice alone; the GroupInfo is read when bob is already in.
+  const members = [alice, bob].map(({ account }) => ({ account, role: "member" }));
+  const leaf = {
+    leaf: 0,
+    account: alice.account,
+    device: alice.keys.device,
+    signatureKey: alice.keys.signature.publicKey,
+  };
+  const before = { conversation, kind: "direct", suite: 1, generation: 0, epoch: 0, head: 0, members, leaves: [leaf] };
+  const store = {
+    getGroupInfo: async () => ({ epoch: 1, bytes: params.groupInfo }),
+    getConversation: async () => ({ ...before, epoch: 1, head: 1 }),
+  };
+  const { commit, groupInfo: info } = made.staged;
+  const submitted = {
+    account: alice.account,
+    device: alice.keys.device,
+    conversation: before,
+    commit,
+    groupInfo: info,
+  };
+  const answer = checkCommit({ store, now: 0 }, submitted);
+  await assert.rejects(answer, { code: "stale-epoch", epoch: 1, sequence: 1 });
+});
+
 test("a device is added by a key package that the adder claimed, and only to its own conversations", async () => {
   await using server = await startServer();
   const pair = await openPair(server);
@@ -297,6 +335,20 @@ test("key packages are handed out once, then the last resort, and the device hea
     ),
     "key-package-refused",
   );
+});
+
+test("a device publishes no key package that every client would refuse for its certificate", async () => {
+  await using server = await startServer();
+  await using client = await RawClient.connect(server);
+  const bob = await register(client, "bob");
+  const publish = async (certificate: Uint8Array) => {
+    const of = { device: bob.keys, account: bob.account, certificate, suite: 1 as const, notBeforeMs: Date.now() };
+    const keyPackages = [{ suite: 1, bytes: (await createKeyPackage(of)).bytes }];
+    return client.ask("publishKeyPackages", { keyPackages, lastResorts: [] });
+  };
+  assert.equal(await refusal(publish(flipLast(bob.certificate))), "key-package-refused");
+  assert.equal(await refusal(publish(new Uint8Array(64))), "key-package-refused");
+  await publish(bob.certificate);
 });
 
 test("presence is for those who share a conversation and show their own", async () => {

@@ -1,6 +1,7 @@
 /** How the server starts, what it says when it cannot, what it shows over HTTP, and how it stops. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
@@ -69,7 +70,7 @@ test("a second server on the same data folder says who holds it", async () => {
   );
 });
 
-test("a folder that cannot be written, a damaged store and a lost setup are told apart", async () => {
+test("a folder that cannot be written, a damaged store and lost keys are told apart", async () => {
   const root = await mkdtemp(join(tmpdir(), "sotto-bad-"));
   await writeFile(join(root, "file"), "");
   await assert.rejects(createServer({ data: join(root, "file"), port: 0 }), isError("data-unwritable", /--data/));
@@ -89,6 +90,16 @@ test("a folder that cannot be written, a damaged store and a lost setup are told
   await writeFile(join(data, "opaque.setup"), "{}");
   await assert.rejects(createServer({ data, port: 0 }), isError("data-corrupt", /is damaged/));
   await writeFile(join(data, "opaque.setup"), setup);
+  const key = await readFile(join(data, "deployment.key"));
+  await rm(join(data, "deployment.key"));
+  await assert.rejects(
+    createServer({ data, port: 0 }),
+    isError("data-corrupt", /deployment\.key is missing; restore it/),
+  );
+  const { privateKey } = generateKeyPairSync("ed25519");
+  await writeFile(join(data, "deployment.key"), privateKey.export({ format: "pem", type: "pkcs8" }));
+  await assert.rejects(createServer({ data, port: 0 }), isError("data-corrupt", /belongs to another store/));
+  await writeFile(join(data, "deployment.key"), key);
   const database = (await readdir(data)).find((name) => name.endsWith(".db"))!;
   await writeFile(join(data, database), "this is no database, and long enough to be sure of that".repeat(100));
   await chmod(join(data, database), 0o600);
@@ -153,6 +164,7 @@ test("an invite link is made by the running server, and without one", async () =
     assert.equal(`${parsed.link.host}:${parsed.link.port}`, `chat.example.org:${server.port}`);
   }
   await assert.rejects(createInviteLink(data, { uses: 0 }), isError("config-invalid", /--uses/));
+  await assert.rejects(createInviteLink(data, { expiresDays: 366 }), isError("config-invalid", /1 to 365 days/));
   const again = await createServer({ data, port: 0 });
   assert.notEqual(again.firstInvite, undefined);
   assert.equal(parseInviteLink(again.firstInvite!).kind, "ok");

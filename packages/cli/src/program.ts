@@ -177,6 +177,7 @@ Examples:
       "sotto invite",
       "sotto invite --uses 20 --expires 30",
     ])
+      // The bounds are the server's (inviteMaxima), without loading it for every command.
       .option("--uses <n>", "how many accounts it is good for", wholeNumber(1, 10_000), 1)
       .option("--expires <days>", "for how many days", wholeNumber(1, 365), 7)
       .option("--data <dir>", "the server's data folder, as given to serve"),

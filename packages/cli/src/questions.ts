@@ -30,6 +30,18 @@ export async function askYesNo(environment: Environment, question: string): Prom
 /** Keys that arrived after the line that answered the last question. */
 const typedAheadBySource = new WeakMap<Source, string>();
 
+/** Hands over keys that someone else read, before a question is asked. */
+export function giveTypedAhead(stdin: Source, keys: string): void {
+  typedAheadBySource.set(stdin, takeTypedAhead(stdin) + keys);
+}
+
+/** What was typed after the last answer. */
+export function takeTypedAhead(stdin: Source): string {
+  const keys = typedAheadBySource.get(stdin) ?? "";
+  typedAheadBySource.delete(stdin);
+  return keys;
+}
+
 // oxlint-disable-next-line no-control-regex -- arrow keys and the like arrive as escape sequences
 const keySequence = /\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O.|.)?/g;
 const clearLine = "\r\x1b[K";
@@ -83,8 +95,8 @@ function readAnswer(environment: Environment, question: string, shown: (text: st
     stdin.on("data", onData);
     stdin.on("end", onEnd);
     stdin.resume();
-    const typedAhead = typedAheadBySource.get(stdin);
-    if (typedAhead) take(typedAhead);
+    const typedAhead = takeTypedAhead(stdin);
+    if (typedAhead !== "") take(typedAhead);
   });
 }
 

@@ -45,7 +45,6 @@ export interface RegisterOptions {
   name: string;
   password: string;
   stretching: number;
-  deviceName: string;
   invite?: Uint8Array;
   fingerprint?: string;
 }
@@ -89,7 +88,8 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
       account,
       name,
       device,
-      deviceName: options.deviceName,
+      // The chain is read by the server and by everybody one writes to: what a device is called is none of their business.
+      deviceName: "",
       rootVault: { version: vaults.rootVersion, hash: rootVaultHash(vaults.rootVault) },
       nowMs: platform.clock.now(),
     });

@@ -75,8 +75,6 @@ export interface ClientOptions {
   suite?: Suite;
   /** How new passwords are stretched (see stretching.ts). */
   stretching?: number;
-  /** What this device is called in the account's chain. */
-  deviceName?: string;
 }
 
 /** What a second process may name so that a call that was cut off is not carried out twice. */
@@ -153,7 +151,7 @@ class Engine implements Client {
     emit: (event: ClientEvent) => void,
   ) {
     this.#platform = platform;
-    this.#options = { suite: defaultSuite, stretching: currentStretching, deviceName: "this device", ...options };
+    this.#options = { suite: defaultSuite, stretching: currentStretching, ...options };
     this.#state = state;
     this.#pin = pin;
     this.#listeners = listeners;
@@ -245,7 +243,6 @@ class Engine implements Client {
       name,
       password: options.password,
       stretching: this.#options.stretching,
-      deviceName: this.#options.deviceName,
       ...(link ? { invite: link.token } : {}),
       ...(fingerprint === undefined ? {} : { fingerprint }),
     });

@@ -128,7 +128,7 @@ async function begin() {
       before = now;
     }
   };
-  return { ...made, ...{ id, bob, scene, sent, security, outbox, write, receipt, messages, settle } };
+  return { ...made, id, bob, scene, sent, security, outbox, write, receipt, messages, settle };
 }
 
 test("messages leave one after the other, in the order of writing", async () => {

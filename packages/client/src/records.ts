@@ -235,4 +235,5 @@ export const defaultSettings: Settings = { receipts: true, presence: true, histo
 
 export const encodeRecord = (record: object): Uint8Array => encodeCbor(record);
 /** What `encodeRecord` wrote. The store is sealed, so the shape is ours; bytes are copied out of the buffer they came in. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller names what it once wrote
 export const decodeRecord = <R>(bytes: Uint8Array): R => decodeCbor(bytes) as R;

@@ -88,9 +88,9 @@ export function checkServer(pin: ServerPin, seen: Seen): "same" | { rotated: Ser
   ) {
     return { rotated: { ...pin, tlsKey: seen.tlsKey } };
   }
-  const shown = seen.tlsKey ? formatFingerprint(seen.tlsKey) : "another deployment key";
-  throw new ClientError(
-    "server-key-changed",
-    `the server at ${formatAddress(pin)} shows another key than before: ${shown}, not ${formatFingerprint(pin.tlsKey)}; nothing was sent`,
-  );
+  const difference =
+    sameKey || !seen.tlsKey
+      ? "signs its key as another deployment than before"
+      : `shows another key than before: ${formatFingerprint(seen.tlsKey)}, not ${formatFingerprint(pin.tlsKey)}`;
+  throw new ClientError("server-key-changed", `the server at ${formatAddress(pin)} ${difference}; nothing was sent`);
 }

@@ -71,7 +71,7 @@ class ChainsNeeded extends Error {
 export class Sync {
   readonly #options: SyncOptions;
   #queue: Event[] = [];
-  #running: Promise<void> | undefined;
+  #isRunning = false;
   /** Grows when a connection is lost, so that a batch of the old one stops where it is. */
   #generation = 0;
   #synced = false;
@@ -111,9 +111,10 @@ export class Sync {
   }
 
   #start(): void {
-    if (!this.#connected || this.#queue.length === 0) return;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
+    if (!this.#connected || this.#isRunning || this.#queue.length === 0) return;
+    this.#isRunning = true;
+    void this.#run().finally(() => {
+      this.#isRunning = false;
       this.#start();
     });
   }
@@ -206,6 +207,7 @@ export class Sync {
         missingIn = await this.#take(batch);
       } catch (error) {
         if (generation !== this.#generation) continue;
+        this.#connected = false;
         this.#options.onFailure(refusedBy("take in messages", error));
         return;
       }

@@ -6,14 +6,13 @@ import { ed25519 } from "@noble/curves/ed25519.js";
 import {
   type AccountId,
   certificateBytes,
+  certificateHolds,
   chainDevice,
   type ChainState,
   decodeCredential,
   type DeviceId,
-  identityKeyAt,
   sameBytes,
   toHex,
-  verifySignature,
 } from "@sotto/protocol";
 
 /** The account chains that the caller has verified; asked again whenever a credential must be checked. */
@@ -66,15 +65,7 @@ export function checkCredential(
   if (seen === undefined) certificatesSeen.set(chain, (seen = new Set()));
   const name = toHex(identity);
   if (!seen.has(name)) {
-    const { account, certificate } = credential;
-    const message = certificateBytes({
-      account,
-      device: device.device,
-      signatureKey,
-      encryptionKey: device.encryptionKey,
-    });
-    // The key that was current at the device's place in the chain: a later rotation does not undo its certificates.
-    if (!verifySignature(identityKeyAt(chain, device.addedN), message, certificate)) return "invalid";
+    if (!certificateHolds(chain, device, credential.certificate)) return "invalid";
     seen.add(name);
   }
   return device.revokedN === undefined ? "valid" : "revoked";

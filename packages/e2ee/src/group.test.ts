@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { directConversationId, encodeCredential, readPrivateMessage, sameBytes } from "@sotto/protocol";
-import { decodeMlsBytes } from "@sotto/protocol/mls-public";
+import { directConversationId, encodeCredential, limits, readPrivateMessage, sameBytes } from "@sotto/protocol";
+import { decodeCommit, decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { createCommit, createProposal, encodeMlsMessage } from "ts-mls";
 import { appendDevice, appendRotation, devicePublicKeys } from "./account-chain.ts";
 import { createDeviceKeys } from "./device.ts";
@@ -27,6 +27,7 @@ import {
   withRoster,
 } from "./group.ts";
 import { engineSuite, withConfig } from "./group-engine.ts";
+import { guardCommit } from "./group-guard.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
 import { createIdentity } from "./identity.ts";
 import { processMessage } from "./process-message.ts";
@@ -261,6 +262,48 @@ test("rule 4: a new device of a member comes in, and may replace its own old lea
     assert.equal((await expectMessage(a, message, directory)).text, "from my laptop");
     assert.deepEqual(own.group.roster, a.roster);
   }
+});
+
+test("rule 4: a device has one leaf: it neither keeps its old one nor is added a second time", async () => {
+  const [alice, bob, carol] = people();
+  const { groups, directory } = await groupOf(1, [alice, bob, carol]);
+  const [a, b] = groups as [Group, Group];
+  const twice = { kind: "rejected", reason: "a device would have two leaves" };
+  assert.deepEqual(await process(a, await externalCommitOf(bob.phone, a, await groupInfo(a)), directory), twice);
+  const tablet = carol.addDevice("tablet");
+  const commit = decodeCommit(await commitOf(b, [await addOf(tablet, b)]));
+  assert(!("kind" in commit));
+  const { mark } = a.parts().roster!;
+  const epoch = { conversation: a.conversation, leaves: a.leaves(), mark, rosterOf: () => a.roster };
+  assert.equal(guardCommit(commit, epoch).kind, "allowed");
+  assert.deepEqual(guardCommit({ ...commit, added: [...commit.added, ...commit.added] }, epoch), {
+    kind: "refused",
+    reason: twice.reason,
+  });
+});
+
+test("a conversation has no more leaves than its limit", async () => {
+  const [alice, bob, carol] = people();
+  const { groups } = await groupOf(1, [alice, bob, carol]);
+  const [a, b] = groups as [Group, Group];
+  const commit = decodeCommit(await commitOf(b, [await addOf(carol.addDevice("tablet"), b)]));
+  assert(!("kind" in commit));
+  const { mark } = a.parts().roster!;
+  const judge = (count: number) => {
+    const others = Array.from({ length: count - 3 }, (_, i) => ({
+      ...a.leaves()[2]!,
+      leaf: 3 + i,
+      device: alice.random.bytes(16),
+    }));
+    return guardCommit(commit, {
+      conversation: a.conversation,
+      leaves: [...a.leaves(), ...others],
+      mark,
+      rosterOf: () => a.roster,
+    });
+  };
+  assert.equal(judge(limits.leavesPerConversationMax - 1).kind, "allowed");
+  assert.deepEqual(judge(limits.leavesPerConversationMax), { kind: "refused", reason: "too many leaves" });
 });
 
 test("rule 5: joining without an old leaf ends, and proposals that Sotto never sends are refused", async () => {

@@ -40,7 +40,6 @@ export const events = {
     about: "Someone with whom the account shares a conversation came or went, and lets it be seen.",
     payload: v.object({ account: id, online: v.boolean(), lastSeenAt: v.optional(timeMs) }),
   },
-  share: { about: "", payload: v.object({ bytes: bytesUpTo(512), from: id }) },
   accountChanged: {
     about:
       "The chain of an account, one's own or of someone with whom one shares a conversation, has grown up to entry `n`: fetch what is new.",

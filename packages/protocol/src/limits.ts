@@ -75,6 +75,12 @@ export const limits = {
   deviceBacklogBytesMax: 64 * MiB,
   deviceUnseenMs: 45 * day,
 
+  // The archive: 64 KiB of messages, sealed and padded, make a chunk; a reply is a frame.
+  archiveChunkBytesMax: 96 * KiB,
+  archiveChunksPerReplyMax: 8,
+  archiveReplyBytesMax: 200 * KiB,
+  archiveBytesPerAccountMax: 2048 * MiB,
+
   // One login attempt lives this long between its two requests.
   loginStateMs: 60 * second,
   loginStatesMax: 10_000,

@@ -175,13 +175,6 @@ export const methods = {
     result: v.object({ writtenAt: timeMs }),
     failures: ["conflict", "unavailable"],
   },
-  startPasswordChange: { about: "", caller: "account", bucket: "request", params: v.strictObject({ request: opaque }), result: v.object({ response: opaque, setup: id }), failures: [] },
-  replaceRoot: { about: "", caller: "account", bucket: "request", params: v.strictObject({ entries: newEntries, registration: v.optional(v.strictObject({ setup: id, stretching: count, record: opaque })), vault: v.strictObject(rootEntries), accountVault: v.optional(v.strictObject({ version: count, bytes: accountVaultBytes, signature: bytesOf(64) })), shares: v.array(v.strictObject({ device: id, bytes: bytesUpTo(512) })) }), result: v.object({ acceptedAt: timeMs }), failures: [] },
-  startRecovery: { about: "", caller: "anyone", bucket: "none", params: v.strictObject({ name: text(64) }), result: v.object({ recovery: id, account: id, challenge: bytesOf(32) }), failures: [] },
-  finishRecovery: { about: "", caller: "anyone", bucket: "none", params: v.strictObject({ recovery: id, signature: bytesOf(64) }), result: opened, failures: [] },
-  putArchive: { about: "", caller: "member", bucket: "request", params: v.strictObject({ conversation: id, number: count, from: count, to: count, bytes: bytesUpTo(96*1024), previous: bytesOf(32), replaces: v.optional(bytesOf(32)), settled: count }), result: v.object({ settled: count }), failures: [] },
-  settle: { about: "", caller: "member", bucket: "request", params: v.strictObject({ conversation: id, from: count, to: count }), result: v.object({ settled: count }), failures: [] },
-  getArchive: { about: "", caller: "member", bucket: "request", params: v.strictObject({ conversation: id, before: count, limit: count }), result: v.object({ chunks: v.array(v.object({ number: count, from: count, to: count, previous: bytesOf(32), bytes: bytesUpTo(96*1024) })), settled: count, newest: count }), failures: [] },
   logout: {
     about: "Ends the device's sessions until its account logs in again with the password. The device stays in the account's chain and conversations.",
     caller: "device",
@@ -199,14 +192,14 @@ export const methods = {
     failures: ["not-found"],
   },
   getChains: {
-    about: "The entries of accounts' chains from the place `from` on (0: all).",
+    about: "The entries of accounts' chains from the place `from` on (0: all); none for an account that is not here.",
     caller: "account",
     bucket: "request",
     params: v.strictObject({
       accounts: v.pipe(v.array(v.strictObject({ account: id, from: count })), v.maxLength(limits.chainsPerRequestMax)),
     }),
     result: v.object({ chains: v.array(v.object({ account: id, entries: chain })) }),
-    failures: ["not-found"],
+    failures: [],
   },
   publishKeyPackages: {
     about: "Adds key packages of the calling device, up to the limit; last resorts replace the one of the same suite.",
@@ -294,6 +287,61 @@ export const methods = {
         }),
       ),
       inbox: count,
+    }),
+    failures: [],
+  },
+  putArchive: {
+    about: "Adds a chunk to the account's archive of the conversation, or replaces the newest one (compare-and-set by hash), and moves the settled mark. Chunks are numbered from 1, follow each other without gaps and name the one before by SHA-256 (32 zeros in the first). Again with the same bytes: the same answer.",
+    caller: "member",
+    bucket: "request",
+    params: v.strictObject({
+      conversation: id,
+      number: count,
+      from: count,
+      to: count,
+      bytes: bytesUpTo(limits.archiveChunkBytesMax),
+      previous: bytesOf(32),
+      /** SHA-256 of the newest chunk, which this one replaces. */
+      replaces: v.optional(bytesOf(32)),
+      settled: count,
+    }),
+    result: v.object({ settled: count }),
+    failures: ["conflict", "quota-exceeded", "unavailable"],
+  },
+  settle: {
+    about: "Moves the account's settled mark (compare-and-set): it needs the log up to there no more, because it archived the entries or passed them by. Entries that every member account settled may be deleted.",
+    caller: "member",
+    bucket: "request",
+    params: v.strictObject({ conversation: id, from: count, to: count }),
+    result: v.object({ settled: count }),
+    failures: ["conflict", "unavailable"],
+  },
+  getArchive: {
+    about: "Chunks of the account's archive of a conversation, the newest first, from the one before number `before` on (0: from the newest). Who has left the conversation still reads their own.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({
+      conversation: id,
+      before: count,
+      limit: v.pipe(count, v.minValue(1), v.maxValue(limits.archiveChunksPerReplyMax)),
+    }),
+    result: v.object({
+      chunks: v.array(
+        v.object({ number: count, from: count, to: count, bytes: bytesUpTo(limits.archiveChunkBytesMax) }),
+      ),
+      settled: count,
+      /** The number of the newest chunk, 0 if there is none. */
+      newest: count,
+    }),
+    failures: [],
+  },
+  listArchives: {
+    about: "What the account has archived: for each conversation its newest chunk, its settled mark, and how many bytes.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({}),
+    result: v.object({
+      archives: v.array(v.object({ conversation: id, newest: count, settled: count, bytes: count })),
     }),
     failures: [],
   },

@@ -7,6 +7,7 @@ import { chmodSync, closeSync, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join, resolve } from "node:path";
 import * as v from "valibot";
+import { inviteMaxima } from "./accounts/invites.ts";
 import { describeError, type Log } from "./log.ts";
 import { ServerError, systemCode } from "./server-error.ts";
 
@@ -16,12 +17,12 @@ const answerTimeoutMs = 10_000;
 // What an address of a Unix socket can hold, on the system that allows least.
 const pathBytesMax = 103;
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000));
+const countUpTo = (max: number) => v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max)));
 const requests = v.variant("do", [
   v.strictObject({
     do: v.literal("invite"),
-    uses: v.optional(count),
-    expiresDays: v.optional(v.pipe(count, v.maxValue(3650))),
+    uses: countUpTo(inviteMaxima.uses),
+    expiresDays: countUpTo(inviteMaxima.expiresDays),
   }),
   v.strictObject({ do: v.literal("status") }),
 ]);

@@ -1,5 +1,5 @@
 /** Makes an invite link for a data folder, whether or not a server runs on it: what `sotto invite` does. */
-import { inviteDefaults, type InviteTerms, makeInvite, recallReach } from "./accounts/invites.ts";
+import { inviteDefaults, inviteMaxima, type InviteTerms, makeInvite, recallReach } from "./accounts/invites.ts";
 import { askServer } from "./control.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { ServerError, toServerError } from "./server-error.ts";
@@ -8,10 +8,11 @@ import { systemRandom } from "./system-random.ts";
 /** @throws ServerError `config-invalid`, `not-running` if the folder never had a server, or what opening the folder throws */
 export async function createInviteLink(dataFolder: string, terms: InviteTerms = {}): Promise<string> {
   const { uses = inviteDefaults.uses, expiresDays = inviteDefaults.expiresDays } = terms;
-  if (!Number.isInteger(uses) || uses < 1 || uses > 10_000)
-    throw new ServerError("config-invalid", "--uses takes 1 to 10000");
-  if (!Number.isInteger(expiresDays) || expiresDays < 1 || expiresDays > 3650) {
-    throw new ServerError("config-invalid", "--expires takes 1 to 3650 days");
+  if (!Number.isInteger(uses) || uses < 1 || uses > inviteMaxima.uses) {
+    throw new ServerError("config-invalid", `--uses takes 1 to ${inviteMaxima.uses}`);
+  }
+  if (!Number.isInteger(expiresDays) || expiresDays < 1 || expiresDays > inviteMaxima.expiresDays) {
+    throw new ServerError("config-invalid", `--expires takes 1 to ${inviteMaxima.expiresDays} days`);
   }
   try {
     return (await askServer(dataFolder, { do: "invite", uses, expiresDays })).link;

@@ -3,6 +3,7 @@
  * absence, such as a reconnect, is not told. Nothing is stored but when each device was last seen.
  */
 import { type AccountId, encodeEvent, ProtocolError, type Result, toHex } from "@sotto/protocol";
+import { peersOf } from "./conversations/peers.ts";
 import type { Delivery } from "./delivery.ts";
 import { describeError, type Log } from "./log.ts";
 import type { Store } from "./store/store.ts";
@@ -27,22 +28,12 @@ export interface Presence extends Disposable {
 export function createPresence({ store, delivery, now, log }: PresenceOptions): Presence {
   const absences = new Map<string, NodeJS.Timeout>();
 
-  /** The accounts with whom this one shares a conversation, itself not among them. */
-  const peersOf = async (account: AccountId): Promise<Map<string, AccountId>> => {
-    const peers = new Map<string, AccountId>();
-    for (const { members } of await store.listConversations(account)) {
-      for (const member of members) peers.set(toHex(member.account), member.account);
-    }
-    peers.delete(toHex(account));
-    return peers;
-  };
-
   const isVisible = async (account: AccountId): Promise<boolean> =>
     (await store.getAccount(account))?.presenceVisible === true;
 
   const tell = async (account: AccountId, event: Result<"getPresence">): Promise<void> => {
     const frame = encodeEvent(0, "presence", { account, ...event });
-    for (const peer of (await peersOf(account)).values()) {
+    for (const peer of (await peersOf(store, account)).values()) {
       if (delivery.isOnline(peer) && (await isVisible(peer))) delivery.pushToAccount(peer, frame);
     }
   };
@@ -76,7 +67,7 @@ export function createPresence({ store, delivery, now, log }: PresenceOptions): 
     async get(asking, about) {
       // Whether the account exists at all is not to be learned here.
       const isSelf = toHex(asking) === toHex(about);
-      if (!isSelf && !(await peersOf(asking)).has(toHex(about))) throw new ProtocolError("not-found");
+      if (!isSelf && !(await peersOf(store, asking)).has(toHex(about))) throw new ProtocolError("not-found");
       if (!(await isVisible(asking)) || !(await isVisible(about))) throw new ProtocolError("not-permitted");
       if (delivery.isOnline(about)) return { online: true };
       const lastSeenAt = Math.max(0, ...(await store.listDevices(about)).map((device) => device.lastSeenAt));

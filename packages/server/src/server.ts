@@ -4,6 +4,7 @@
  */
 import { formatFingerprint, limits, type Random, versions } from "@sotto/protocol";
 import { firstInvite, makeInvite, type Reach, rememberReach } from "./accounts/invites.ts";
+import { createChains } from "./accounts/chains.ts";
 import { createLogins } from "./accounts/logins.ts";
 import { openOpaque } from "./accounts/opaque.ts";
 import { createRegistration } from "./accounts/registration.ts";
@@ -83,7 +84,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   const report = reportTo(log);
   const store = opened.use(await openSqliteStore({ folder, log: report }));
   const createdAt = await readCreatedAt(store, now());
-  const deploymentKey = openDeploymentKey(folder);
+  const deploymentKey = await openDeploymentKey(folder, store);
   const tls = opened.use(
     openTls({
       config,
@@ -104,6 +105,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   const sessions = new Sessions(config.rateFactor);
   const registration = createRegistration({ config, store, now, createdAt });
   const logins = createLogins({ store, opaque, rates, random, monotonicMs });
+  const chains = createChains(store);
   const delivery = createDelivery({
     store,
     limits,
@@ -123,6 +125,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     deploymentKey,
     opaque,
     logins,
+    chains,
     registration,
     presence,
     metrics,

@@ -1,5 +1,6 @@
 /** What the methods work with. Each method file takes from it what it needs, and no more. */
 import type { Random } from "@sotto/protocol";
+import type { Chains } from "./accounts/chains.ts";
 import type { Logins } from "./accounts/logins.ts";
 import type { OpaqueServer } from "./accounts/opaque.ts";
 import type { Registration } from "./accounts/registration.ts";
@@ -20,6 +21,7 @@ export interface Services {
   readonly deploymentKey: DeploymentKey;
   readonly opaque: OpaqueServer;
   readonly logins: Logins;
+  readonly chains: Chains;
   readonly registration: Registration;
   readonly presence: Presence;
   readonly metrics: Metrics;

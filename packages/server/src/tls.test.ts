@@ -23,6 +23,10 @@ import { ServerError } from "./server-error.ts";
 import { systemRandom } from "./system-random.ts";
 import { openTls, type TlsIdentity } from "./tls.ts";
 
+/** With a store that forgets; what it remembers is tried in testing/server/start-and-stop.test.ts. */
+const openKey = (folder: string) =>
+  openDeploymentKey(folder, { getSetting: async () => undefined, putSetting: async () => {} });
+
 const folders: string[] = [];
 const newFolder = () => {
   const folder = mkdtempSync(join(tmpdir(), "sotto-tls-"));
@@ -121,22 +125,22 @@ test("a certificate whose days end is renewed while the server runs", () => {
   assert.deepEqual(identity.current.spkiSha256, first.spkiSha256);
 });
 
-test("secret files are for their owner alone", () => {
+test("secret files are for their owner alone", async () => {
   const folder = newFolder();
   open(folder);
-  openDeploymentKey(folder);
+  await openKey(folder);
   for (const name of ["tls.key", "tls.crt", "deployment.key"])
     assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600, name);
 });
 
-test("a damaged key is refused, never replaced in silence", () => {
+test("a damaged key is refused, never replaced in silence", async () => {
   const folder = newFolder();
   for (const [name, load] of [
-    ["tls.key", () => open(folder)],
-    ["deployment.key", () => openDeploymentKey(folder)],
+    ["tls.key", async () => open(folder)],
+    ["deployment.key", () => openKey(folder)],
   ] as const) {
     writeFileSync(join(folder, name), "damaged");
-    assert.throws(load, (error) => error instanceof ServerError && error.code === "data-corrupt");
+    await assert.rejects(load, (error) => error instanceof ServerError && error.code === "data-corrupt");
     assert.equal(readFileSync(join(folder, name), "utf8"), "damaged");
   }
 });

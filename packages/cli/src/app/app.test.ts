@@ -65,6 +65,15 @@ describe("at a terminal", () => {
     assert.doesNotMatch(at.screen() + at.session.stderr(), /a good long one/);
   });
 
+  test("answers that are typed all at once reach their questions, and the password is not shown", async () => {
+    const client = new FakeClient(now);
+    const at = sitDown(client, [...home, "--server", "localhost:12345", "--fingerprint", "SHA256:00"]);
+    at.type("1\rAlice\ra good long one\ra good long one\ry\rq\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+    assert.equal(client.registered?.password, "a good long one");
+    assert.doesNotMatch(at.screen() + at.session.stderr(), /good long/);
+  });
+
   test("a taken name is asked for again", async () => {
     const client = new FakeClient(now);
     client.failures.set(
@@ -205,6 +214,23 @@ describe("at a terminal", () => {
     assert.equal((await at.session.ended).exitCode, 130);
   });
 
+  test("Ctrl-D leaves from any question", async () => {
+    for (const [choice, question] of [
+      ["2", "Write to whom?"],
+      ["4", "All messages with whom?"],
+      ["7", "Type a name to switch it"],
+      ["8", "[y/N] "],
+      ["@bob", "to @bob> "],
+    ] as const) {
+      const at = sitDown(alice());
+      await at.see("sotto @alice> ");
+      at.type(`${choice}\r`);
+      await at.see(question);
+      at.type("\u0004");
+      assert.deepEqual({ ...(await at.session.ended), stdout: "" }, { exitCode: 0, stdout: "", stderr: "" }, choice);
+    }
+  });
+
   test("Ctrl-C takes back the line, and on an empty one leaves", async () => {
     const at = sitDown(alice());
     await at.see("sotto @alice> ");
@@ -242,15 +268,42 @@ describe("without a terminal", () => {
 });
 
 describe("what the keyboard sends", () => {
-  const translate = (...chunks: string[]) => {
+  function createInput() {
     const input = new KeyInput({} as never);
-    let out = "";
-    input.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    let passed = "";
+    input.on("data", (chunk: Buffer) => (passed += chunk.toString()));
+    const passedSoon = () => new Promise<string>((resolve) => setImmediate(() => resolve(passed)));
+    return { input, passedSoon };
+  }
+  const translate = async (...chunks: string[]) => {
+    const { input, passedSoon } = createInput();
+    input.wantLine();
     for (const chunk of chunks) input.write(chunk);
-    return new Promise<string>((resolve) => {
-      input.end(() => setImmediate(() => resolve(out)));
-    });
+    return await passedSoon();
   };
+
+  test("keys pass one line at a time, and the rest waits for who wants it", async () => {
+    const { input, passedSoon } = createInput();
+    input.write("one\rsecret\r\nthree\rfo");
+    assert.equal(await passedSoon(), "");
+    input.wantLine();
+    assert.equal(await passedSoon(), "one\r");
+    const forAnother = input.takeWaiting();
+    assert.equal(forAnother, "secret\r\nthree\rfo");
+    input.giveBack("three\rfo");
+    input.wantLine();
+    assert.equal(await passedSoon(), "one\rthree\r");
+    input.wantLine();
+    input.write("ur\rfive");
+    assert.equal(await passedSoon(), "one\rthree\rfour\r");
+  });
+
+  test("Ctrl-C does not wait", async () => {
+    const { input, passedSoon } = createInput();
+    input.write("typed ahead\u0003");
+    assert.equal(await passedSoon(), "\u0003");
+    assert.equal(input.takeWaiting(), "");
+  });
 
   test("a paste becomes one line, also when its marks arrive in pieces", async () => {
     assert.equal(await translate("a\u001b[2", "00~b\r", "\nc\u0003\t\u001b[20", "1~d\r"), `ab${lineBreakMark}c    d\r`);

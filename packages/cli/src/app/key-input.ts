@@ -1,6 +1,7 @@
 /**
  * What the keyboard sends, made ready for Node's line editor: a paste of several lines (bracketed paste) and Alt-Enter become one line with
  * a visible mark for each line break, so that they are one message, sent by Enter like any other. `toText` turns the marks back.
+ * Keys pass one line at a time, when a line is wanted: what is typed ahead waits, unseen, for the question that it answers.
  */
 import { Transform, type TransformCallback } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
@@ -12,6 +13,7 @@ export const pasteOff = "\x1b[?2004l";
 
 // oxlint-disable-next-line no-control-regex -- finding control characters is the purpose
 const control = /[\u0000-\u001f\u007f]/g;
+const interrupt = "\u0003";
 const pasteStart = "\x1b[200~";
 const pasteEnd = "\x1b[201~";
 
@@ -27,6 +29,8 @@ export class KeyInput extends Transform {
   #pasting = false;
   /** The beginning of an escape sequence at the end of a chunk. */
   #held = "";
+  #wanted = false;
+  #waiting = "";
 
   constructor(terminal: Source) {
     super();
@@ -38,8 +42,43 @@ export class KeyInput extends Transform {
     return this;
   }
 
+  /** Lets the keys of one line through, as they come. */
+  wantLine(): void {
+    this.#wanted = true;
+    this.#release();
+  }
+
+  /** The keys that wait, for someone else to read. */
+  takeWaiting(): string {
+    const waiting = this.#waiting;
+    this.#waiting = "";
+    return waiting;
+  }
+
+  /** Keys that someone else has read too far. */
+  giveBack(keys: string): void {
+    this.#waiting = keys + this.#waiting;
+    this.#release();
+  }
+
   override _transform(chunk: Buffer | string, _encoding: BufferEncoding, done: TransformCallback): void {
-    done(null, this.#translate(this.#held + (typeof chunk === "string" ? chunk : this.#decoder.write(chunk))));
+    const keys = this.#translate(this.#held + (typeof chunk === "string" ? chunk : this.#decoder.write(chunk)));
+    this.#waiting += keys;
+    if (!this.#wanted && keys.includes(interrupt)) {
+      // Ctrl-C is for now, not for the next question.
+      this.#waiting = "";
+      this.push(interrupt);
+    }
+    this.#release();
+    done();
+  }
+
+  #release(): void {
+    if (!this.#wanted || this.#waiting === "") return;
+    const [line = this.#waiting] = /^[^\r\n]*(?:\r\n|\r|\n)/.exec(this.#waiting) ?? [];
+    this.#waiting = this.#waiting.slice(line.length);
+    if (/[\r\n]$/.test(line)) this.#wanted = false;
+    this.push(line.replace(/\r\n$/, "\r"));
   }
 
   #translate(keys: string): string {

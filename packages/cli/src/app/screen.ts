@@ -6,6 +6,7 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Environment } from "../environment.ts";
 import { KeyInput, pasteOff, pasteOn, toText } from "./key-input.ts";
+import { giveTypedAhead, takeTypedAhead } from "../questions.ts";
 import { rowsOf } from "../text-width.ts";
 
 /** Something printed that may be printed anew. */
@@ -115,6 +116,7 @@ class TerminalScreen implements Screen {
   readonly #input: KeyInput;
   readonly #editor: Interface & { prevRows?: number };
   #asking: { prompt: string; erase: boolean } | undefined;
+  #ended = false;
   /** What stands right above the prompt, oldest first, and how wide the terminal was when it was printed. */
   #blocks: Block[] = [];
   #blocksColumns = 0;
@@ -144,7 +146,7 @@ class TerminalScreen implements Screen {
       this.#editor.write(null, { ctrl: true, name: "e" });
       this.#editor.write(null, { ctrl: true, name: "u" });
     });
-    this.#editor.on("close", () => this.#queue.end());
+    this.#editor.on("close", () => this.end());
   }
 
   get #columns(): number {
@@ -179,9 +181,11 @@ class TerminalScreen implements Screen {
   }
 
   async ask(prompt: string, options: { erase?: boolean } = {}): Promise<string | undefined> {
+    if (this.#ended) return undefined;
     this.#asking = { prompt, erase: options.erase === true };
     this.#editor.setPrompt(prompt);
     this.#editor.prompt();
+    this.#input.wantLine();
     return await this.#queue.next();
   }
 
@@ -197,9 +201,11 @@ class TerminalScreen implements Screen {
     this.#editor.pause();
     stdin.unpipe(this.#input);
     this.#blocks = [];
+    giveTypedAhead(stdin, this.#input.takeWaiting());
     try {
       return await question();
     } finally {
+      this.#input.giveBack(takeTypedAhead(stdin));
       stdin.pipe(this.#input);
       stdin.setRawMode?.(true);
       stdin.resume();
@@ -208,12 +214,15 @@ class TerminalScreen implements Screen {
   }
 
   end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#asking) this.#environment.stdout.write("\n");
+    this.#asking = undefined;
     this.#queue.end();
   }
 
   close(): void {
-    if (this.#asking) this.#environment.stdout.write("\n");
-    this.#asking = undefined;
+    this.end();
     this.#editor.close();
     this.#environment.stdin.unpipe(this.#input);
     this.#environment.stdin.setRawMode?.(false);

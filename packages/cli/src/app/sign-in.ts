@@ -196,9 +196,7 @@ async function askServer(screen: Screen, options: SignInOptions): Promise<Server
 }
 
 async function askName(screen: Screen, question: string): Promise<string | undefined> {
-  const answer = (await screen.ask(`${question} (a-z 0-9 . _ -, at least three; Enter: go back): `))
-    ?.trim()
-    .toLowerCase();
+  const answer = (await screen.ask(`${question} (3 to 32 of a-z 0-9 . _ -; Enter: go back): `))?.trim().toLowerCase();
   return answer ? answer.replace(/^@/, "") : undefined;
 }
 

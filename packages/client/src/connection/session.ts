@@ -88,7 +88,7 @@ export async function openSession(
       if (frame.kind === "event") {
         if (!Object.hasOwn(events, frame.name)) return;
         const name = frame.name as Event["name"];
-        const payload = v.parse(events[name].payload as v.GenericSchema, frame.payload);
+        const payload = v.parse(events[name].payload, frame.payload);
         handlers.onEvent({ name, sequence: frame.sequence, payload } as Event);
         return;
       }
@@ -101,7 +101,7 @@ export async function openSession(
         waiting.reject(failureFromWire(frame.failure));
         return;
       }
-      const result = v.safeParse(methods[waiting.method].result as v.GenericSchema, frame.result);
+      const result = v.safeParse(methods[waiting.method].result, frame.result);
       if (result.success) waiting.resolve(result.output);
       else
         waiting.reject(

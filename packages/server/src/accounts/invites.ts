@@ -10,6 +10,7 @@ const firstInviteSetting = "first-invite";
 const reachSetting = "reach";
 
 export const inviteDefaults = { uses: 1, expiresDays: 7 } as const;
+export const inviteMaxima = { uses: 10_000, expiresDays: 365 } as const;
 
 export interface InviteTerms {
   readonly uses?: number;

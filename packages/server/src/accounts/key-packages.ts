@@ -1,26 +1,34 @@
 /** Key packages that a device publishes: whose they are and whether they are worth handing out. */
-import { type AccountId, type DeviceId, limits, type Params, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
+import {
+  certificateHolds,
+  chainDevice,
+  type ChainState,
+  type DeviceId,
+  limits,
+  type Params,
+  ProtocolError,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import type { NewKeyPackage } from "../store/store.ts";
 
 // A client's clock may be ahead of ours by as much.
 const clockSkewMs = 24 * 60 * 60 * 1000;
 
-interface Owner {
-  readonly account: AccountId;
-  readonly device: DeviceId;
-  readonly signatureKey: Uint8Array;
-}
-
 /**
- * The packages as the store takes them, if each is signed by the device, is what it is said to be and expires in time.
+ * The packages as the store takes them, if each is signed by the device, shows the certificate that its account gave it, is what
+ * it is said to be and expires in time: whatever else was handed out, every client would refuse.
+ * @param owner the device, and the chain that names it
  * @throws ProtocolError `key-package-refused`
  */
 export async function checkKeyPackages(
   { keyPackages, lastResorts }: Pick<Params<"publishKeyPackages">, "keyPackages" | "lastResorts">,
-  owner: Owner,
+  owner: { readonly chain: ChainState; readonly device: DeviceId },
   nowMs: number,
 ): Promise<NewKeyPackage[]> {
   const { readKeyPackage } = await import("@sotto/protocol/mls-public");
+  const device = chainDevice(owner.chain, owner.device);
+  if (device === undefined || device.revokedN !== undefined) throw new ProtocolError("key-package-refused");
   const refs = new Set<string>();
   const checked: NewKeyPackage[] = [];
   const said = [
@@ -33,9 +41,10 @@ export async function checkKeyPackages(
       found !== undefined &&
       found.suite === suite &&
       found.lastResort === lastResort &&
-      sameBytes(found.account, owner.account) &&
-      sameBytes(found.device, owner.device) &&
-      sameBytes(found.signatureKey, owner.signatureKey) &&
+      sameBytes(found.account, owner.chain.account) &&
+      sameBytes(found.device, device.device) &&
+      sameBytes(found.signatureKey, device.signatureKey) &&
+      certificateHolds(owner.chain, device, found.certificate) &&
       found.notAfterMs > nowMs &&
       (lastResort || found.notAfterMs <= nowMs + limits.keyPackageLifetimeMs + clockSkewMs);
     if (!isGood || refs.has(toHex(found.ref))) throw new ProtocolError("key-package-refused");

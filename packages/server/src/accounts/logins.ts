@@ -44,8 +44,15 @@ export interface Logins {
     name: string,
     request: Uint8Array,
   ): Promise<{ login: Uint8Array; account: AccountId; response: Uint8Array; stretching: number }>;
-  /** The account whose password the client knew. @throws ProtocolError `wrong-password`, `login-expired` */
-  finish(connection: Connection, login: Uint8Array, finish: Uint8Array): Promise<AccountId>;
+  /**
+   * The account whose password the client knew, and the OPAQUE record that it was checked against: whoever opens the
+   * account makes sure that this is still the one. @throws ProtocolError `wrong-password`, `login-expired`
+   */
+  finish(
+    connection: Connection,
+    login: Uint8Array,
+    finish: Uint8Array,
+  ): Promise<{ account: AccountId; record: Uint8Array }>;
   /** Forgets what the connection began. */
   forget(connection: Connection): void;
 }
@@ -126,13 +133,9 @@ export function createLogins({ store, opaque, rates, random, monotonicMs }: Logi
       logins.delete(id);
       const { account, name, record, state } = begun;
       const isRight = await opaque.finishLogin(account, state, finish);
-      const now = await store.getAccount(account);
-      if (!isRight || record === undefined || now === undefined || now.disabled)
-        throw new ProtocolError("wrong-password");
+      if (!isRight || record === undefined) throw new ProtocolError("wrong-password");
       giveAttemptBack(name, connection);
-      // A password changed between the two halves: the vaults of the new one must not go to who knew the old one.
-      if (toHex(now.record) !== toHex(record)) throw new ProtocolError("login-expired");
-      return account;
+      return { account, record };
     },
 
     forget(connection) {

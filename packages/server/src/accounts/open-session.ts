@@ -4,7 +4,7 @@ import type { Connection } from "../gateway/connection.ts";
 import { shortKey } from "../log.ts";
 import type { Services } from "../services.ts";
 
-/** @throws ProtocolError `busy` if the account has as many sessions as it may */
+/** @throws ProtocolError `busy` if the account has as many sessions as it may, `device-refused` if it was just revoked */
 export function openSession(
   { sessions, delivery, log }: Pick<Services, "sessions" | "delivery" | "log">,
   connection: Connection,
@@ -20,6 +20,7 @@ export function openSession(
     device: device.slice(),
     deviceKey: toHex(device),
   };
+  if (sessions.isRevoked(identity.deviceKey)) throw new ProtocolError("device-refused");
   if (!sessions.hasRoom(identity.accountKey, identity.deviceKey)) throw new ProtocolError("busy");
   const session = delivery.attach({
     account: identity.account,

@@ -4,6 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import {
+  type ChainDevice,
+  type ChainState,
   limits,
   namePattern,
   type Params,
@@ -73,12 +75,12 @@ export function checkName(name: string): void {
 }
 
 /**
- * The device as the chain certifies it, if chain and vaults say the same as the request and the identity key signed them.
+ * The chain and the device that it certifies, if chain and vaults say the same as the request and the identity key signed them.
  * @throws ProtocolError `not-permitted`; a peer is not told which check failed
  */
 export function checkNewAccount(params: Params<"finishRegistration">): {
-  signatureKey: Uint8Array;
-  encryptionKey: Uint8Array;
+  chain: ChainState;
+  certified: ChainDevice;
 } {
   const { account, device, name, record, chain: entries, vault } = params;
   const verdict = verifyChain(entries);
@@ -105,5 +107,5 @@ export function checkNewAccount(params: Params<"finishRegistration">): {
     sameBytes(chain.rootVault.hash, createHash("sha256").update(vault.rootVault).digest()) &&
     verifySignature(chain.identityKey, bundle, vault.signature);
   if (!isConsistent) throw new ProtocolError("not-permitted");
-  return first;
+  return { chain, certified: first };
 }

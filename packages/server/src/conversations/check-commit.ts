@@ -41,15 +41,16 @@ export async function checkCommit(
   const current = stored && (await readGroupInfo(stored.bytes));
   if (current === undefined)
     throw new ProtocolError("internal", { cause: new Error("the stored GroupInfo is unreadable") });
-  const commit = await readCommit(bytes, current);
-  if (commit.kind === "refused") {
-    // The epoch may have moved since the request came: then the sender is late, not wrong.
+  // The epoch may have moved since the request came, and leaves with it: then the sender is late, not wrong, and nothing may be
+  // judged by members of one epoch and leaves of another.
+  if (current.epoch !== conversation.epoch) {
     const latest = await store.getConversation(conversation.conversation);
-    if (latest !== undefined && latest.epoch !== conversation.epoch) {
-      throw new ProtocolError("stale-epoch", { epoch: latest.epoch, sequence: latest.head });
-    }
-    throw refused();
+    throw latest === undefined
+      ? refused()
+      : new ProtocolError("stale-epoch", { epoch: latest.epoch, sequence: latest.head });
   }
+  const commit = await readCommit(bytes, current);
+  if (commit.kind === "refused") throw refused();
 
   const committerLeaf = checkSender(commit, current, submitted);
   await checkAdded(commit, { store, now }, submitted);

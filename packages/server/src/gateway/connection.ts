@@ -26,6 +26,13 @@ export type Identity =
       readonly delivery: DeliverySession;
     };
 
+/** That this connection showed the password or the recovery code of an account, and which root vault was in force then. */
+export interface AccountProof {
+  readonly accountKey: string;
+  readonly rootVersion: number;
+  readonly provedAtMs: number;
+}
+
 export type EndReason = EventPayload<"sessionEnded">["reason"];
 
 /** What connections have in common: whom they tell, and who flushes them. */
@@ -52,6 +59,9 @@ const closePolicy = 1008;
 const closeGoingAway = 1001;
 const closeNormal = 1000;
 
+/** Full frames that a connection may send between its password and its device. */
+const accountFramesMax = 4;
+
 /** A frame's header is 2, 4 or 10 bytes (RFC 6455 §5.2, never masked by a server); counted as the longest. */
 const headerBytesMax = 10;
 
@@ -68,6 +78,8 @@ export class Connection {
   challenge: Uint8Array | undefined;
   /** Set by `startRegistration`: what `finishRegistration` has to finish. */
   registration: { readonly name: string; readonly accountKey: string } | undefined;
+  /** Set by a login or a recovery, and kept when the connection becomes a device: what `accounts/proof.ts` asks for. */
+  proof: AccountProof | undefined;
   requestsInFlight = 0;
   /** Password logins begun here. */
   loginsBegun = 0;
@@ -155,10 +167,12 @@ export class Connection {
     if (this.stream.writableLength > limits.unsentBytesCut) this.end("too-slow");
   }
 
-  /** The password was right: more may be sent than by a stranger. */
-  becomeAccount(account: AccountId): void {
-    this.identity = { kind: "account", account: account.slice(), accountKey: toHex(account) };
-    this.#bytesLeft = limits.frameBytesMax;
+  /** The password or the recovery code was right: more may be sent than by a stranger, a few changes of the account. */
+  becomeAccount(account: AccountId, proved: Omit<AccountProof, "accountKey">): void {
+    const accountKey = toHex(account);
+    this.identity = { kind: "account", account: account.slice(), accountKey };
+    this.proof = { accountKey, ...proved };
+    this.#bytesLeft = accountFramesMax * limits.frameBytesMax;
   }
 
   /** The first half of a registration was accepted; the second is one large frame. */

@@ -1,6 +1,6 @@
 /**
- * How many sessions an account has, against its limit. Who is online and what they are sent is delivery's; a device's
- * earlier session is ended there too.
+ * How many sessions an account has, against its limit, and which devices may have none any more. Who is online and what
+ * they are sent is delivery's; a device's earlier session is ended there too.
  */
 import { limits } from "@sotto/protocol";
 import type { Connection } from "./connection.ts";
@@ -8,6 +8,8 @@ import type { Connection } from "./connection.ts";
 export class Sessions {
   readonly #byAccount = new Map<string, Set<Connection>>();
   readonly #perAccountMax: number;
+  /** Devices that were revoked while this process ran. */
+  readonly #revoked = new Set<string>();
 
   /** `factor` multiplies the maximum; 1 but for benchmarks. */
   constructor(factor: number) {
@@ -19,6 +21,18 @@ export class Sessions {
     const sessions = this.#byAccount.get(accountKey);
     if (sessions === undefined || sessions.size < this.#perAccountMax) return true;
     return [...sessions].some(({ identity }) => identity.kind === "device" && identity.deviceKey === deviceKey);
+  }
+
+  /**
+   * From now on the device gets no session, also if it was found active a moment ago and is only just proving itself. What
+   * was revoked before the start of this process stands in the store.
+   */
+  revoke(deviceKey: string): void {
+    this.#revoked.add(deviceKey);
+  }
+
+  isRevoked(deviceKey: string): boolean {
+    return this.#revoked.has(deviceKey);
   }
 
   add(accountKey: string, connection: Connection): void {

@@ -18,9 +18,9 @@ export const finishRegistration: MethodFile<"finishRegistration"> =
     if (!sameBytes(setup, opaque.setup) || record.length !== opaqueRecordBytes)
       throw new ProtocolError("not-permitted");
     const invite = await registration.admit(connection, params.invite);
-    const certified = checkNewAccount(params);
+    const { chain: verified, certified } = checkNewAccount(params);
     const createdAt = now();
-    const keyPackages = await checkKeyPackages(params, { account, device, ...certified }, createdAt);
+    const keyPackages = await checkKeyPackages(params, { chain: verified, device }, createdAt);
 
     const outcome = await store.createAccount({
       account,

@@ -3,11 +3,11 @@
  * that is not here has none: one unknown among many must not cost the answer for the others.
  */
 import { limits, type Result } from "@sotto/protocol";
+import { fittingEntries } from "../accounts/chain-page.ts";
 import type { MethodFile } from "./method.ts";
 
 // Ids, lengths and the frame around the entries.
 const replyOverheadBytes = 16 * 1024;
-const entryOverheadBytes = 8;
 
 export const getChains: MethodFile<"getChains"> =
   ({ store }) =>
@@ -15,13 +15,9 @@ export const getChains: MethodFile<"getChains"> =
     const chains: Result<"getChains">["chains"] = [];
     let bytesLeft = limits.frameBytesMax - replyOverheadBytes;
     for (const { account, from } of accounts) {
-      const entries: Uint8Array[] = [];
-      for (const entry of await store.getChain(account, from, limits.chainEntriesPerReplyMax)) {
-        bytesLeft -= entry.length + entryOverheadBytes;
-        if (bytesLeft < 0) break;
-        entries.push(entry);
-      }
-      chains.push({ account, entries });
+      const fitting = fittingEntries(await store.getChain(account, from, limits.chainEntriesPerReplyMax), bytesLeft);
+      bytesLeft = fitting.bytesLeft;
+      chains.push({ account, entries: fitting.entries });
     }
     return { chains };
   };

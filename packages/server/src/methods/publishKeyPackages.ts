@@ -4,11 +4,9 @@ import { checkKeyPackages } from "../accounts/key-packages.ts";
 import type { MethodFile } from "./method.ts";
 
 export const publishKeyPackages: MethodFile<"publishKeyPackages"> =
-  ({ store, now }) =>
+  ({ store, chains, now }) =>
   async (params, { account, device }) => {
-    const known = await store.getDevice(device);
-    if (known === undefined) throw new ProtocolError("key-package-refused");
-    const checked = await checkKeyPackages(params, { account, device, signatureKey: known.signatureKey }, now());
+    const checked = await checkKeyPackages(params, { chain: await chains.current(account), device }, now());
     const before = await store.countKeyPackages(device, now());
     for (const { suite, available } of before) {
       const more = checked.filter((made) => !made.lastResort && made.suite === suite).length;

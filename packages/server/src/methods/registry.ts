@@ -1,20 +1,28 @@
 /** Every method of the protocol with its file; one that is missing here is a type error. */
 import type { MethodName } from "@sotto/protocol";
 import type { Services } from "../services.ts";
+import { addDevice } from "./addDevice.ts";
 import { authenticate } from "./authenticate.ts";
 import { claimKeyPackages } from "./claimKeyPackages.ts";
 import { createConversation } from "./createConversation.ts";
 import { finishLogin } from "./finishLogin.ts";
 import { finishRegistration } from "./finishRegistration.ts";
+import { getAccountVault } from "./getAccountVault.ts";
+import { getArchive } from "./getArchive.ts";
 import { getChains } from "./getChains.ts";
 import { getGroupInfo } from "./getGroupInfo.ts";
 import { getPresence } from "./getPresence.ts";
 import { hello } from "./hello.ts";
+import { listArchives } from "./listArchives.ts";
+import { listDevices } from "./listDevices.ts";
 import { logout } from "./logout.ts";
 import { lookupAccount } from "./lookupAccount.ts";
 import { publishKeyPackages } from "./publishKeyPackages.ts";
+import { putAccountVault } from "./putAccountVault.ts";
+import { putArchive } from "./putArchive.ts";
 import { sendMessage } from "./sendMessage.ts";
 import { setPresence } from "./setPresence.ts";
+import { settle } from "./settle.ts";
 import { startLogin } from "./startLogin.ts";
 import { startRegistration } from "./startRegistration.ts";
 import { submitCommit } from "./submitCommit.ts";
@@ -28,6 +36,10 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   startLogin,
   finishLogin,
   authenticate,
+  addDevice,
+  listDevices,
+  getAccountVault,
+  putAccountVault,
   logout,
   lookupAccount,
   getChains,
@@ -38,6 +50,10 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   sendMessage,
   getGroupInfo,
   subscribe,
+  putArchive,
+  settle,
+  getArchive,
+  listArchives,
   getPresence,
   setPresence,
 };

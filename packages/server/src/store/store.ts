@@ -4,7 +4,7 @@
  * resolved. `suite.ts` says the same as tests and runs against every implementation.
  *
  *   account ─┬─ chain entries          conversation ─┬─ members (accounts)
- *            ├─ vault records                        ├─ leaves (devices)
+ *            ├─ vault, account vault, archives       ├─ leaves (devices)
  *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
  *                       ├─ inbox (welcomes)          └─ GroupInfo (this epoch and the one before)
  *                       └─ cursors
@@ -24,8 +24,15 @@ export interface Store extends AsyncDisposable {
   /** Entries from place `from` on (the first is 0), at most `limit`. Empty if there is no such account. */
   getChain(account: AccountId, from: number, limit: number): Promise<Uint8Array[]>;
   getVault(account: AccountId): Promise<Vault | undefined>;
+  getAccountVault(account: AccountId): Promise<AccountVault | undefined>;
+  /** Compare-and-set: `conflict` unless the version follows the stored one. */
+  putAccountVault(account: AccountId, vault: AccountVault): Promise<"written" | "conflict">;
+  /** Everything that a login brings, as it was at one moment. */
+  getLoginRecords(account: AccountId, chainEntriesMax: number): Promise<LoginRecords | undefined>;
 
   // Devices
+  /** All or nothing: chain entries, device, key packages, and what revocations take away. */
+  addDevice(change: AddedDevice): Promise<"added" | "conflict" | "device-exists">;
   getDevice(device: DeviceId): Promise<Device | undefined>;
   listDevices(account: AccountId): Promise<Device[]>;
   /**
@@ -83,7 +90,7 @@ export interface Store extends AsyncDisposable {
   /** Deletes inbox items up to `sequence`. May be written late. */
   acknowledgeInbox(device: DeviceId, sequence: number): void;
   /**
-   * Deletes entries that every current device of the conversation acknowledged (`retention.ts` has the rule), all that
+   * Deletes entries that every current device acknowledged and every member settled (`retention.ts` has the rule), all that
    * were accepted before `acceptedBefore`, and key packages that expired before `now`; returns how many entries. Does a
    * bounded amount of work; `more` says that there is more to look at.
    */
@@ -96,6 +103,29 @@ export interface Store extends AsyncDisposable {
   lapseDevices(limits: LapseLimits): Promise<{ lapsed: DeviceId[]; more: boolean }>;
   /** The device is current again: it lost nothing, or has a new leaf. */
   reviveDevice(device: DeviceId): Promise<void>;
+
+  // The archive
+  /**
+   * Adds the next chunk, or replaces the newest one, and moves the settled mark; `conflict` if that is not what follows
+   * (see `ArchiveChunk`). The newest chunk again: `stored`, and nothing changes but the mark.
+   */
+  putArchiveChunk(chunk: NewArchiveChunk): Promise<"stored" | "conflict" | "full">;
+  /** Compare-and-set of the settled mark, forward and up to the head at the most. */
+  settle(mark: {
+    account: AccountId;
+    conversation: ConversationId;
+    from: number;
+    to: number;
+  }): Promise<"settled" | "conflict">;
+  /** The chunks before number `before` (0: all), newest first, until `limit` chunks or about `bytesMax` bytes. */
+  getArchive(
+    account: AccountId,
+    conversation: ConversationId,
+    before: number,
+    limit: number,
+    bytesMax: number,
+  ): Promise<{ chunks: ArchiveChunk[]; settled: number; newest: number }>;
+  listArchives(account: AccountId): Promise<Archive[]>;
 
   // Invites and settings
   createInvite(invite: Invite): Promise<void>;
@@ -120,9 +150,25 @@ export interface Vault {
   wrapPassword: Uint8Array;
   wrapRecovery: Uint8Array;
   rootVault: Uint8Array;
-  accountVault: Uint8Array;
   recoveryKey: Uint8Array;
   signature: Uint8Array;
+}
+
+export interface AccountVault {
+  version: number;
+  bytes: Uint8Array;
+  /** The device that wrote it. */
+  device: DeviceId;
+  /** Empty in version 1, which came with the account. */
+  signature: Uint8Array;
+  writtenAt: number;
+}
+
+export interface LoginRecords {
+  account: Account;
+  vault: Vault;
+  accountVault: AccountVault;
+  chain: Uint8Array[];
 }
 
 export interface Account {
@@ -139,10 +185,27 @@ export interface Account {
 
 export interface NewAccount extends Omit<Account, "presenceVisible" | "disabled"> {
   chain: readonly Uint8Array[];
-  vault: Vault;
+  /** The account vault becomes version 1, written by the first device. */
+  vault: Vault & { accountVault: Uint8Array };
   device: NewDevice;
   keyPackages: readonly NewKeyPackage[];
   invite: Uint8Array | undefined;
+}
+
+/** New entries of an account's chain; callers have verified that they follow entry `after`. */
+export interface ChainAppend {
+  account: AccountId;
+  /** The number of the newest entry that they were made for (the first is 0): `conflict` if it is no longer the newest. */
+  after: number;
+  entries: readonly Uint8Array[];
+  /** Their sessions are the caller's; from here on they have no key packages, inbox and cursors, and hold no log. */
+  revoked: readonly DeviceId[];
+  changedAt: number;
+}
+
+export interface AddedDevice extends ChainAppend {
+  device: NewDevice;
+  keyPackages: readonly NewKeyPackage[];
 }
 
 export interface NewDevice {
@@ -278,6 +341,36 @@ export interface InboxItem {
   from: number;
   bytes: Uint8Array;
   keyPackageRef: Uint8Array;
+}
+
+/** Part of an account's archive of a conversation. Numbers count from 1; a chunk goes on where the one before ends. */
+export interface ArchiveChunk {
+  number: number;
+  /** The first and the last sequence that it covers. */
+  from: number;
+  to: number;
+  bytes: Uint8Array;
+}
+
+export interface NewArchiveChunk extends ArchiveChunk {
+  account: AccountId;
+  conversation: ConversationId;
+  /** SHA-256 of the bytes. */
+  hash: Uint8Array;
+  /** The hash of the chunk before, 32 zeros in the first. */
+  previous: Uint8Array;
+  /** The hash of the newest chunk, if this one takes its place: it begins there too, and does not end earlier. */
+  replaces: Uint8Array | undefined;
+  settled: number;
+}
+
+export interface Archive {
+  conversation: ConversationId;
+  /** The number of the newest chunk; 0 if there is none. */
+  newest: number;
+  /** The account needs the log no more up to here. */
+  settled: number;
+  bytes: number;
 }
 
 export interface LapseLimits {

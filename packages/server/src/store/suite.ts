@@ -13,7 +13,7 @@ import {
   sameBytes,
   toHex,
 } from "@sotto/protocol";
-import type { Appended, NewAccount, NewCommit, NewKeyPackage, NewMessage, Store } from "./store.ts";
+import type { Appended, NewAccount, NewArchiveChunk, NewCommit, NewKeyPackage, NewMessage, Store } from "./store.ts";
 
 export interface OpenedStore extends AsyncDisposable {
   readonly store: Store;
@@ -23,7 +23,13 @@ export interface OpenedStore extends AsyncDisposable {
   commits?(): number;
 }
 
-export type OpenStore = (options?: { logBytesMax?: number }) => Promise<OpenedStore>;
+/** Quotas smaller than the usual ones. */
+export interface SuiteQuotas {
+  logBytesMax?: number;
+  archiveBytesMax?: number;
+}
+
+export type OpenStore = (options?: SuiteQuotas) => Promise<OpenedStore>;
 
 const now = 1_800_000_000_000;
 const suiteNumber = 83;
@@ -180,11 +186,7 @@ async function deleteAllExpired(store: Store, limits: { acceptedBefore: number; 
 
 export function storeSuite(name: string, open: OpenStore): void {
   describe(`store: ${name}`, () => {
-    const it = (
-      title: string,
-      run: (opened: OpenedStore) => Promise<void>,
-      options?: { logBytesMax?: number },
-    ): void => {
+    const it = (title: string, run: (opened: OpenedStore) => Promise<void>, options?: SuiteQuotas): void => {
       test(title, async () => {
         await using opened = await open(options);
         await run(opened);
@@ -211,7 +213,22 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await reopened.getChain(alice.account, 0, 10), alice.chain);
         same(await reopened.getChain(alice.account, 1, 10), alice.chain.slice(1));
         same(await reopened.getChain(alice.account, 0, 1), alice.chain.slice(0, 1));
-        same(await reopened.getVault(alice.account), alice.vault);
+        const { accountVault: bytes, ...vault } = alice.vault;
+        const accountVault = {
+          version: 1,
+          bytes,
+          device: alice.device.device,
+          signature: new Uint8Array(),
+          writtenAt: now,
+        };
+        same(await reopened.getVault(alice.account), vault);
+        same(await reopened.getAccountVault(alice.account), accountVault);
+        same(await reopened.getLoginRecords(alice.account, 1), {
+          account: expected,
+          vault,
+          accountVault,
+          chain: alice.chain.slice(0, 1),
+        });
         const device = {
           device: alice.device.device,
           account: alice.account,
@@ -233,6 +250,8 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await store.getAccountByName("nobody"), undefined);
         assert.equal(await store.getAccount(id()), undefined);
         assert.equal(await store.getVault(id()), undefined);
+        assert.equal(await store.getAccountVault(id()), undefined);
+        assert.equal(await store.getLoginRecords(id(), 10), undefined);
         assert.equal(await store.getDevice(id()), undefined);
         assert.equal(await store.getConversation(id()), undefined);
         assert.equal(await store.getGroupInfo(id(), "current"), undefined);
@@ -892,6 +911,135 @@ export function storeSuite(name: string, open: OpenStore): void {
       });
     });
 
+    describe("archives", () => {
+      const hashOf = (bytes: Uint8Array) => new Uint8Array(createHash("sha256").update(bytes).digest());
+      const zeros = new Uint8Array(32);
+
+      /** Alice in a conversation with ten entries, and a way to write her archive of it. */
+      async function archive(store: Store) {
+        const alice = await createPerson(store, "alice");
+        const conversation = await createConversationOf(store, alice);
+        for (let i = 0; i < 10; i++) await store.appendMessage(newMessage(conversation, alice));
+        const put = (number: number, from: number, to: number, change: Partial<NewArchiveChunk> = {}) => {
+          const bytes = change.bytes ?? utf8(`chunk ${number} ${from}-${to}`);
+          return store.putArchiveChunk({
+            account: alice.account,
+            conversation,
+            number,
+            from,
+            to,
+            bytes,
+            hash: hashOf(bytes),
+            previous: zeros,
+            replaces: undefined,
+            settled: to,
+            ...change,
+          });
+        };
+        const first = utf8("the first");
+        return { alice, conversation, put, first };
+      }
+
+      it("chunks follow each other by number, range and hash, and are read newest first", async ({ store, reopen }) => {
+        const { alice, conversation, put, first } = await archive(store);
+        assert.equal(await put(2, 1, 4, { bytes: first }), "conflict", "the first is number 1");
+        assert.equal(await put(1, 1, 4, { bytes: first, previous: hashOf(first) }), "conflict", "nothing before it");
+        assert.equal(await put(1, 1, 4, { bytes: first }), "stored");
+        const previous = hashOf(first);
+        assert.equal(await put(2, 5, 8), "conflict", "another chunk before it");
+        assert.equal(await put(2, 6, 8, { previous }), "conflict", "a gap");
+        assert.equal(await put(2, 4, 8, { previous }), "conflict", "an overlap");
+        assert.equal(await put(2, 5, 8, { previous }), "stored");
+        const chunks = [
+          { number: 2, from: 5, to: 8, bytes: utf8("chunk 2 5-8") },
+          { number: 1, from: 1, to: 4, bytes: first },
+        ];
+        const reopened = await reopen();
+        const read = (before: number, limit: number, bytesMax: number) =>
+          reopened.getArchive(alice.account, conversation, before, limit, bytesMax);
+        same(await read(0, 8, 1000), { chunks, settled: 8, newest: 2 });
+        same((await read(0, 1, 1000)).chunks, chunks.slice(0, 1));
+        same((await read(2, 8, 1000)).chunks, chunks.slice(1));
+        same((await read(0, 8, 1)).chunks, chunks.slice(0, 1), "one always comes");
+        same((await read(1, 8, 1000)).chunks, []);
+        same(await reopened.listArchives(alice.account), [{ conversation, newest: 2, settled: 8, bytes: 20 }]);
+      });
+
+      it("the newest chunk is replaced by who knows it, and no other is", async ({ store }) => {
+        const { alice, conversation, put, first } = await archive(store);
+        await put(1, 1, 4, { bytes: first });
+        const replaces = hashOf(first);
+        assert.equal(await put(1, 1, 6), "conflict", "without saying what it replaces");
+        assert.equal(await put(1, 1, 6, { replaces: zeros }), "conflict");
+        assert.equal(await put(1, 2, 6, { replaces }), "conflict", "it begins elsewhere");
+        assert.equal(await put(1, 1, 3, { replaces, settled: 4 }), "conflict", "it ends earlier");
+        const longer = utf8("the first, longer");
+        assert.equal(await put(1, 1, 6, { bytes: longer, replaces }), "stored");
+        assert.equal(await put(1, 1, 7, { replaces }), "conflict", "it was replaced meanwhile");
+        await put(2, 7, 8, { previous: hashOf(longer) });
+        assert.equal(await put(1, 1, 9, { replaces: hashOf(longer) }), "conflict", "it is no longer the newest");
+        const second = hashOf(utf8("chunk 2 7-8"));
+        assert.equal(await put(2, 7, 9, { replaces: second }), "conflict", "another chunk before it");
+        assert.equal(await put(2, 7, 9, { replaces: second, previous: hashOf(longer), bytes: first }), "stored");
+        same(await store.listArchives(alice.account), [
+          { conversation, newest: 2, settled: 9, bytes: longer.length + first.length },
+        ]);
+      });
+
+      it("of ten writers of the next chunk one wins, and who repeats itself is answered as before", async ({
+        store,
+      }) => {
+        const { put, first } = await archive(store);
+        const outcomes = await Promise.all(Array.from({ length: 10 }, (_, i) => put(1, 1, 4, { bytes: utf8(`${i}`) })));
+        assert.deepEqual(outcomes, ["stored", ...Array.from({ length: 9 }, () => "conflict")]);
+        assert.equal(await put(1, 1, 4, { bytes: utf8("0") }), "stored");
+        assert.equal(await put(1, 1, 4, { bytes: first }), "conflict");
+      });
+
+      it("the settled mark only goes forward, from where it is known to be, and not past the head", async ({
+        store,
+      }) => {
+        const { alice, conversation, put, first } = await archive(store);
+        const settle = (from: number, to: number) => store.settle({ account: alice.account, conversation, from, to });
+        assert.equal(await settle(1, 2), "conflict");
+        assert.equal(await settle(0, 11), "conflict", "past the head");
+        assert.equal(await settle(0, 6), "settled");
+        assert.equal(await settle(0, 7), "conflict");
+        assert.equal(await settle(6, 5), "conflict");
+        assert.equal(await put(1, 1, 4, { bytes: first, settled: 5 }), "conflict", "back");
+        assert.equal(
+          await put(1, 1, 11, { bytes: first, settled: 10 }),
+          "conflict",
+          "a chunk of what is not there yet",
+        );
+        assert.equal(await put(1, 1, 4, { bytes: first, settled: 6 }), "stored");
+        same(await store.listArchives(alice.account), [{ conversation, newest: 1, settled: 6, bytes: first.length }]);
+      });
+
+      it("archives are each account's own", async ({ store }) => {
+        const { alice, conversation, put, first } = await archive(store);
+        await put(1, 1, 4, { bytes: first });
+        const bob = await createPerson(store, "bob");
+        const nothing = { chunks: [], settled: 0, newest: 0 };
+        same(await store.getArchive(bob.account, conversation, 0, 8, 1000), nothing);
+        same(await store.getArchive(alice.account, id(), 0, 8, 1000), nothing);
+        same(await store.listArchives(bob.account), []);
+      });
+
+      it(
+        "an account that has archived all that it may is told so, and may still replace by something smaller",
+        async ({ store }) => {
+          const { put } = await archive(store);
+          const [large, small] = [random.bytes(900), random.bytes(100)];
+          assert.equal(await put(1, 1, 4, { bytes: large }), "stored");
+          assert.equal(await put(2, 5, 6, { bytes: large, previous: hashOf(large) }), "full");
+          assert.equal(await put(1, 1, 4, { bytes: small, replaces: hashOf(large) }), "stored");
+          assert.equal(await put(2, 5, 6, { bytes: large, previous: hashOf(small) }), "stored");
+        },
+        { archiveBytesMax: 1_000 },
+      );
+    });
+
     describe("retention", () => {
       const keepAll = { acceptedBefore: 0, now };
 
@@ -1065,8 +1213,8 @@ export function storeSuite(name: string, open: OpenStore): void {
 }
 
 /** Deep equality that does not tell a Buffer or a database row's null prototype from a plain value. */
-function same(actual: unknown, expected: unknown): void {
-  assert.deepEqual(plain(actual), plain(expected));
+function same(actual: unknown, expected: unknown, message = "not the same"): void {
+  assert.deepEqual(plain(actual), plain(expected), message);
 }
 
 function plain(value: unknown): unknown {

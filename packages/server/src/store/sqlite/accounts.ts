@@ -5,7 +5,17 @@
 import type { AccountId, DeviceId } from "@sotto/protocol";
 import { sameBytes } from "@sotto/protocol";
 import type { DatabaseSync } from "node:sqlite";
-import type { Account, Boot, ClaimedKeyPackage, Device, Invite, NewAccount, NewKeyPackage, Vault } from "../store.ts";
+import type {
+  Account,
+  Boot,
+  ClaimedKeyPackage,
+  Device,
+  Invite,
+  NewAccount,
+  NewDevice,
+  NewKeyPackage,
+} from "../store.ts";
+import type { VaultRows } from "./vaults.ts";
 
 interface AccountRow {
   number: number;
@@ -36,7 +46,7 @@ const active = "revoked_at IS NULL AND logged_out = 0 AND lapsed = 0";
 const deviceColumns = `d.device, a.account, d.signature_key, d.added_at, d.last_seen_at, d.logged_out, d.revoked_at, d.lapsed
   FROM devices d JOIN accounts a ON a.number = d.account`;
 
-export function accountRows(database: DatabaseSync) {
+export function accountRows(database: DatabaseSync, vaults: VaultRows) {
   const sql = {
     accountByName: database.prepare("SELECT * FROM accounts WHERE name = ?"),
     accountById: database.prepare("SELECT * FROM accounts WHERE account = ?"),
@@ -48,8 +58,6 @@ export function accountRows(database: DatabaseSync) {
     chain: database.prepare(
       "SELECT entry FROM chain WHERE account = (SELECT number FROM accounts WHERE account = ?) AND place >= ? ORDER BY place LIMIT ?",
     ),
-    insertVault: database.prepare("INSERT INTO vaults VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
-    vault: database.prepare("SELECT * FROM vaults WHERE account = (SELECT number FROM accounts WHERE account = ?)"),
     insertDevice: database.prepare(
       `INSERT INTO devices (device, account, signature_key, added_at, last_seen_at, boot_counter, boot_random)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -122,6 +130,24 @@ export function accountRows(database: DatabaseSync) {
     }
   }
 
+  function insertDevice(
+    account: number,
+    { device, signatureKey, boot }: NewDevice,
+    addedAt: number,
+    keyPackages: readonly NewKeyPackage[],
+  ): void {
+    const { lastInsertRowid } = sql.insertDevice.run(
+      device,
+      account,
+      signatureKey,
+      addedAt,
+      addedAt,
+      boot.counter,
+      boot.random,
+    );
+    addPackages(Number(lastInsertRowid), keyPackages);
+  }
+
   function getInvite(token: Uint8Array): Invite | undefined {
     const row = sql.invite.get(token) as
       | { token: Uint8Array; uses_left: number; expires_at: number; created_at: number }
@@ -150,27 +176,16 @@ export function accountRows(database: DatabaseSync) {
       );
       const number = Number(lastInsertRowid);
       for (const [place, entry] of account.chain.entries()) sql.insertChainEntry.run(number, place, entry);
-      const { vault, device } = account;
-      sql.insertVault.run(
-        number,
-        vault.rootVersion,
-        vault.wrapPassword,
-        vault.wrapRecovery,
-        vault.rootVault,
-        vault.accountVault,
-        vault.recoveryKey,
-        vault.signature,
-      );
-      const inserted = sql.insertDevice.run(
-        device.device,
-        number,
-        device.signatureKey,
-        account.createdAt,
-        account.createdAt,
-        device.boot.counter,
-        device.boot.random,
-      );
-      addPackages(Number(inserted.lastInsertRowid), account.keyPackages);
+      const { vault, device, createdAt } = account;
+      insertDevice(number, device, createdAt, account.keyPackages);
+      vaults.put(number, vault);
+      vaults.putAccountVault(number, {
+        version: 1,
+        bytes: vault.accountVault,
+        device: device.device,
+        signature: new Uint8Array(),
+        writtenAt: createdAt,
+      });
       return "created";
     },
 
@@ -182,21 +197,7 @@ export function accountRows(database: DatabaseSync) {
     getChain: (account: AccountId, from: number, limit: number): Uint8Array[] =>
       sql.chain.all(account, from, limit).map((row) => row["entry"] as Uint8Array),
 
-    getVault(account: AccountId): Vault | undefined {
-      const row = sql.vault.get(account) as Record<string, Uint8Array> | undefined;
-      return (
-        row && {
-          rootVersion: Number(row["root_version"]),
-          wrapPassword: row["wrap_password"]!,
-          wrapRecovery: row["wrap_recovery"]!,
-          rootVault: row["root_vault"]!,
-          accountVault: row["account_vault"]!,
-          recoveryKey: row["recovery_key"]!,
-          signature: row["signature"]!,
-        }
-      );
-    },
-
+    insertDevice,
     getDevice: (device: DeviceId): Device | undefined => toDevice(sql.device.get(device)),
     listDevices: (account: AccountId): Device[] => sql.devicesOf.all(account).map((row) => toDevice(row)!),
 
@@ -262,6 +263,8 @@ export function accountRows(database: DatabaseSync) {
     counts: () => ({ ...(sql.counts.get() as { accounts: number; devices: number }) }),
   };
 }
+
+export type AccountRows = ReturnType<typeof accountRows>;
 
 function toAccount(found: unknown): Account | undefined {
   const row = found as AccountRow | undefined;

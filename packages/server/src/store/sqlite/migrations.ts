@@ -165,4 +165,54 @@ export const migrations: readonly string[] = [
     created_at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- The one that devices replace all the time, apart from those that only a password replaces.
+  CREATE TABLE account_vaults (
+    account    INTEGER PRIMARY KEY REFERENCES accounts,
+    version    INTEGER NOT NULL,
+    bytes      BLOB NOT NULL,
+    device     INTEGER NOT NULL REFERENCES devices,
+    signature  BLOB NOT NULL,
+    written_at INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO account_vaults
+    SELECT v.account, 1, v.account_vault, (SELECT min(d.number) FROM devices d WHERE d.account = v.account), x'', a.created_at
+    FROM vaults v JOIN accounts a ON a.number = v.account;
+  ALTER TABLE vaults DROP COLUMN account_vault;
+
+  -- Secrets that an account's devices send each other, in the inbox beside the Welcomes: one sequence counts both.
+  -- sender: null if it was no device yet.
+  CREATE TABLE shares (
+    device   INTEGER NOT NULL REFERENCES devices,
+    sequence INTEGER NOT NULL,
+    sender   INTEGER REFERENCES devices,
+    bytes    BLOB NOT NULL,
+    PRIMARY KEY (device, sequence)
+  ) STRICT, WITHOUT ROWID;
+
+  -- What an account archived of a conversation, and how far it needs the log no more. No row: nothing yet. newest: the
+  -- number of the newest chunk, 0 for none; bytes: of all chunks together.
+  CREATE TABLE archives (
+    account      INTEGER NOT NULL REFERENCES accounts,
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    settled      INTEGER NOT NULL,
+    newest       INTEGER NOT NULL,
+    bytes        INTEGER NOT NULL,
+    PRIMARY KEY (account, conversation)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX archives_by_conversation ON archives (conversation, account, settled);
+
+  CREATE TABLE archive_chunks (
+    id            INTEGER PRIMARY KEY,
+    account       INTEGER NOT NULL REFERENCES accounts,
+    conversation  INTEGER NOT NULL REFERENCES conversations,
+    number        INTEGER NOT NULL,
+    from_sequence INTEGER NOT NULL,
+    to_sequence   INTEGER NOT NULL,
+    hash          BLOB NOT NULL,
+    bytes         BLOB NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX archive_chunks_by_number ON archive_chunks (account, conversation, number);
+  ALTER TABLE accounts ADD COLUMN archive_bytes INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -5,7 +5,9 @@
 import type { ConversationId, DeviceId } from "@sotto/protocol";
 import { limits } from "@sotto/protocol";
 import type { Device, Store } from "../store.ts";
+import { accountChangeRows } from "./account-changes.ts";
 import { accountRows } from "./accounts.ts";
+import { archiveRows } from "./archives.ts";
 import { createCheckpoints } from "./checkpoint.ts";
 import { conversationRows, toConversation } from "./conversations.ts";
 import { openDatabase } from "./database.ts";
@@ -14,12 +16,15 @@ import { toStoreError } from "./failure.ts";
 import { createGroupCommit } from "./group-commit.ts";
 import { createLateWrites } from "./late-writes.ts";
 import { logRows } from "./log.ts";
+import { vaultRows } from "./vaults.ts";
 
 export interface SqliteStoreOptions {
   /** The data folder; made if it does not exist, for its owner alone. */
   folder: string;
   /** What a conversation's log may hold before appends are answered with `full`. */
   logBytesMax?: number;
+  /** What an account may archive; then chunks are answered with `full`. */
+  archiveBytesMax?: number;
   /** What the database file may grow to; then writes fail with `unavailable` until something is deleted. */
   databaseBytesMax?: number;
   /** Told of failures that no caller can be told of, such as a checkpoint that did not succeed. */
@@ -36,12 +41,19 @@ const candidatesPerSlice = 200;
 
 /** @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable` */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
-  const { logBytesMax = limits.conversationLogBytesMax, log = () => {} } = options;
+  const {
+    logBytesMax = limits.conversationLogBytesMax,
+    archiveBytesMax = limits.archiveBytesPerAccountMax,
+    log = () => {},
+  } = options;
   const open = openDatabase(options.folder, options.databaseBytesMax);
   const { database, path } = open;
-  const accounts = accountRows(database);
+  const vaults = vaultRows(database);
+  const accounts = accountRows(database, vaults);
+  const accountChanges = accountChangeRows(database, accounts);
   const conversations = conversationRows(database);
   const entries = logRows(database, conversations, { logBytesMax });
+  const archives = archiveRows(database, conversations, { archiveBytesMax });
   const expiry = expiryRows(database, conversations);
   const checkpoints = createCheckpoints(database, path, log);
   const { write, flush, commits } = createGroupCommit(database, {
@@ -85,6 +97,11 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     return taken;
   }
 
+  /** Entries of these conversations may have become deletable. */
+  function touch(numbers: readonly number[]): void {
+    for (const number of numbers) candidates.add(number);
+  }
+
   const withLastSeen = (device: Device): Device => ({
     ...device,
     lastSeenAt: Math.max(device.lastSeenAt, late.seenAt(device.device)),
@@ -109,8 +126,23 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     getAccount: (account) => read(() => accounts.getAccount(account)),
     setPresenceVisible: (account, visible) => write(() => accounts.setPresenceVisible(account, visible)),
     getChain: (account, from, limit) => read(() => accounts.getChain(account, from, limit)),
-    getVault: (account) => read(() => accounts.getVault(account)),
+    getVault: (account) => read(() => vaults.get(account)),
+    getAccountVault: (account) => read(() => vaults.getAccountVault(account)),
+    putAccountVault: (account, vault) => write(() => vaults.replaceAccountVault(account, vault)),
+    getLoginRecords: (account, chainEntriesMax) =>
+      read(() => {
+        const found = accounts.getAccount(account);
+        const vault = vaults.get(account);
+        const accountVault = vaults.getAccountVault(account);
+        if (found === undefined || vault === undefined || accountVault === undefined) return undefined;
+        return { account: found, vault, accountVault, chain: accounts.getChain(account, 0, chainEntriesMax) };
+      }),
 
+    async addDevice(change) {
+      const { outcome, touched } = await write(() => accountChanges.addDevice(change));
+      touch(touched);
+      return outcome;
+    },
     getDevice: (device) =>
       read(() => {
         const found = accounts.getDevice(device);
@@ -167,10 +199,24 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     async lapseDevices(lapseLimits) {
       const { lapsed, touched, next } = await write(() => expiry.lapse(lapseAfter, lapseLimits, late.seenAt));
       lapseAfter = next ?? 0;
-      for (const number of touched) candidates.add(number);
+      touch(touched);
       return { lapsed, more: next !== undefined };
     },
     reviveDevice: (device) => write(() => entries.revive(device)),
+
+    async putArchiveChunk(chunk) {
+      const { outcome, touched } = await write(() => archives.put(chunk));
+      touch([touched]);
+      return outcome;
+    },
+    async settle(mark) {
+      const { outcome, touched } = await write(() => archives.settle(mark));
+      touch([touched]);
+      return outcome;
+    },
+    getArchive: (account, conversation, before, limit, bytesMax) =>
+      read(() => archives.get(account, conversation, before, limit, bytesMax)),
+    listArchives: (account) => read(() => archives.list(account)),
 
     createInvite: (invite) => write(() => accounts.createInvite(invite)),
     getInvite: (token) => read(() => accounts.getInvite(token)),

@@ -1,0 +1,16 @@
+/** A page of the caller's archive of a conversation, newest first; also of one that the caller has left. */
+import { limits, ProtocolError, sameBytes } from "@sotto/protocol";
+import type { MethodFile } from "./method.ts";
+
+export const getArchive: MethodFile<"getArchive"> =
+  ({ store }) =>
+  async ({ conversation, before, limit }, { account }) => {
+    const page = await store.getArchive(account, conversation, before, limit, limits.archiveReplyBytesMax);
+    if (page.newest === 0) {
+      const found = await store.getConversation(conversation);
+      // To others a conversation does not exist.
+      if (found?.members.some((member) => sameBytes(member.account, account)) !== true)
+        throw new ProtocolError("not-found");
+    }
+    return page;
+  };

@@ -1,0 +1,12 @@
+/** Replaces the account vault, if nobody else did since the caller read it. */
+import { ProtocolError } from "@sotto/protocol";
+import type { MethodFile } from "./method.ts";
+
+export const putAccountVault: MethodFile<"putAccountVault"> =
+  ({ store, now }) =>
+  async ({ version, bytes, signature }, { account, device }) => {
+    const writtenAt = now();
+    const outcome = await store.putAccountVault(account, { version, bytes, device, signature, writtenAt });
+    if (outcome === "conflict") throw new ProtocolError("conflict");
+    return { writtenAt };
+  };
