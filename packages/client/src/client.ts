@@ -75,6 +75,8 @@ export interface ClientOptions {
   suite?: Suite;
   /** How new passwords are stretched (see stretching.ts). */
   stretching?: number;
+  /** What this device is called among the account's own; nobody else reads it. */
+  deviceName?: string;
 }
 
 /** What a second process may name so that a call that was cut off is not carried out twice. */
@@ -151,7 +153,7 @@ class Engine implements Client {
     emit: (event: ClientEvent) => void,
   ) {
     this.#platform = platform;
-    this.#options = { suite: defaultSuite, stretching: currentStretching, ...options };
+    this.#options = { suite: defaultSuite, stretching: currentStretching, deviceName: "", ...options };
     this.#state = state;
     this.#pin = pin;
     this.#listeners = listeners;

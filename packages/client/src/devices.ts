@@ -251,6 +251,8 @@ export interface RootChange {
   /** The password from now on, which may be the old one: OPAQUE registers it anew, since the root vault is bound to that. */
   password: string;
   stretching: number;
+  /** The device that does this; absent in a recovery. */
+  device?: Uint8Array;
   /** Devices to remove: the master key is renewed for those that stay. */
   revoke?: readonly Uint8Array[];
   newRecoveryCode?: boolean;
@@ -315,6 +317,7 @@ export async function changeRoot(platform: Platform, opened: OpenedAccount, chan
   const { recoveryPublicKey: recoveryKey, ...sealed } = bundle;
   await session.request("replaceRoot", {
     entries,
+    ...(change.device ? { device: change.device } : {}),
     registration,
     vault: { ...sealed, recoveryKey },
     ...(accountVault ? { accountVault } : {}),

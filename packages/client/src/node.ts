@@ -3,6 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import * as path from "node:path";
 import { toHex } from "@sotto/protocol";
 import type { Client, ClientEvent } from "./api.ts";
@@ -144,7 +145,7 @@ class Home {
       ...nodePlatform(storage),
       ...(this.#options.transport ? { transport: this.#options.transport } : {}),
     };
-    const client = opened.use(await createClient(platform, this.#options));
+    const client = opened.use(await createClient(platform, { deviceName: hostname().slice(0, 64), ...this.#options }));
     client.subscribe((event) => this.#announce(event));
     const server = await serveHome(this.#socketPath, client);
     opened.move();

@@ -220,6 +220,7 @@ export class OwnDevices {
       const change = await plan(opened);
       const changed = await this.#change(attempted, opened, {
         ...change,
+        device: own.device,
         accountVault: (amk) => vault.sealedAs(opened.accountVault.version + 1, amk),
       });
       await state.transact((transaction) => {

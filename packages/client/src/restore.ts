@@ -159,7 +159,7 @@ export class Restore {
   }
 
   /** Once both the archive's end and this device's place in the log are known, asks for what lies between. */
-  askForGap(transaction: Transaction, id: string): void {
+  async askForGap(transaction: Transaction, id: string): Promise<void> {
     const { state, contacts, platform, outbox, timeline } = this.#options;
     const conversation = transaction.conversation(id);
     if (
@@ -184,7 +184,7 @@ export class Restore {
       }),
     });
     transaction.putConversation({ ...conversation, gap });
-    void timeline.note(transaction, conversation, gap.to, {
+    await timeline.note(transaction, conversation, gap.to, {
       kind: "event",
       id: platform.random.bytes(16),
       from: conversation.peer,

@@ -502,7 +502,7 @@ export class Sync {
       if (processed.external) {
         conversation.joinedAt ??= sequence;
         transaction.putConversation(conversation);
-        this.#options.restore.askForGap(transaction, id);
+        await this.#options.restore.askForGap(transaction, id);
         conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
       }
       if (cameBack && conversation.restore) {
