@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { type Client, type Clock, createClient, type Message } from "@sotto/client";
 import { nodePlatform, openHome, systemClock } from "@sotto/client/node";
 import { FaultyNetwork, MemoryDisk, openMemoryStorage, withFaults } from "@sotto/client/testing";
@@ -17,7 +18,7 @@ const isLong = process.env["SOTTO_TEST_LENGTH"] === "long";
 const kills = isLong ? 5_000 : 30;
 const limitMs = isLong ? 8 * 60 * 60_000 : 40_000;
 const password = "correct horse battery staple";
-const child = path.join(import.meta.dirname, "talking-client.ts");
+const child = fileURLToPath(import.meta.resolve("./talking-client.ts"));
 
 test(
   "a client killed at random moments loses nothing, doubles nothing and opens again",

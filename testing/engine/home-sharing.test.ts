@@ -6,11 +6,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { type Client, createClient, type Message } from "@sotto/client";
 import { nodePlatform, openHome } from "@sotto/client/node";
 import { MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
 import { createServer, type Server } from "@sotto/server";
 
+const homeProcess = fileURLToPath(import.meta.resolve("./home-process.ts"));
 const password = "correct horse battery staple";
 const folder = mkdtempSync(path.join(tmpdir(), "sotto-home-"));
 let server: Server;
@@ -43,12 +45,7 @@ class HomeProcess {
   constructor(home: string) {
     this.#child = spawn(
       process.execPath,
-      [
-        "--conditions=@sotto/source",
-        "--disable-warning=ExperimentalWarning",
-        path.join(import.meta.dirname, "home-process.ts"),
-        home,
-      ],
+      ["--conditions=@sotto/source", "--disable-warning=ExperimentalWarning", homeProcess, home],
       { stdio: ["pipe", "pipe", "inherit"] },
     );
     this.ended = new Promise((resolve) => this.#child.once("close", resolve));

@@ -446,14 +446,19 @@ export class Conversations {
     } catch (error) {
       if (!(error instanceof ProtocolError) || (error.code !== "stale-epoch" && error.code !== "commit-refused"))
         throw error;
-      if (error.code === "stale-epoch" && error.sequence !== undefined) await reached(id, error.sequence);
+      // Who is only joining may not be sent the log yet: it looks at the next GroupInfo instead.
+      const isMember = group.standing !== "joining";
+      if (error.code === "stale-epoch" && error.sequence !== undefined && isMember) await reached(id, error.sequence);
       const isRenewal = group.standing === "active" && staged.welcome === undefined;
       await state.transact(async (transaction) => {
         const current = await transaction.group(id);
         if (!current?.staged || !sameBytes(current.staged.id, staged.id)) return;
-        // Who was only joining has nothing to go back to, and begins again.
-        if (current.standing === "joining") transaction.deleteGroup(id);
-        else transaction.putGroup(id, discardCommit(current));
+        if (current.standing === "joining") {
+          // It has nothing to go back to and begins again; what did not take effect does not count as having joined.
+          const { rejoinedAt: _, ...record } = transaction.conversation(id)!;
+          transaction.deleteGroup(id);
+          if (error.code === "stale-epoch") transaction.putConversation(record);
+        } else transaction.putGroup(id, discardCommit(current));
         // Renewing is not worth holding messages up: a week later it is tried again.
         if (isRenewal && error.code === "commit-refused") {
           transaction.putConversation({

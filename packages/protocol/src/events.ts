@@ -34,6 +34,11 @@ export const events = {
       keyPackageRef: bytesUpTo(64),
     }),
   },
+  share: {
+    about:
+      "A secret that another device of the account sealed for this one (in its inbox, as `welcome`). `from` is absent if it was made by a login that was no device yet.",
+    payload: v.object({ bytes: bytesUpTo(limits.shareBytesMax), from: v.optional(id) }),
+  },
   /** Everything up to the heads that `subscribe` reported has been sent. */
   synced: { about: "Everything up to the heads that `subscribe` reported has been sent.", payload: v.object({}) },
   presence: {

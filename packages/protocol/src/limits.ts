@@ -64,6 +64,8 @@ export const limits = {
   chainEntriesPerChangeMax: 32,
   // Somebody who changes something every week for ten years stays below; the server verifies a chain once after its start.
   chainEntriesPerAccountMax: 1_024,
+  // A master key, sealed to one device.
+  shareBytesMax: 512,
   // How long a password or a recovery code that was shown on a connection counts for changes of the account.
   accountProofMs: 10 * minute,
 

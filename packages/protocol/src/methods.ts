@@ -147,6 +147,37 @@ export const methods = {
     result: v.object({ acceptedAt: timeMs }),
     failures: ["conflict", "login-expired", "device-limit", "key-package-refused", "quota-exceeded", "unavailable"],
   },
+  startPasswordChange: {
+    about: "First half of OPAQUE registration (RFC 9807 §5) with a new password, for the account whose password or recovery code this connection has shown. `replaceRoot` is the second.",
+    caller: "account",
+    bucket: "account",
+    params: v.strictObject({ request: opaque }),
+    result: v.object({ response: opaque, setup: id }),
+    failures: ["login-expired"],
+  },
+  replaceRoot: {
+    about: "Replaces what opens the account, and revokes devices, in one transaction: OPAQUE record, vault, chain, account vault, and secrets for the devices that stay. It takes the password or the recovery code on this connection, and the identity key's signatures. The entries end with the root-vault entry; before it come revoke-device and rotate-identity.",
+    caller: "account",
+    bucket: "account",
+    params: v.strictObject({
+      entries: newEntries,
+      /** The OPAQUE record of a new password; absent, the password stays. */
+      registration: v.optional(v.strictObject({ setup: id, stretching: count, record: opaque })),
+      /** Its `rootVersion` follows the stored one. */
+      vault: v.strictObject(rootEntries),
+      accountVault: v.optional(
+        v.strictObject({ version: count, bytes: accountVaultBytes, signature: bytesOf(64) }),
+      ),
+      shares: v.pipe(
+        v.array(v.strictObject({ device: id, bytes: bytesUpTo(limits.shareBytesMax) })),
+        v.maxLength(limits.devicesPerAccountMax),
+      ),
+      /** The device that this is done on, where the connection is none: it wrote the account vault and the shares. */
+      device: v.optional(id),
+    }),
+    result: v.object({ acceptedAt: timeMs }),
+    failures: ["conflict", "login-expired", "quota-exceeded", "unavailable"],
+  },
   listDevices: {
     about: "The account's devices, the revoked ones too.",
     caller: "device",
@@ -327,7 +358,14 @@ export const methods = {
     }),
     result: v.object({
       chunks: v.array(
-        v.object({ number: count, from: count, to: count, bytes: bytesUpTo(limits.archiveChunkBytesMax) }),
+        v.object({
+          number: count,
+          from: count,
+          to: count,
+          bytes: bytesUpTo(limits.archiveChunkBytesMax),
+          /** SHA-256 of the chunk before it, which is sealed into this one: without it, it does not open. */
+          previous: bytesOf(32),
+        }),
       ),
       settled: count,
       /** The number of the newest chunk, 0 if there is none. */

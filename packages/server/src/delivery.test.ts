@@ -17,7 +17,7 @@ import {
 import fc from "fast-check";
 import { createDelivery, type Delivery, type DeliveryEnd, type DeliverySession } from "./delivery.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
-import type { Appended, Store } from "./store/store.ts";
+import type { Committed, Store } from "./store/store.ts";
 import { createConversationOf, createPerson, newAdd, newCommit, newMessage } from "./store/suite.ts";
 
 const inbox = new Uint8Array(16);
@@ -265,7 +265,7 @@ describe("delivery", () => {
         ["accepted", "accepted"],
       );
       for (const what of announce) {
-        if (what === "welcomed") delivery.welcomed(bob.device);
+        if (what === "welcomed") delivery.inboxGrown(bob.device);
         else
           delivery.appended(conversation, { sequence: 1, kind: "commit", epoch: 0, bytes: add.bytes, acceptedAt: 1 });
       }
@@ -436,7 +436,7 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
 
   function announce(
     conversation: ConversationId,
-    outcomes: Appended[],
+    outcomes: Committed[],
     bytes: Uint8Array[],
     kind: EntryKind,
     epoch: number,
@@ -528,9 +528,9 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
         const outcome = await store.appendCommit(commit);
         leaves[step.conversation]![step.person] = isIn ? undefined : talk.head + 1;
         talk.epoch++;
-        if (!isIn && step.inReverse) delivery.welcomed(person.device);
+        if (!isIn && step.inReverse) delivery.inboxGrown(person.device);
         announce(talk.conversation, [outcome], [commit.bytes], "commit", talk.epoch - 1);
-        if (!isIn && !step.inReverse) delivery.welcomed(person.device);
+        if (!isIn && !step.inReverse) delivery.inboxGrown(person.device);
         break;
       }
       case "connect":

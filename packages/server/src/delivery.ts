@@ -23,7 +23,7 @@ import {
   sameBytes,
 } from "@sotto/protocol";
 import { idKey } from "./store/id-key.ts";
-import type { Conversation, Entry, InboxItem, Leaf, Store } from "./store/store.ts";
+import type { Conversation, Entry, InboxItem, Leaf, Store, WelcomeItem } from "./store/store.ts";
 
 type Limits = Readonly<Record<"unackedEntriesMax" | "unsentBytesPause" | "unsentBytesCut", number>>;
 
@@ -59,8 +59,8 @@ export interface Delivery {
   attach(target: DeliveryTarget): DeliverySession;
   /** Call it when the store has an entry, whoever submitted it. */
   appended(conversation: ConversationId, entry: Entry): void;
-  /** Call it when the store has a Welcome for a device. */
-  welcomed(device: DeviceId): void;
+  /** Call it when the store has something new in a device's inbox. */
+  inboxGrown(device: DeviceId): void;
   /** Call it when a conversation is new or its leaves changed otherwise than by a commit handed to `appended`. */
   conversationChanged(conversation: ConversationId): void;
   /** Ends the device's connection: from now on it gets nothing. */
@@ -280,9 +280,11 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       const leaf = leafOf(conversation, device);
       if (leaf === undefined) continue;
       const key = idKey(conversation.conversation);
-      // A cursor beyond the head comes from a log that this server has lost; what is new from now on is sent.
-      const cursor = Math.min(cursors.get(key) ?? 0, conversation.head);
-      if (cursor > (written.get(key) ?? 0)) store.setCursor(device, conversation.conversation, cursor);
+      // A cursor beyond the head comes from a log that this server has lost, and acknowledges nothing of this one.
+      const claimed = cursors.get(key) ?? 0;
+      const cursor = Math.min(claimed, conversation.head);
+      if (claimed === cursor && cursor > (written.get(key) ?? 0))
+        store.setCursor(device, conversation.conversation, cursor);
       if (conversation.expired > Math.max(cursor, leaf.from)) isComplete = false;
       const stream = createStream(session, conversation.conversation, Math.max(cursor, leaf.from), conversation.head);
       stream.syncTo = conversation.head;
@@ -492,7 +494,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     for (const item of page) {
       if (item.sequence <= stream.sent) continue;
       if (!mayTake(session)) return markBehind(stream);
-      sendEntry(stream, item.sequence, "kind" in item ? encodeEntry(stream.conversation, item) : encodeWelcome(item));
+      sendEntry(stream, item.sequence, encodeItem(stream.conversation, item));
       bytesLeft -= item.bytes.length;
     }
     // Nothing is kept between here and the head that was known before the reading.
@@ -504,7 +506,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   return {
     attach,
     appended,
-    welcomed(device) {
+    inboxGrown(device) {
       const session = sessionsByDevice.get(idKey(device));
       if (session === undefined) return;
       markBehind(session.inbox);
@@ -555,6 +557,17 @@ function describe(conversation: Conversation, device: DeviceId): Result<"subscri
 const encodeEntry = (conversation: ConversationId, { sequence, kind, epoch, bytes, acceptedAt }: Entry): Uint8Array =>
   encodeEntryEvent(sequence, { conversation, kind, epoch, bytes, acceptedAt });
 
+function encodeItem(conversation: ConversationId, item: Entry | InboxItem): Uint8Array {
+  switch (item.kind) {
+    case "welcome":
+      return encodeWelcome(item);
+    case "share":
+      return encodeEvent(item.sequence, "share", { bytes: item.bytes, from: item.from });
+    default:
+      return encodeEntry(conversation, item);
+  }
+}
+
 const encodeWelcome = ({
   sequence,
   conversation,
@@ -564,5 +577,5 @@ const encodeWelcome = ({
   from,
   bytes,
   keyPackageRef,
-}: InboxItem): Uint8Array =>
+}: WelcomeItem): Uint8Array =>
   encodeEvent(sequence, "welcome", { conversation, generation, suite, epoch, from, bytes, keyPackageRef });

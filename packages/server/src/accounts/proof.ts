@@ -6,12 +6,13 @@ import { limits, ProtocolError } from "@sotto/protocol";
 import type { Connection } from "../gateway/connection.ts";
 
 /**
- * @param rootVersion the root vault in force: what was shown for an older one, an old password perhaps, no longer counts
- * @throws ProtocolError `not-permitted` without a proof, `login-expired` with one of long ago or for an older root vault
+ * The version of the root vault that was in force when it was shown: the caller makes sure that it still is, because an old
+ * password counts for nothing.
+ * @throws ProtocolError `not-permitted` without a proof, `login-expired` if it was long ago
  */
-export function requireProof({ identity, proof }: Connection, rootVersion: number, nowMs: number): void {
+export function provenRootVersion({ identity, proof }: Connection, nowMs: number): number {
   if (identity.kind === "anyone" || proof?.accountKey !== identity.accountKey) throw new ProtocolError("not-permitted");
   const ageMs = nowMs - proof.provedAtMs;
-  const isFresh = ageMs >= 0 && ageMs <= limits.accountProofMs;
-  if (!isFresh || proof.rootVersion !== rootVersion) throw new ProtocolError("login-expired");
+  if (ageMs < 0 || ageMs > limits.accountProofMs) throw new ProtocolError("login-expired");
+  return proof.rootVersion;
 }

@@ -85,6 +85,8 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     if (conversation === undefined || !conversation.members.some((member) => isSameId(member.account, account))) {
       throw new ProtocolError("not-found");
     }
+    // A device that was revoked while its request waited changes nothing more.
+    if (!connection.isOpen) throw new ProtocolError("not-authenticated");
     return handler(params, { connection, account, device, conversation });
   }
 

@@ -3,7 +3,7 @@ import { activeDevices, chainDevice, limits, ProtocolError, sameBytes, toHex } f
 import { announceChain, cutOff, revokedBy } from "../accounts/chain-effects.ts";
 import { checkKeyPackages } from "../accounts/key-packages.ts";
 import { openSession } from "../accounts/open-session.ts";
-import { requireProof } from "../accounts/proof.ts";
+import { provenRootVersion } from "../accounts/proof.ts";
 import { shortKey } from "../log.ts";
 import type { MethodFile } from "./method.ts";
 
@@ -14,8 +14,9 @@ export const addDevice: MethodFile<"addDevice"> =
     const { device, entries, boot } = params;
     // A device adds no other: that takes the password, on a connection of its own.
     if (connection.identity.kind !== "account") throw new ProtocolError("not-permitted");
+    const rootVersion = provenRootVersion(connection, now());
     const { before, after, bodies } = await chains.extend(account, entries);
-    requireProof(connection, before.rootVault.version, now());
+    if (rootVersion !== before.rootVault.version) throw new ProtocolError("login-expired");
 
     const kinds = bodies.map(({ kind }) => kind).join(" ");
     const added = bodies.at(-1);

@@ -42,6 +42,7 @@ export const createConversation: MethodFile<"createConversation"> =
       leaf: { leaf: own.leaf, device, account, signatureKey: own.signatureKey, firstEpoch: 0, from: 0 },
       groupInfo,
     });
+    if (outcome === "refused") throw new ProtocolError("commit-refused");
     if (outcome === "exists") throw new ProtocolError("conversation-exists");
     delivery.conversationChanged(conversation);
     return { sequence: 0, acceptedAt: createdAt };

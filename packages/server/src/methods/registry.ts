@@ -20,10 +20,12 @@ import { lookupAccount } from "./lookupAccount.ts";
 import { publishKeyPackages } from "./publishKeyPackages.ts";
 import { putAccountVault } from "./putAccountVault.ts";
 import { putArchive } from "./putArchive.ts";
+import { replaceRoot } from "./replaceRoot.ts";
 import { sendMessage } from "./sendMessage.ts";
 import { setPresence } from "./setPresence.ts";
 import { settle } from "./settle.ts";
 import { startLogin } from "./startLogin.ts";
+import { startPasswordChange } from "./startPasswordChange.ts";
 import { startRegistration } from "./startRegistration.ts";
 import { submitCommit } from "./submitCommit.ts";
 import { subscribe } from "./subscribe.ts";
@@ -37,6 +39,8 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   finishLogin,
   authenticate,
   addDevice,
+  startPasswordChange,
+  replaceRoot,
   listDevices,
   getAccountVault,
   putAccountVault,

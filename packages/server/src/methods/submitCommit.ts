@@ -29,6 +29,8 @@ export const submitCommit: MethodFile<"submitCommit"> =
     switch (outcome.kind) {
       case "stale":
         throw new ProtocolError("stale-epoch", { epoch: outcome.epoch, sequence: outcome.sequence });
+      case "refused":
+        throw new ProtocolError("commit-refused");
       case "full":
         throw new ProtocolError("quota-exceeded");
       case "accepted":
@@ -41,7 +43,7 @@ export const submitCommit: MethodFile<"submitCommit"> =
             bytes: commit,
             acceptedAt: outcome.acceptedAt,
           });
-          for (const welcomed of changes.welcomes) delivery.welcomed(welcomed.device);
+          for (const welcomed of changes.welcomes) delivery.inboxGrown(welcomed.device);
         }
         return { sequence: outcome.sequence, epoch: outcome.epoch, acceptedAt: outcome.acceptedAt };
     }

@@ -6,7 +6,7 @@
  *   account ─┬─ chain entries          conversation ─┬─ members (accounts)
  *            ├─ vault, account vault, archives       ├─ leaves (devices)
  *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
- *                       ├─ inbox (welcomes)          └─ GroupInfo (this epoch and the one before)
+ *                       ├─ inbox (welcomes, shares)  └─ GroupInfo (this epoch and the one before)
  *                       └─ cursors
  *   invites · settings of the data folder
  *
@@ -33,6 +33,8 @@ export interface Store extends AsyncDisposable {
   // Devices
   /** All or nothing: chain entries, device, key packages, and what revocations take away. */
   addDevice(change: AddedDevice): Promise<"added" | "conflict" | "device-exists">;
+  /** All or nothing: chain entries, OPAQUE record, vaults, shares into inboxes, and what revocations take away. */
+  replaceRoot(change: ReplacedRoot): Promise<"replaced" | "conflict">;
   getDevice(device: DeviceId): Promise<Device | undefined>;
   listDevices(account: AccountId): Promise<Device[]>;
   /**
@@ -61,7 +63,8 @@ export interface Store extends AsyncDisposable {
   isClaimed(ref: Uint8Array, by: AccountId, now: number): Promise<boolean>;
 
   // Conversations
-  createConversation(conversation: NewConversation): Promise<"created" | "exists">;
+  /** `refused`: the creating device was revoked. */
+  createConversation(conversation: NewConversation): Promise<"created" | "exists" | "refused">;
   getConversation(conversation: ConversationId): Promise<Conversation | undefined>;
   /** Every conversation of which the account is a member now. */
   listConversations(account: AccountId): Promise<Conversation[]>;
@@ -77,8 +80,11 @@ export interface Store extends AsyncDisposable {
    * same (device, submission) again answers as the first time and appends nothing, for as long as the entry is kept.
    */
   appendMessage(message: NewMessage): Promise<Appended>;
-  /** Appends a commit and everything that it changes, if the conversation is still in `commit.epoch`. The same id again: as the first time. */
-  appendCommit(commit: NewCommit): Promise<Appended>;
+  /**
+   * Appends a commit and everything that it changes, if the conversation is still in `commit.epoch`. The same id again: as
+   * the first time. `refused`: the committing or an added device was revoked while the commit was checked.
+   */
+  appendCommit(commit: NewCommit): Promise<Committed>;
   /** Entries after `after`, oldest first, until `limit` entries or about `bytesMax` bytes. */
   readLog(conversation: ConversationId, after: number, limit: number, bytesMax: number): Promise<Entry[]>;
   readInbox(device: DeviceId, after: number, limit: number): Promise<InboxItem[]>;
@@ -208,6 +214,18 @@ export interface AddedDevice extends ChainAppend {
   keyPackages: readonly NewKeyPackage[];
 }
 
+export interface ReplacedRoot extends ChainAppend {
+  /** Its version follows the stored one, or `conflict`. */
+  vault: Vault;
+  /** Of a new password; without it the record stays. */
+  registration: Pick<Account, "setup" | "stretching" | "record"> | undefined;
+  /** Its version follows the stored one, or `conflict`. */
+  accountVault: AccountVault | undefined;
+  shares: readonly { device: DeviceId; bytes: Uint8Array }[];
+  /** Undefined if it was no device yet. */
+  sharedBy: DeviceId | undefined;
+}
+
 export interface NewDevice {
   device: DeviceId;
   signatureKey: Uint8Array;
@@ -323,6 +341,8 @@ export type Appended =
   | { kind: "stale"; epoch: number; sequence: number }
   | { kind: "full" };
 
+export type Committed = Appended | { kind: "refused" };
+
 export interface Entry {
   sequence: number;
   kind: EntryKind;
@@ -331,7 +351,18 @@ export interface Entry {
   acceptedAt: number;
 }
 
-export interface InboxItem {
+export type InboxItem = WelcomeItem | ShareItem;
+
+export interface ShareItem {
+  kind: "share";
+  sequence: number;
+  /** The device that sealed it; undefined if it was none yet. */
+  from: DeviceId | undefined;
+  bytes: Uint8Array;
+}
+
+export interface WelcomeItem {
+  kind: "welcome";
   sequence: number;
   conversation: ConversationId;
   generation: number;
@@ -350,6 +381,8 @@ export interface ArchiveChunk {
   from: number;
   to: number;
   bytes: Uint8Array;
+  /** SHA-256 of the chunk before, 32 zeros in the first. */
+  previous: Uint8Array;
 }
 
 export interface NewArchiveChunk extends ArchiveChunk {
@@ -357,8 +390,6 @@ export interface NewArchiveChunk extends ArchiveChunk {
   conversation: ConversationId;
   /** SHA-256 of the bytes. */
   hash: Uint8Array;
-  /** The hash of the chunk before, 32 zeros in the first. */
-  previous: Uint8Array;
   /** The hash of the newest chunk, if this one takes its place: it begins there too, and does not end earlier. */
   replaces: Uint8Array | undefined;
   settled: number;

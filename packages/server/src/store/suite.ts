@@ -13,7 +13,18 @@ import {
   sameBytes,
   toHex,
 } from "@sotto/protocol";
-import type { Appended, NewAccount, NewArchiveChunk, NewCommit, NewKeyPackage, NewMessage, Store } from "./store.ts";
+import type {
+  AccountVault,
+  AddedDevice,
+  Committed,
+  NewAccount,
+  NewArchiveChunk,
+  ReplacedRoot,
+  NewCommit,
+  NewKeyPackage,
+  NewMessage,
+  Store,
+} from "./store.ts";
 
 export interface OpenedStore extends AsyncDisposable {
   readonly store: Store;
@@ -164,7 +175,7 @@ export function newAdd(
   });
 }
 
-const sequenceOf = (outcome: Appended): number => {
+const sequenceOf = (outcome: Committed): number => {
   assert.equal(outcome.kind, "accepted");
   return outcome.kind === "accepted" ? outcome.sequence : 0;
 };
@@ -733,6 +744,7 @@ export function storeSuite(name: string, open: OpenStore): void {
         const { keyPackageRef } = commit.welcomes[0]!;
         same(await reopened.readInbox(bob.device, 0, 10), [
           {
+            kind: "welcome",
             sequence: 1,
             conversation,
             generation: 0,
@@ -911,6 +923,190 @@ export function storeSuite(name: string, open: OpenStore): void {
       });
     });
 
+    describe("changes of an account", () => {
+      const chainEntries = ["create", "add device"];
+
+      /** What adds a device to this account's chain of two entries. */
+      const newDevice = (person: Person, change: Partial<AddedDevice> = {}): AddedDevice => ({
+        account: person.account,
+        after: 1,
+        entries: [utf8("add another")],
+        revoked: [],
+        changedAt: now + 5,
+        device: { device: id(), signatureKey: random.bytes(32), boot: { counter: 1, random: random.bytes(16) } },
+        keyPackages: [newKeyPackage()],
+        ...change,
+      });
+
+      const newRoot = (person: Person, change: Partial<ReplacedRoot> = {}): ReplacedRoot => ({
+        account: person.account,
+        after: 1,
+        entries: [utf8("root vault")],
+        revoked: [],
+        changedAt: now + 6,
+        vault: {
+          rootVersion: 2,
+          wrapPassword: utf8("wrap password 2"),
+          wrapRecovery: utf8("wrap recovery 2"),
+          rootVault: utf8("root vault 2"),
+          recoveryKey: random.bytes(32),
+          signature: random.bytes(64),
+        },
+        registration: undefined,
+        accountVault: undefined,
+        shares: [],
+        sharedBy: undefined,
+        ...change,
+      });
+
+      const newAccountVault = (person: Person, version: number): AccountVault => ({
+        version,
+        bytes: utf8(`account vault ${version}`),
+        device: person.device,
+        signature: random.bytes(64),
+        writtenAt: now + version,
+      });
+
+      const textsOf = async (store: Store, { account }: Person) =>
+        (await store.getChain(account, 0, 100)).map((entry) => new TextDecoder().decode(entry));
+
+      it("a device is added with its entries and key packages", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const change = newDevice(alice);
+        assert.equal(await store.addDevice(change), "added");
+        const reopened = await reopen();
+        assert.deepEqual(await textsOf(reopened, alice), [...chainEntries, "add another"]);
+        const devices = await reopened.listDevices(alice.account);
+        same(
+          devices.map(({ device, addedAt }) => ({ device, addedAt })),
+          [
+            { device: alice.device, addedAt: now },
+            { device: change.device.device, addedAt: now + 5 },
+          ],
+        );
+        const by = await createPerson(reopened, "bob");
+        const claim = { account: alice.account, suite: suiteNumber, by: by.account, now };
+        same(
+          (await reopened.claimKeyPackages(claim)).map(({ device }) => device),
+          [change.device.device],
+        );
+      });
+
+      it("of two changes that were made for the same chain, one is made and the other changes nothing", async ({
+        store,
+      }) => {
+        const alice = await createPerson(store, "alice");
+        const [one, two] = [newDevice(alice), newDevice(alice, { entries: [utf8("the other")] })];
+        const root = newRoot(alice, { revoked: [alice.device], shares: [{ device: alice.device, bytes: utf8("x") }] });
+        const outcomes = await Promise.all([store.addDevice(one), store.addDevice(two), store.replaceRoot(root)]);
+        assert.deepEqual(outcomes, ["added", "conflict", "conflict"]);
+        assert.deepEqual(await textsOf(store, alice), [...chainEntries, "add another"]);
+        assert.equal(await store.getDevice(two.device.device), undefined);
+        assert.equal((await store.getDevice(alice.device))?.revokedAt, undefined);
+        assert.equal((await store.getVault(alice.account))?.rootVersion, 1);
+        same(await store.readInbox(alice.device, 0, 10), []);
+      });
+
+      it("a device id is used once, in whatever account", async ({ store }) => {
+        const [alice, bob] = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+        const device = { device: bob.device, signatureKey: random.bytes(32), boot: { counter: 1, random: id() } };
+        assert.equal(await store.addDevice(newDevice(alice, { device })), "device-exists");
+        assert.deepEqual(await textsOf(store, alice), chainEntries);
+      });
+
+      it("what opens an account is replaced all at once", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const registration = { setup: id(), stretching: 2, record: utf8("another record") };
+        const change = newRoot(alice, { registration, accountVault: newAccountVault(alice, 2) });
+        assert.equal(await store.replaceRoot(change), "replaced");
+        const reopened = await reopen();
+        const records = await reopened.getLoginRecords(alice.account, 10);
+        const { setup, stretching, record } = records!.account;
+        same({ setup, stretching, record }, registration);
+        same(records?.vault, change.vault);
+        same(records?.accountVault, change.accountVault);
+        same(records?.chain.at(-1), utf8("root vault"));
+        assert.equal((await reopened.getAccount(alice.account))?.name, "alice");
+      });
+
+      it("without a new password the OPAQUE record and the account vault stay", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        await store.replaceRoot(newRoot(alice));
+        const records = await store.getLoginRecords(alice.account, 10);
+        same(records?.account.record, utf8("record of alice"));
+        assert.equal(records?.accountVault.version, 1);
+      });
+
+      it("a vault of another version than the next is a conflict, and so is an account vault", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const { vault } = newRoot(alice);
+        for (const rootVersion of [1, 3])
+          assert.equal(await store.replaceRoot(newRoot(alice, { vault: { ...vault, rootVersion } })), "conflict");
+        for (const version of [1, 3]) {
+          const accountVault = newAccountVault(alice, version);
+          assert.equal(await store.replaceRoot(newRoot(alice, { accountVault })), "conflict");
+          assert.equal(await store.putAccountVault(alice.account, accountVault), "conflict");
+        }
+        assert.deepEqual(await textsOf(store, alice), chainEntries);
+        const two = newAccountVault(alice, 2);
+        assert.equal(await store.putAccountVault(alice.account, two), "written");
+        assert.equal(await store.putAccountVault(alice.account, newAccountVault(alice, 2)), "conflict");
+        same(await store.getAccountVault(alice.account), two);
+      });
+
+      it("a revoked device has nothing any more, and its log is not kept for it", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice", { keyPackages: [newKeyPackage()] });
+        const bob = await createPerson(store, "bob");
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        const other = newDevice(bob);
+        await store.addDevice(other);
+        store.setCursor(bob.device, conversation, 1);
+        const change = newRoot(bob, {
+          after: 2,
+          revoked: [bob.device],
+          shares: [{ device: other.device.device, bytes: utf8("a key") }],
+          sharedBy: other.device.device,
+        });
+        assert.equal(await store.replaceRoot(change), "replaced");
+        store.setCursor(bob.device, conversation, 1);
+        const reopened = await reopen();
+        assert.equal((await reopened.getDevice(bob.device))?.revokedAt, now + 6);
+        same(await reopened.readInbox(bob.device, 0, 10), []);
+        same(await reopened.getCursors(bob.device), []);
+        same(await reopened.countKeyPackages(bob.device, now), []);
+        same(await reopened.readInbox(other.device.device, 0, 10), [
+          { kind: "share", sequence: 1, from: other.device.device, bytes: utf8("a key") },
+        ]);
+        const leaving = newCommit(conversation, bob, 1);
+        assert.equal((await reopened.appendCommit(leaving)).kind, "refused");
+        const adding = newAdd(conversation, alice, 1, [[2, bob]]);
+        assert.equal((await reopened.appendCommit(adding)).kind, "refused");
+        assert.equal((await reopened.getConversation(conversation))?.epoch, 1);
+      });
+
+      it("shares and Welcomes are one sequence, acknowledged together", async ({ store, reopen }) => {
+        const [alice, bob] = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+        const welcome = async () =>
+          store.appendCommit(newAdd(await createConversationOf(store, alice, bob), alice, 0, [[1, bob]]));
+        await welcome();
+        await store.replaceRoot(newRoot(bob, { shares: [{ device: bob.device, bytes: utf8("a key") }] }));
+        await welcome();
+        const kindsAfter = async (from: Store, after: number, limit = 10) =>
+          (await from.readInbox(bob.device, after, limit)).map(({ kind, sequence }) => `${sequence} ${kind}`);
+        assert.deepEqual(await kindsAfter(store, 0), ["1 welcome", "2 share", "3 welcome"]);
+        assert.deepEqual(await kindsAfter(store, 0, 2), ["1 welcome", "2 share"]);
+        same((await store.readInbox(bob.device, 1, 1))[0], {
+          kind: "share",
+          sequence: 2,
+          from: undefined,
+          bytes: utf8("a key"),
+        });
+        store.acknowledgeInbox(bob.device, 2);
+        assert.deepEqual(await kindsAfter(await reopen(), 0), ["3 welcome"]);
+      });
+    });
+
     describe("archives", () => {
       const hashOf = (bytes: Uint8Array) => new Uint8Array(createHash("sha256").update(bytes).digest());
       const zeros = new Uint8Array(32);
@@ -951,8 +1147,8 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await put(2, 4, 8, { previous }), "conflict", "an overlap");
         assert.equal(await put(2, 5, 8, { previous }), "stored");
         const chunks = [
-          { number: 2, from: 5, to: 8, bytes: utf8("chunk 2 5-8") },
-          { number: 1, from: 1, to: 4, bytes: first },
+          { number: 2, from: 5, to: 8, bytes: utf8("chunk 2 5-8"), previous },
+          { number: 1, from: 1, to: 4, bytes: first, previous: zeros },
         ];
         const reopened = await reopen();
         const read = (before: number, limit: number, bytesMax: number) =>
@@ -960,7 +1156,8 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await read(0, 8, 1000), { chunks, settled: 8, newest: 2 });
         same((await read(0, 1, 1000)).chunks, chunks.slice(0, 1));
         same((await read(2, 8, 1000)).chunks, chunks.slice(1));
-        same((await read(0, 8, 1)).chunks, chunks.slice(0, 1), "one always comes");
+        // One chunk always comes.
+        same((await read(0, 8, 1)).chunks, chunks.slice(0, 1));
         same((await read(1, 8, 1000)).chunks, []);
         same(await reopened.listArchives(alice.account), [{ conversation, newest: 2, settled: 8, bytes: 20 }]);
       });
@@ -1213,8 +1410,8 @@ export function storeSuite(name: string, open: OpenStore): void {
 }
 
 /** Deep equality that does not tell a Buffer or a database row's null prototype from a plain value. */
-function same(actual: unknown, expected: unknown, message = "not the same"): void {
-  assert.deepEqual(plain(actual), plain(expected), message);
+function same(actual: unknown, expected: unknown): void {
+  assert.deepEqual(plain(actual), plain(expected));
 }
 
 function plain(value: unknown): unknown {

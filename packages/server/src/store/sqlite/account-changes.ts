@@ -4,16 +4,22 @@
  */
 import type { DeviceId } from "@sotto/protocol";
 import type { DatabaseSync } from "node:sqlite";
-import type { AddedDevice, ChainAppend } from "../store.ts";
+import type { AddedDevice, ChainAppend, ReplacedRoot } from "../store.ts";
 import type { AccountRows } from "./accounts.ts";
+import type { InboxRows } from "./inbox.ts";
+import type { VaultRows } from "./vaults.ts";
 
-export function accountChangeRows(database: DatabaseSync, accounts: AccountRows) {
+export function accountChangeRows(
+  database: DatabaseSync,
+  { accounts, vaults, inbox }: { accounts: AccountRows; vaults: VaultRows; inbox: InboxRows },
+) {
   const sql = {
     newestEntry: database.prepare(
       `SELECT a.number, (SELECT max(place) FROM chain c WHERE c.account = a.number) AS newest
        FROM accounts a WHERE a.account = ?`,
     ),
     insertEntry: database.prepare("INSERT INTO chain (account, place, entry) VALUES (?, ?, ?)"),
+    setRecord: database.prepare("UPDATE accounts SET (setup, stretching, record) = (?, ?, ?) WHERE number = ?"),
     revoke: database.prepare(
       "UPDATE devices SET revoked_at = ? WHERE device = ? AND account = ? AND revoked_at IS NULL RETURNING number",
     ),
@@ -52,6 +58,23 @@ export function accountChangeRows(database: DatabaseSync, accounts: AccountRows)
       const touched = revoke(number, change.revoked, change.changedAt);
       accounts.insertDevice(number, change.device, change.changedAt, change.keyPackages);
       return { outcome: "added", touched };
+    },
+
+    replaceRoot(change: ReplacedRoot): { outcome: "replaced" | "conflict"; touched: number[] } {
+      const { account, vault, registration, accountVault } = change;
+      const conflict = { outcome: "conflict" as const, touched: [] };
+      if (vaults.get(account)?.rootVersion !== vault.rootVersion - 1) return conflict;
+      if (accountVault !== undefined && vaults.getAccountVault(account)?.version !== accountVault.version - 1)
+        return conflict;
+      const number = appendChain(change);
+      if (number === undefined) return conflict;
+      vaults.put(number, vault);
+      if (accountVault !== undefined) vaults.putAccountVault(number, accountVault);
+      if (registration !== undefined)
+        sql.setRecord.run(registration.setup, registration.stretching, registration.record, number);
+      const touched = revoke(number, change.revoked, change.changedAt);
+      for (const { device, bytes } of change.shares) inbox.addShare(device, change.sharedBy, bytes);
+      return { outcome: "replaced", touched };
     },
   };
 }

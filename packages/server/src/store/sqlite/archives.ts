@@ -49,7 +49,10 @@ export function archiveRows(
        WHERE account = ? AND conversation = ? AND number = ?`,
     ),
     chunksBefore: database.prepare(
-      `SELECT number, from_sequence AS "from", to_sequence AS "to", bytes FROM archive_chunks
+      `SELECT number, from_sequence AS "from", to_sequence AS "to", bytes,
+         coalesce((SELECT hash FROM archive_chunks before WHERE before.account = chunk.account
+           AND before.conversation = chunk.conversation AND before.number = chunk.number - 1), zeroblob(32)) AS previous
+       FROM archive_chunks chunk
        WHERE account = ? AND conversation = ? AND number < ? ORDER BY number DESC LIMIT ?`,
     ),
     list: database.prepare(

@@ -61,6 +61,7 @@ export function conversationRows(database: DatabaseSync) {
       `INSERT INTO leaves (conversation, leaf, device, signature_key, first_epoch, from_sequence)
        SELECT ?, ?, number, ?, ?, ? FROM devices WHERE device = ?`,
     ),
+    revoked: database.prepare("SELECT 1 FROM devices WHERE device = ? AND revoked_at IS NOT NULL"),
     deleteLeaf: database.prepare("DELETE FROM leaves WHERE conversation = ? AND leaf = ?"),
     setEpoch: database.prepare("UPDATE conversations SET epoch = ?, min_send_epoch = ? WHERE number = ?"),
     putGroupInfo: database.prepare("INSERT INTO group_info VALUES (?, ?, ?)"),
@@ -145,8 +146,9 @@ export function conversationRows(database: DatabaseSync) {
     list: (account: AccountId): ConversationState[] =>
       (sql.listOfAccount.all(account) as { conversation: ConversationId }[]).map((row) => get(row.conversation)!),
 
-    create(conversation: NewConversation): "created" | "exists" {
+    create(conversation: NewConversation): "created" | "exists" | "refused" {
       if (get(conversation.conversation) !== undefined) return "exists";
+      if (sql.revoked.get(conversation.leaf.device) !== undefined) return "refused";
       const { lastInsertRowid } = sql.insert.run(
         conversation.conversation,
         conversation.kind,

@@ -31,15 +31,18 @@ export function createLateWrites(
   const sql = {
     putCursor: database.prepare(
       `INSERT INTO cursors (device, conversation, sequence)
-       SELECT d.number, c.number, ?3 FROM devices d, conversations c WHERE d.device = ?1 AND c.conversation = ?2
+       SELECT d.number, c.number, ?3 FROM devices d, conversations c
+       WHERE d.device = ?1 AND c.conversation = ?2 AND d.revoked_at IS NULL
        ON CONFLICT DO UPDATE SET sequence = max(sequence, excluded.sequence)`,
     ),
     cursors: database.prepare(
       `SELECT c.conversation, k.sequence FROM cursors k JOIN conversations c ON c.number = k.conversation
        WHERE k.device = (SELECT number FROM devices WHERE device = ?) ORDER BY c.number`,
     ),
-    deleteInbox: database.prepare(
-      "DELETE FROM inbox WHERE device = (SELECT number FROM devices WHERE device = ?) AND sequence <= ?",
+    deleteInbox: ["inbox", "shares"].map((table) =>
+      database.prepare(
+        `DELETE FROM ${table} WHERE device = (SELECT number FROM devices WHERE device = ?) AND sequence <= ?`,
+      ),
     ),
     setSeen: database.prepare("UPDATE devices SET last_seen_at = max(last_seen_at, ?2) WHERE device = ?1"),
   };
@@ -117,7 +120,8 @@ export function createLateWrites(
       }
       for (const slice of slices([...inboxes])) {
         await hooks.write(() => {
-          for (const [, { device, sequence }] of slice) sql.deleteInbox.run(device, sequence);
+          for (const [, { device, sequence }] of slice)
+            for (const statement of sql.deleteInbox) statement.run(device, sequence);
         });
         for (const [key, written] of slice) if (inboxes.get(key) === written) inboxes.delete(key);
       }
@@ -150,6 +154,12 @@ export function createLateWrites(
       await flush();
       closed = true;
       clearTimeout(timer);
+    },
+
+    /** A device that was revoked acknowledges nothing more. */
+    forget(device: DeviceId): void {
+      cursorsByDevice.delete(idKey(device));
+      inboxes.delete(idKey(device));
     },
 
     getCursors(device: DeviceId): { conversation: ConversationId; sequence: number }[] {

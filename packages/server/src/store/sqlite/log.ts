@@ -1,12 +1,13 @@
 /**
- * The log of each conversation and the inbox of each device: appends inside a transaction, reads outside. One row per
- * entry whatever the number of receivers; sequences without gaps, taken from the cached conversation.
+ * The log of each conversation: appends inside a transaction, reads outside. One row per entry whatever the number of
+ * receivers; sequences without gaps, taken from the cached conversation.
  */
 import type { ConversationId, DeviceId, SubmissionId } from "@sotto/protocol";
 import { hash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
-import type { Appended, Entry, InboxItem, Leaf, NewCommit, NewMessage } from "../store.ts";
+import type { Appended, Committed, Entry, Leaf, NewCommit, NewMessage } from "../store.ts";
 import type { ConversationRows, ConversationState } from "./conversations.ts";
+import type { InboxRows } from "./inbox.ts";
 
 /** As the column `kind` has it. */
 const kinds = { message: 0, commit: 1 } as const;
@@ -20,7 +21,12 @@ interface EarlierRow {
   accepted_at: number;
 }
 
-export function logRows(database: DatabaseSync, conversations: ConversationRows, options: { logBytesMax: number }) {
+export function logRows(
+  database: DatabaseSync,
+  conversations: ConversationRows,
+  inbox: InboxRows,
+  options: { logBytesMax: number },
+) {
   const sql = {
     insert: database.prepare(
       `INSERT INTO log (conversation, sequence, kind, epoch, accepted_at, total, submission, bytes)
@@ -31,16 +37,7 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
       `SELECT sequence, kind, epoch, bytes, accepted_at FROM log
        WHERE conversation = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
     ),
-    nextInboxSequence: database.prepare(
-      "UPDATE devices SET inbox_head = inbox_head + 1 WHERE device = ? RETURNING number, inbox_head",
-    ),
-    insertInbox: database.prepare("INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
-    readInbox: database.prepare(
-      `SELECT i.sequence, c.conversation, i.generation, c.suite, i.epoch, i.from_sequence AS "from", i.bytes, i.key_package_ref AS keyPackageRef
-       FROM inbox i JOIN conversations c ON c.number = i.conversation
-       WHERE i.device = (SELECT number FROM devices WHERE device = ?) AND i.sequence > ? ORDER BY i.sequence LIMIT ?`,
-    ),
-    inboxHead: database.prepare("SELECT inbox_head FROM devices WHERE device = ?"),
+    revoked: database.prepare("SELECT 1 FROM devices WHERE device = ? AND revoked_at IS NOT NULL"),
     revive: database.prepare("UPDATE devices SET lapsed = 0 WHERE device = ?"),
     count: database.prepare("SELECT count(*) AS entries FROM log"),
     fileBytes: database.prepare("SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()"),
@@ -103,11 +100,13 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
       return { kind: "accepted", sequence, acceptedAt, epoch, repeated: false };
     },
 
-    appendCommit(commit: NewCommit): Appended {
+    appendCommit(commit: NewCommit): Committed {
       const state = stateOf(commit.conversation);
       const before = repeated(commit.id, state);
       if (before !== undefined) return before;
       if (commit.epoch !== state.epoch) return stale(state);
+      const entering = [commit.device, ...commit.addedLeaves.map((leaf) => leaf.device)];
+      if (entering.some((device) => sql.revoked.get(device) !== undefined)) return { kind: "refused" };
       if (isFull(state, commit.bytes)) return { kind: "full" };
       const { epoch, acceptedAt, id, bytes } = commit;
       const sequence = insert(state, { kind: kinds.commit, epoch, acceptedAt, submission: id, bytes })!;
@@ -125,18 +124,15 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
       // A lapsed device comes back with a new leaf.
       for (const leaf of added) sql.revive.run(leaf.device);
       for (const welcome of commit.welcomes) {
-        const row = sql.nextInboxSequence.get(welcome.device) as { number: number; inbox_head: number } | undefined;
-        if (row === undefined) throw new Error("a welcome's device does not exist; callers check first");
-        sql.insertInbox.run(
-          row.number,
-          row.inbox_head,
-          state.number,
-          state.generation,
-          epoch + 1,
-          sequence + 1,
-          welcome.keyPackageRef,
-          welcome.bytes,
-        );
+        const { keyPackageRef, bytes: sealed } = welcome;
+        const { generation } = state;
+        inbox.addWelcome(welcome.device, state.number, {
+          generation,
+          epoch: epoch + 1,
+          from: sequence + 1,
+          keyPackageRef,
+          bytes: sealed,
+        });
       }
       return { kind: "accepted", sequence, acceptedAt, epoch: epoch + 1, repeated: false };
     },
@@ -156,11 +152,6 @@ export function logRows(database: DatabaseSync, conversations: ConversationRows,
       }
       return entries;
     },
-
-    readInbox: (device: DeviceId, after: number, limit: number): InboxItem[] =>
-      (sql.readInbox.all(device, after, limit) as unknown as InboxItem[]).map((row) => ({ ...row })),
-
-    getInboxHead: (device: DeviceId): number => (sql.inboxHead.get(device)?.["inbox_head"] as number | undefined) ?? 0,
 
     revive: (device: DeviceId): void => void sql.revive.run(device),
 

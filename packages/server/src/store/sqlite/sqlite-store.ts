@@ -15,6 +15,7 @@ import { expiryRows } from "./expiry.ts";
 import { toStoreError } from "./failure.ts";
 import { createGroupCommit } from "./group-commit.ts";
 import { createLateWrites } from "./late-writes.ts";
+import { inboxRows } from "./inbox.ts";
 import { logRows } from "./log.ts";
 import { vaultRows } from "./vaults.ts";
 
@@ -50,9 +51,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const { database, path } = open;
   const vaults = vaultRows(database);
   const accounts = accountRows(database, vaults);
-  const accountChanges = accountChangeRows(database, accounts);
+  const inbox = inboxRows(database);
+  const accountChanges = accountChangeRows(database, { accounts, vaults, inbox });
   const conversations = conversationRows(database);
-  const entries = logRows(database, conversations, { logBytesMax });
+  const entries = logRows(database, conversations, inbox, { logBytesMax });
   const archives = archiveRows(database, conversations, { archiveBytesMax });
   const expiry = expiryRows(database, conversations);
   const checkpoints = createCheckpoints(database, path, log);
@@ -140,6 +142,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
 
     async addDevice(change) {
       const { outcome, touched } = await write(() => accountChanges.addDevice(change));
+      if (outcome === "added") change.revoked.forEach(late.forget);
+      touch(touched);
+      return outcome;
+    },
+    async replaceRoot(change) {
+      const { outcome, touched } = await write(() => accountChanges.replaceRoot(change));
+      if (outcome === "replaced") change.revoked.forEach(late.forget);
       touch(touched);
       return outcome;
     },
@@ -172,8 +181,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     readLog: (conversation, after, limit, bytesMax) =>
       read(() => entries.readLog(conversation, after, limit, bytesMax)),
     readInbox: (device, after, limit) =>
-      read(() => entries.readInbox(device, Math.max(after, late.acknowledgedInbox(device)), limit)),
-    getInboxHead: (device) => read(() => entries.getInboxHead(device)),
+      read(() => inbox.read(device, Math.max(after, late.acknowledgedInbox(device)), limit)),
+    getInboxHead: (device) => read(() => inbox.getHead(device)),
     setCursor: (device: DeviceId, conversation: ConversationId, sequence: number) =>
       late.setCursor({ device, conversation, sequence }),
     getCursors: (device) => read(() => late.getCursors(device)),

@@ -1,0 +1,61 @@
+/**
+ * What replaces the root of an account has to be: entries that may stand together, a vault that they name and that the
+ * identity key signed with the OPAQUE record, secrets for devices that stay.
+ */
+import { createHash } from "node:crypto";
+import {
+  chainDevice,
+  type ChainState,
+  type DeviceId,
+  type Params,
+  ProtocolError,
+  sameBytes,
+  toHex,
+  vaultBundleBytes,
+  verifySignature,
+} from "@sotto/protocol";
+import type { ChainChange } from "./chains.ts";
+import { opaqueRecordBytes } from "./opaque.ts";
+
+/**
+ * @param known the verified entries; the OPAQUE record that is in force afterwards; the device that the connection is
+ * @returns the device that did this; undefined if it was none yet
+ * @throws ProtocolError `not-permitted`; a peer is not told which check failed
+ */
+export function checkNewRoot(
+  params: Params<"replaceRoot">,
+  { change, record, device: connected }: { change: ChainChange; record: Uint8Array; device: DeviceId | undefined },
+): DeviceId | undefined {
+  const { vault, shares } = params;
+  const { after: chain, bodies } = change;
+  const device = connected ?? params.device;
+  const stays = (candidate: DeviceId) => isActive(chain, candidate);
+  const bundle = vaultBundleBytes({
+    account: chain.account,
+    rootVersion: vault.rootVersion,
+    registrationRecord: record,
+    wrapPassword: vault.wrapPassword,
+    wrapRecovery: vault.wrapRecovery,
+    rootVault: vault.rootVault,
+    recoveryPublicKey: vault.recoveryKey,
+  });
+  const isGood =
+    record.length === opaqueRecordBytes &&
+    bodies.at(-1)?.kind === "root-vault" &&
+    bodies.slice(0, -1).every(({ kind }) => kind === "revoke-device" || kind === "rotate-identity") &&
+    chain.rootVault.version === vault.rootVersion &&
+    sameBytes(chain.rootVault.hash, createHash("sha256").update(vault.rootVault).digest()) &&
+    verifySignature(chain.identityKey, bundle, vault.signature) &&
+    (device === undefined || stays(device)) &&
+    (params.device === undefined || sameBytes(params.device, device!)) &&
+    (params.accountVault === undefined || device !== undefined) &&
+    shares.every((share) => stays(share.device)) &&
+    new Set(shares.map((share) => toHex(share.device))).size === shares.length;
+  if (!isGood) throw new ProtocolError("not-permitted");
+  return device;
+}
+
+function isActive(chain: ChainState, device: DeviceId): boolean {
+  const known = chainDevice(chain, device);
+  return known !== undefined && known.revokedN === undefined;
+}
