@@ -205,7 +205,7 @@ describe("at a terminal", () => {
     await at.see("same on their side? [y/N] ");
     at.type("y\r");
     await at.see("✓ @bob is verified.");
-    at.type("8\r");
+    at.type("0\r");
     await at.see("[y/N] ");
     at.type("y\r");
     await at.see("Logged out.");
@@ -219,7 +219,8 @@ describe("at a terminal", () => {
       ["2", "Write to whom?"],
       ["4", "All messages with whom?"],
       ["7", "Type a name to switch it"],
-      ["8", "[y/N] "],
+      ["8", "Type remove ID"],
+      ["0", "[y/N] "],
       ["@bob", "to @bob> "],
     ] as const) {
       const at = sitDown(alice());
