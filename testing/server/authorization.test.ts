@@ -64,6 +64,8 @@ describe("authorization", () => {
       },
       startLogin: { name: "alice", request: bytes },
       finishLogin: { login: random.bytes(16), finish: bytes },
+      startRecovery: { name: "alice" },
+      finishRecovery: { recovery: random.bytes(16), signature: new Uint8Array(64) },
       authenticate: {
         account: alice.account,
         device: alice.keys.device,

@@ -18,7 +18,7 @@ export const failures = {
   "registration-closed": { retryable: false, meaning: "this server takes no new accounts" },
   "invite-needed": { retryable: false, meaning: "this server takes new accounts by invite only" },
   "invite-invalid": { retryable: false, meaning: "the invite is unknown, used up or expired" },
-  "wrong-password": { retryable: false, meaning: "the name or the password is not right" },
+  "wrong-password": { retryable: false, meaning: "the name, the password or the recovery code is not right" },
   "login-expired": { retryable: true, meaning: "the login took too long or the password changed meanwhile; start again" },
   "device-refused": { retryable: false, meaning: "the device is unknown or revoked, or its signature is not right" },
   "device-logged-out": { retryable: false, meaning: "the device has logged out; log in with the password first" },

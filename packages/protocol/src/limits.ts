@@ -110,7 +110,7 @@ export const buckets = {
   lookup: { burst: 60, refillMs: second, by: "account", reason: "names are found by exact spelling, not by trying" },
   claim: { burst: 6, refillMs: 10 * minute, by: "account-and-target", reason: "key packages are used up by claims" },
   message: { burst: 60, refillMs: 200, by: "account", reason: "five messages a second is faster than people write (open for members)" },
-  commit: { burst: 20, refillMs: second, by: "account", reason: "every member pays for a commit" },
+  commit: { burst: 120, refillMs: second, by: "account", reason: "every member pays for a commit; a new device joins a hundred conversations at once" },
   request: { burst: 120, refillMs: 50, by: "device", reason: "everything else" },
 } as const satisfies Record<string, Bucket>;
 

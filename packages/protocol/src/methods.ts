@@ -126,6 +126,22 @@ export const methods = {
     result: opened,
     failures: ["wrong-password", "login-expired", "rate-limited"],
   },
+  startRecovery: {
+    about: "First half of a recovery: a challenge for the key that is made from the recovery code. An unknown name gets an answer of the same shape.",
+    caller: "anyone",
+    bucket: "none",
+    params: v.strictObject({ name: text(64) }),
+    result: v.object({ recovery: id, account: id, challenge: bytesOf(32) }),
+    failures: ["rate-limited", "busy"],
+  },
+  finishRecovery: {
+    about: "Second half of a recovery: the challenge, signed by that key. The connection then speaks for the account, as after `finishLogin`, and receives the same.",
+    caller: "anyone",
+    bucket: "none",
+    params: v.strictObject({ recovery: id, signature: bytesOf(64) }),
+    result: opened,
+    failures: ["wrong-password", "login-expired", "rate-limited"],
+  },
   authenticate: {
     about: "Proves to be a device by a signature over the challenge of `hello`. After `finishLogin` it also brings back a device that had logged out.",
     caller: "anyone",
@@ -251,12 +267,12 @@ export const methods = {
     failures: ["not-found", "no-device", "unavailable"],
   },
   createConversation: {
-    about: "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet.",
+    about: "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; one of the account's own devices (`self`, `peer` being the account) from the account.",
     caller: "device",
     bucket: "commit",
     params: v.strictObject({
       conversation: id,
-      kind: v.picklist(["direct"]),
+      kind: v.picklist(["direct", "self"]),
       suite,
       peer: id,
       groupInfo: bytesUpTo(limits.groupInfoBytesMax),
@@ -288,7 +304,7 @@ export const methods = {
   getGroupInfo: {
     about: "The GroupInfo of the current epoch, for joining by external commit.",
     caller: "member",
-    bucket: "commit",
+    bucket: "request",
     params: v.strictObject({ conversation: id }),
     result: v.object({ groupInfo: bytesUpTo(limits.groupInfoBytesMax), epoch: count, generation: count, suite: count, sequence: count }),
     failures: [],

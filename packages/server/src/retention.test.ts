@@ -27,6 +27,7 @@ async function talk(messages: number) {
   await Promise.all(
     Array.from({ length: messages }, () => store.appendMessage(newMessage(conversation, alice, { epoch: 1 }))),
   );
+  for (const { account } of [alice, bob]) await store.settle({ account, conversation, from: 0, to: messages + 1 });
   let now = start;
   let connected: DeviceId[] = [];
   const failures: string[] = [];

@@ -1,13 +1,17 @@
 /**
  * What the server lets go of, a slice at a time between other work. The rule (docs/protocol.md#retention), entry by entry:
  *
- *   An entry is deleted when it is older than the retention time, or when every holder of the log has acknowledged it.
+ *   An entry is deleted when it is older than the retention time, or when every holder of the log has acknowledged it
+ *   and every member account has settled it.
  *
  * Holders are the devices with a leaf in the conversation that are neither revoked nor lapsed, logged out or not, from
  * their leaf's first entry on: a device that was added and has not yet come to fetch its Welcome holds everything after
- * it. A member account without any leaf holds the whole log, because nobody can say yet what it will be owed. When all
- * holders have lapsed, nothing is deleted before its time. The sender's own device is a holder like the others, so a
- * submission is recognised when it is repeated for as long as its device may repeat it.
+ * it. The sender's own device is a holder like the others, so a submission is recognised when it is repeated for as long
+ * as its device may repeat it.
+ *
+ * An account settles what it has archived, or passed by because it archives nothing. So a member account that has no leaf,
+ * or whose devices have all lapsed or gone, holds the log from its mark on, until its time. The conversation among an
+ * account's own devices is not archived: there acknowledgements alone count, and without a holder the retention time.
  *
  * A device lapses when it was not seen for `deviceUnseenMs`, or is more than `deviceBacklogEntriesMax` entries or
  * `deviceBacklogBytesMax` behind and away. It stops to hold the log. It is told by `expired` in the answer to `subscribe`, and

@@ -4,9 +4,11 @@
  */
 import { formatFingerprint, limits, type Random, versions } from "@sotto/protocol";
 import { firstInvite, makeInvite, type Reach, rememberReach } from "./accounts/invites.ts";
+import { createAttempts } from "./accounts/attempts.ts";
 import { createChains } from "./accounts/chains.ts";
 import { createLogins } from "./accounts/logins.ts";
 import { openOpaque } from "./accounts/opaque.ts";
+import { createRecoveries } from "./accounts/recoveries.ts";
 import { createRegistration } from "./accounts/registration.ts";
 import { type ConfigInput, readConfig } from "./config.ts";
 import { openControl } from "./control.ts";
@@ -104,7 +106,10 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   const metrics = opened.use(createMetrics());
   const sessions = new Sessions(config.rateFactor);
   const registration = createRegistration({ config, store, now, createdAt });
-  const logins = createLogins({ store, opaque, rates, random, monotonicMs });
+  const attempts = createAttempts(rates);
+  const logins = createLogins({ store, opaque, attempts, random, monotonicMs });
+  const deployment = deploymentKey.publicKey;
+  const recoveries = createRecoveries({ store, opaque, attempts, deployment, random, monotonicMs });
   const chains = createChains(store);
   const delivery = createDelivery({
     store,
@@ -125,6 +130,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     deploymentKey,
     opaque,
     logins,
+    recoveries,
     chains,
     registration,
     presence,
@@ -147,6 +153,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
       const { identity } = connection;
       if (identity.kind === "device") log.info("device went", { device: shortKey(identity.deviceKey) });
       logins.forget(connection);
+      recoveries.forget(connection);
       sessions.remove(connection);
     },
     isHealthy: dispatch.isHealthy,

@@ -3,6 +3,7 @@ import type { Random } from "@sotto/protocol";
 import type { Chains } from "./accounts/chains.ts";
 import type { Logins } from "./accounts/logins.ts";
 import type { OpaqueServer } from "./accounts/opaque.ts";
+import type { Recoveries } from "./accounts/recoveries.ts";
 import type { Registration } from "./accounts/registration.ts";
 import type { Config } from "./config.ts";
 import type { Delivery } from "./delivery.ts";
@@ -21,6 +22,7 @@ export interface Services {
   readonly deploymentKey: DeploymentKey;
   readonly opaque: OpaqueServer;
   readonly logins: Logins;
+  readonly recoveries: Recoveries;
   readonly chains: Chains;
   readonly registration: Registration;
   readonly presence: Presence;

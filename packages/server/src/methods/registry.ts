@@ -6,6 +6,7 @@ import { authenticate } from "./authenticate.ts";
 import { claimKeyPackages } from "./claimKeyPackages.ts";
 import { createConversation } from "./createConversation.ts";
 import { finishLogin } from "./finishLogin.ts";
+import { finishRecovery } from "./finishRecovery.ts";
 import { finishRegistration } from "./finishRegistration.ts";
 import { getAccountVault } from "./getAccountVault.ts";
 import { getArchive } from "./getArchive.ts";
@@ -26,6 +27,7 @@ import { setPresence } from "./setPresence.ts";
 import { settle } from "./settle.ts";
 import { startLogin } from "./startLogin.ts";
 import { startPasswordChange } from "./startPasswordChange.ts";
+import { startRecovery } from "./startRecovery.ts";
 import { startRegistration } from "./startRegistration.ts";
 import { submitCommit } from "./submitCommit.ts";
 import { subscribe } from "./subscribe.ts";
@@ -37,6 +39,8 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   finishRegistration,
   startLogin,
   finishLogin,
+  startRecovery,
+  finishRecovery,
   authenticate,
   addDevice,
   startPasswordChange,

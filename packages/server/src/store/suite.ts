@@ -1251,11 +1251,18 @@ export function storeSuite(name: string, open: OpenStore): void {
         return { alice, bob, conversation };
       }
 
+      /** These accounts need the log no more up to a place. */
+      async function settle(store: Store, conversation: ConversationId, to: number, ...people: Person[]) {
+        for (const { account } of people)
+          assert.equal(await store.settle({ account, conversation, from: 0, to }), "settled");
+      }
+
       it("entries go when every device of the conversation has acknowledged them, and not before", async ({
         store,
         reopen,
       }) => {
         const { alice, bob, conversation } = await talk(store);
+        await settle(store, conversation, 6, alice, bob);
         store.setCursor(alice.device, conversation, 6);
         store.setCursor(bob.device, conversation, 4);
         const reopened = await reopen();
@@ -1270,9 +1277,56 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await deleteAllExpired(reopened, keepAll), 0);
       });
 
+      it("entries go when every account has settled them, and not before", async ({ store, reopen }) => {
+        const { alice, bob, conversation } = await talk(store);
+        for (const { device } of [alice, bob]) store.setCursor(device, conversation, 6);
+        const reopened = await reopen();
+        assert.equal(await deleteAllExpired(reopened, keepAll), 0);
+        await settle(reopened, conversation, 5, alice);
+        assert.equal(await deleteAllExpired(reopened, keepAll), 0);
+        await settle(reopened, conversation, 3, bob);
+        assert.equal(await deleteAllExpired(reopened, keepAll), 3);
+        const chunk = { account: bob.account, conversation, number: 1, from: 1, to: 6, bytes: utf8("chunk") };
+        const [hash, previous] = [random.bytes(32), new Uint8Array(32)];
+        await reopened.putArchiveChunk({ ...chunk, hash, previous, replaces: undefined, settled: 6 });
+        assert.equal(await deleteAllExpired(reopened, keepAll), 2, "by archiving too");
+      });
+
+      it("an account whose only device was revoked holds what it has not settled", async ({ store, reopen }) => {
+        const { alice, bob, conversation } = await talk(store);
+        await settle(store, conversation, 6, alice);
+        await settle(store, conversation, 2, bob);
+        store.setCursor(alice.device, conversation, 6);
+        const change = { account: bob.account, after: 1, entries: [utf8("revoke, root vault")], changedAt: now };
+        const { accountVault: _, ...vault } = { ...newAccount("x").vault, rootVersion: 2 };
+        const nothing = { registration: undefined, accountVault: undefined, shares: [], sharedBy: undefined };
+        const reopened = await reopen();
+        assert.equal(await deleteAllExpired(reopened, keepAll), 1);
+        await reopened.replaceRoot({ ...change, ...nothing, revoked: [bob.device], vault });
+        assert.equal(await deleteAllExpired(reopened, keepAll), 1);
+      });
+
+      it("what an account's own devices tell each other goes when they have it", async ({ store, reopen }) => {
+        const alice = await createPerson(store, "alice");
+        const conversation = id();
+        await store.createConversation({
+          conversation,
+          kind: "self",
+          suite: suiteNumber,
+          createdAt: now,
+          members: [{ account: alice.account, role: "member" }],
+          leaf: { ...leafOf(alice, 0), firstEpoch: 0, from: 0 },
+          groupInfo: utf8("GroupInfo"),
+        });
+        for (let i = 0; i < 3; i++) await store.appendMessage(newMessage(conversation, alice));
+        store.setCursor(alice.device, conversation, 2);
+        assert.equal(await deleteAllExpired(await reopen(), keepAll), 2);
+      });
+
       it("an emptied log goes on with the next number", async ({ store, reopen }) => {
         const { alice, bob, conversation } = await talk(store);
         for (const { device } of [alice, bob]) store.setCursor(device, conversation, 6);
+        await settle(store, conversation, 6, alice, bob);
         const reopened = await reopen();
         assert.equal(await deleteAllExpired(reopened, keepAll), 6);
         const again = await reopen();
@@ -1283,7 +1337,8 @@ export function storeSuite(name: string, open: OpenStore): void {
       });
 
       it("a leaf that has not acknowledged anything holds what came after it", async ({ store, reopen }) => {
-        const { alice, conversation } = await talk(store);
+        const { alice, bob, conversation } = await talk(store);
+        await settle(store, conversation, 6, alice, bob);
         store.setCursor(alice.device, conversation, 6);
         assert.equal(await deleteAllExpired(await reopen(), keepAll), 1);
       });
@@ -1293,12 +1348,14 @@ export function storeSuite(name: string, open: OpenStore): void {
         const bob = await createPerson(store, "bob");
         const conversation = await createConversationOf(store, alice, bob);
         await store.appendMessage(newMessage(conversation, alice));
+        await settle(store, conversation, 1, alice);
         store.setCursor(alice.device, conversation, 1);
         assert.equal(await deleteAllExpired(await reopen(), keepAll), 0);
       });
 
       it("a device that logged out still holds the log, a lapsed one does not", async ({ store, reopen }) => {
         const { alice, bob, conversation } = await talk(store);
+        await settle(store, conversation, 6, alice, bob);
         store.setCursor(alice.device, conversation, 6);
         await store.setDeviceLoggedOut(bob.device, true);
         store.setDeviceSeen(alice.device, now + 1000);
@@ -1315,7 +1372,7 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await deleteAllExpired(reopened, keepAll), 5);
       });
 
-      it("when every device has lapsed, entries stay until they are old", async ({ store }) => {
+      it("when every device has lapsed, entries that are not settled stay until they are old", async ({ store }) => {
         const { conversation } = await talk(store);
         const { lapsed } = await store.lapseDevices({
           unseenBefore: now + 1,

@@ -17,15 +17,17 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     oldest: database.prepare(
       `SELECT conversation, sequence, accepted_at FROM log ORDER BY id LIMIT ${entriesPerSlice}`,
     ),
-    // Every device that holds the log, with what it has; an account whose leaves are all gone holds all of it.
-    floor: database.prepare(
-      `WITH holders AS (
-         SELECT d.account, d.lapsed, max(coalesce(k.sequence, 0), l.from_sequence) AS done
-         FROM leaves l JOIN devices d ON d.number = l.device AND d.revoked_at IS NULL
-         LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation
-         WHERE l.conversation = ?1)
-       SELECT min(done) FILTER (WHERE lapsed = 0) AS floor FROM holders
-       WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.conversation = ?1 AND m.account NOT IN (SELECT account FROM holders))`,
+    // What every device has that holds the log; null if there is none.
+    acknowledged: database.prepare(
+      `SELECT min(max(coalesce(k.sequence, 0), l.from_sequence)) AS floor
+       FROM leaves l JOIN devices d ON d.number = l.device AND d.revoked_at IS NULL AND d.lapsed = 0
+       LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation
+       WHERE l.conversation = ?`,
+    ),
+    // What every member account needs no more.
+    settled: database.prepare(
+      `SELECT min(coalesce(r.settled, 0)) AS floor FROM members m
+       LEFT JOIN archives r ON r.account = m.account AND r.conversation = m.conversation WHERE m.conversation = ?`,
     ),
     totalAt: database.prepare(
       "SELECT total FROM log WHERE conversation = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1",
@@ -56,6 +58,15 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     return Number(changes);
   }
 
+  /** Everything up to here is owed to nobody. */
+  function floorOf(state: ConversationState): number {
+    const floor = (statement: typeof sql.settled) => (statement.get(state.number) as { floor: number | null }).floor;
+    const acknowledged = floor(sql.acknowledged);
+    // What an account's devices tell each other is in its account vault too: there is nothing to archive.
+    if (state.kind === "self") return acknowledged ?? 0;
+    return Math.min(acknowledged ?? state.head, floor(sql.settled) ?? 0);
+  }
+
   return {
     /** Deletes the oldest entries of the whole log that were accepted before a time. */
     deleteOld(acceptedBefore: number): number {
@@ -74,17 +85,15 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
       return deleted;
     },
 
-    /** Deletes what every holder acknowledged, in these conversations; `unfinished` are those with more to delete. */
-    deleteAcknowledged(numbers: readonly number[]): { deleted: number; unfinished: number[] } {
+    /** Deletes what every device acknowledged and every member settled, in these conversations; `unfinished` are those with more to delete. */
+    deleteSettled(numbers: readonly number[]): { deleted: number; unfinished: number[] } {
       const unfinished: number[] = [];
       let deleted = 0;
       for (const number of numbers) {
         const state = conversations.getByNumber(number);
-        const floor = Math.min(
-          (sql.floor.get(number) as { floor: number | null } | undefined)?.floor ?? 0,
-          state?.head ?? 0,
-        );
-        if (state === undefined || floor <= state.expired) continue;
+        if (state === undefined) continue;
+        const floor = Math.min(floorOf(state), state.head);
+        if (floor <= state.expired) continue;
         const upTo = Math.min(floor, state.expired + entriesPerSlice - deleted);
         if (upTo > state.expired) deleted += deleteUpTo(state, upTo);
         if (upTo < floor) unfinished.push(number);

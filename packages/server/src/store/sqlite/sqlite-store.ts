@@ -64,7 +64,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     committed: checkpoints.committed,
   });
 
-  // Conversations that may hold entries which everybody has acknowledged: those with new cursors, and once after the start all.
+  // Conversations that may hold entries which nobody is owed: those with new cursors or marks, and once after the start all.
   const candidates = new Set<number>();
   let unscannedAfter: number | undefined = 0;
   let lapseAfter = 0;
@@ -194,8 +194,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
         const { deleted, unfinished } = await write(() => {
           accounts.deleteExpiredPackages(now);
           const old = expiry.deleteOld(acceptedBefore);
-          const acknowledged = expiry.deleteAcknowledged(numbers);
-          return { deleted: old + acknowledged.deleted, unfinished: acknowledged.unfinished };
+          const settled = expiry.deleteSettled(numbers);
+          return { deleted: old + settled.deleted, unfinished: settled.unfinished };
         });
         for (const number of unfinished) candidates.add(number);
         return { deleted, more: deleted > 0 || candidates.size > 0 || unscannedAfter !== undefined };
