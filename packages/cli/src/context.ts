@@ -5,6 +5,7 @@
  */
 import type { Client } from "@sotto/client";
 import type { Environment } from "./environment.ts";
+import { CommandError } from "./errors.ts";
 import { homeFolder } from "./home-folder.ts";
 import { createOutput, type Output } from "./output.ts";
 
@@ -84,4 +85,15 @@ export async function withReader<T>(context: Context, body: (client: Client) => 
 export function noteAway(context: Context, reached: Reached, consequence: string): void {
   if (reached.connected) return;
   context.output.note(`sotto: not connected${reached.reason ? ` (${reached.reason})` : ""}; ${consequence}`);
+}
+
+/** Refuses before a person is asked for anything, where only the server can do what is wanted. */
+export function requireConnection(reached: Reached, attempted: string): void {
+  if (reached.connected) return;
+  throw new CommandError(
+    "unreachable",
+    "unreachable",
+    `${attempted}: not connected${reached.reason ? ` (${reached.reason})` : ""}`,
+    { hint: "only the server can do that; nothing was changed, try again when it is back" },
+  );
 }

@@ -77,6 +77,15 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
         fingerprint: text,
         loggedOut: false,
       }),
+    devices: () =>
+      Promise.resolve([
+        { id, name, addedAt: at, lastSeenAt: at, current: true },
+        { id: text, name: title, addedAt: at, lastSeenAt: at, current: false },
+      ]),
+    login: () => Promise.resolve(client.whoami()),
+    restore: () => Promise.resolve({ done: false, asOf: at, writtenBy: name }),
+    newRecoveryCode: () => Promise.resolve({ recoveryCode: text }),
+    changePassword: () => Promise.reject(clientFailure("refused", "conflict", reason, { hint: text })),
     diagnose: () => Promise.resolve([{ check: name, ok: false, detail: text }]),
     sync: () => Promise.resolve({ connected: false, reason }),
     send: () => Promise.reject(clientFailure("refused", "name-taken", reason, { hint: text })),
@@ -94,6 +103,13 @@ const verbs = [
   ["doctor", "--home", "/nonexistent/home"],
   ["send", "@bob", "hi"],
   ["logout"],
+  ["login", "alice"],
+  ["devices"],
+  ["devices", "remove", "a"],
+  ["devices", "rename", "a", "b"],
+  ["password"],
+  ["recovery-code", "new"],
+  ["export", "-"],
   ["trust", "example.org", "--fingerprint", "SHA256:00"],
 ];
 
@@ -101,7 +117,10 @@ for (const verb of verbs) {
   test(`nothing that acts on a terminal comes out of \`sotto ${verb.join(" ")}\``, async () => {
     await fc.assert(
       fc.asyncProperty(words, fc.boolean(), async (filled, json) => {
-        const { stdout, stderr } = await runCli(json ? [...verb, "--json"] : verb, { client: hostileClient(filled) });
+        const { stdout, stderr } = await runCli(json ? [...verb, "--json"] : verb, {
+          client: hostileClient(filled),
+          variables: { SOTTO_PASSWORD: "old", SOTTO_NEW_PASSWORD: "new" },
+        });
         assert.doesNotMatch(stdout, forbidden);
         assert.doesNotMatch(stderr, forbidden);
       }),

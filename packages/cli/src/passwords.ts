@@ -1,6 +1,6 @@
 /**
- * Where a password comes from: --password-file, SOTTO_PASSWORD, or a question on the terminal. It is never an argument, which other
- * users of the machine could see. A new one is asked twice, and a generated one is offered.
+ * Where a password comes from: a file, the environment, or a question on the terminal. It is never an argument, which other users of
+ * the machine could see. A new one is asked twice, and a generated one is offered.
  */
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -13,9 +13,20 @@ interface PasswordSource {
   passwordFile?: string;
 }
 
+/** How a password is given without a terminal. */
+interface PasswordNames {
+  variable: string;
+  option: string;
+}
+
+const passwordNames: PasswordNames = { variable: "SOTTO_PASSWORD", option: "--password-file" };
+/** Where two are needed at once, the one that replaces the other. */
+export const newPasswordNames: PasswordNames = { variable: "SOTTO_NEW_PASSWORD", option: "--new-password-file" };
+
 /** The password of an account that exists. */
 export async function readPassword(context: Context, name: string, source: PasswordSource): Promise<string> {
-  return (await givenPassword(context, source)) ?? (await askSecret(context.environment, `Password of ${name}: `));
+  const given = await givenPassword(context, source, passwordNames);
+  return given ?? (await askSecret(context.environment, `Password of ${name}: `));
 }
 
 /**
@@ -26,8 +37,9 @@ export async function withNewPassword<T>(
   name: string,
   source: PasswordSource,
   use: (password: string) => Promise<T>,
+  names = passwordNames,
 ): Promise<T> {
-  const given = await givenPassword(context, source);
+  const given = await givenPassword(context, source, names);
   if (given !== undefined) return await use(given);
   for (;;) {
     const password = await chooseNewPassword(context, name);
@@ -42,15 +54,24 @@ export async function withNewPassword<T>(
   }
 }
 
-async function givenPassword(context: Context, source: PasswordSource): Promise<string | undefined> {
+async function givenPassword(
+  context: Context,
+  source: PasswordSource,
+  names: PasswordNames,
+): Promise<string | undefined> {
   const { environment } = context;
   if (source.passwordFile !== undefined) return await readPasswordFile(source.passwordFile);
-  const variable = environment.variables["SOTTO_PASSWORD"];
+  const variable = environment.variables[names.variable];
   if (variable !== undefined && variable !== "") return variable;
   if (canAsk(environment)) return undefined;
-  throw new CommandError("usage", "password-missing", "a password is needed, and there is no terminal to ask for it", {
-    hint: "set SOTTO_PASSWORD, or name a file that holds it with --password-file FILE",
-  });
+  throw new CommandError(
+    "usage",
+    "password-missing",
+    `a${names === newPasswordNames ? " new" : ""} password is needed, and there is no terminal to ask for it`,
+    {
+      hint: `set ${names.variable}, or name a file that holds it with ${names.option} FILE`,
+    },
+  );
 }
 
 /** The first line; a line break at its end is not part of the password. */

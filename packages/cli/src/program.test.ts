@@ -23,13 +23,13 @@ describe("usage", () => {
     const { exitCode, stdout, stderr } = await runCli(["--help"]);
     assert.equal(exitCode, 0);
     assert.equal(stderr, "");
-    const listed = [...stdout.slice(0, stdout.indexOf("TO, WITH")).matchAll(/^ {2}([a-z]+) {3,}/gm)].map(
+    const listed = [...stdout.slice(0, stdout.indexOf("TO, WITH")).matchAll(/^ {2}([a-z][a-z-]*) {3,}/gm)].map(
       (match) => match[1],
     );
     assert.deepEqual(
       new Set(listed),
       new Set(
-        "serve invite register login logout whoami set send inbox notifications history conversations watch status verify trust doctor completion help".split(
+        "serve invite register login logout whoami devices password recover recovery-code set export send inbox notifications history conversations watch status verify trust doctor completion help".split(
           " ",
         ),
       ),
@@ -646,7 +646,7 @@ describe("status, verify, trust, set, doctor, completion", () => {
     const client = alice();
     assert.match((await runCli(["set"], { client })).stdout, /^receipts {2}on /);
     assert.deepEqual(jsonLines((await runCli(["set", "receipts", "off", "--json"], { client })).stdout), [
-      { receipts: false, presence: true },
+      { receipts: false, presence: true, history: true },
     ]);
     for (const argv of [
       ["set", "volume", "11"],

@@ -100,14 +100,20 @@ Examples:
   sotto                                        open the client`,
     );
 
-  /** The context of a verb: shared flags count before and after it. */
+  /** The context of a verb: shared flags count before and after it; the last one wins. */
   const contextOf = (command: Command): Context => {
-    const { home, json, quiet } = program.opts<SharedFlags>();
-    const own = command.opts<SharedFlags>();
-    return createContext(environment, { home: own.home ?? home, json: own.json ?? json, quiet: own.quiet ?? quiet });
+    const line: Command[] = [];
+    for (let at: Command | null = command; at; at = at.parent) line.unshift(at);
+    const flags: SharedFlags = Object.assign({}, ...line.map((each) => each.opts<SharedFlags>()));
+    return createContext(environment, flags);
   };
-  const verb = (nameAndArguments: string, description: string, examples: string[]): Command => {
-    const command = program.command(nameAndArguments).description(description);
+  const verb = (
+    nameAndArguments: string,
+    description: string,
+    examples: string[],
+    parent: Command = program,
+  ): Command => {
+    const command = parent.command(nameAndArguments).description(description);
     command.addHelpText("after", `\nExamples:\n${examples.map((line) => `  ${line}`).join("\n")}`);
     command.hook("preAction", () => {
       for (const name of ["server", "invite", "fingerprint"]) {
@@ -211,14 +217,19 @@ Examples:
 
   addSharedOptions(
     addPasswordFile(
-      verb("login <name>", "log in again on the device that registered or logged out", ["sotto login alice"])
-        .option("--server <host[:port]>", "the server, if it is not the one of this folder")
+      verb("login <name>", "sign in: a new device in an empty folder, or the one that logged out", [
+        "sotto login alice --server chat.example.org:12345",
+        "sotto login alice --server chat.example.org --replace 3f2a1b9c",
+        "sotto login alice",
+      ])
+        .option("--server <host[:port]>", "the account's server; needed in an empty folder")
+        .option("--replace <device>", "take the place of this device, which is removed")
         .option("--fingerprint <fingerprint>", "insist on this server key: SHA256:…"),
     ),
   ).action(
     async (
       name: string,
-      options: { server?: string; fingerprint?: string; passwordFile?: string },
+      options: { server?: string; fingerprint?: string; replace?: string; passwordFile?: string },
       command: Command,
     ) => {
       const { login } = await import("./commands/login.ts");
@@ -240,11 +251,84 @@ Examples:
     await whoami(contextOf(command));
   });
 
+  const devices = addSharedOptions(
+    verb("devices", "the devices of this account; remove or rename one", [
+      "sotto devices",
+      "sotto devices remove 3f2a1b9c",
+      "sotto devices rename 3f2a1b9c my laptop",
+    ]),
+  ).action(async (_options: unknown, command: Command) => {
+    const { listDevices } = await import("./commands/devices.ts");
+    await listDevices(contextOf(command));
+  });
+  devices.helpCommand(false);
   addSharedOptions(
-    verb("set [key] [value]", "show the settings, or change one: receipts, presence", [
+    addPasswordFile(
+      verb("remove <id>", "cut a device off; asks for the password", ["sotto devices remove 3f2a1b9c"], devices),
+    ),
+  ).action(async (id: string, options: { passwordFile?: string }, command: Command) => {
+    const { removeDevice } = await import("./commands/devices.ts");
+    await removeDevice(contextOf(command), id, options);
+  });
+  addSharedOptions(
+    verb("rename <id> <name...>", "call a device something else", ["sotto devices rename 3f2a1b9c my laptop"], devices),
+  ).action(async (id: string, words: string[], _options: unknown, command: Command) => {
+    const { renameDevice } = await import("./commands/devices.ts");
+    await renameDevice(contextOf(command), id, words);
+  });
+
+  addSharedOptions(
+    addPasswordFile(
+      verb("password", "change the password; other devices stay signed in", [
+        "sotto password",
+        "SOTTO_PASSWORD='…' SOTTO_NEW_PASSWORD='…' sotto password",
+      ]),
+    ).option(
+      "--new-password-file <file>",
+      "read the new one from the first line of a file (or set SOTTO_NEW_PASSWORD)",
+    ),
+  ).action(async (options: { passwordFile?: string; newPasswordFile?: string }, command: Command) => {
+    const { password } = await import("./commands/password.ts");
+    await password(contextOf(command), options);
+  });
+
+  addSharedOptions(
+    addPasswordFile(
+      verb("recover <name>", "set a new password with the recovery code, in an empty folder", [
+        "sotto recover alice --server chat.example.org:12345",
+        "SOTTO_PASSWORD='…' sotto recover alice --server chat.example.org --code - < code.txt",
+      ])
+        .requiredOption("--server <host[:port]>", "the account's server")
+        .option("--code <code>", "the recovery code, or `-` for standard input (default: it is asked for)")
+        .option("--keep-devices", "leave the other devices signed in; else they are removed")
+        .option("--fingerprint <fingerprint>", "insist on this server key: SHA256:…"),
+    ),
+  ).action(
+    async (
+      name: string,
+      options: { server: string; code?: string; keepDevices?: boolean; fingerprint?: string; passwordFile?: string },
+      command: Command,
+    ) => {
+      const { recover } = await import("./commands/recover.ts");
+      await recover(contextOf(command), name, options);
+    },
+  );
+
+  const recoveryCode = verb("recovery-code", "make a new recovery code; the one before is worth nothing then", [
+    "sotto recovery-code new",
+  ]).addArgument(program.createArgument("<action>", "what to do").choices(["new"]));
+  addSharedOptions(addPasswordFile(recoveryCode)).action(
+    async (_action: "new", options: { passwordFile?: string }, command: Command) => {
+      const { newRecoveryCode } = await import("./commands/recovery-code.ts");
+      await newRecoveryCode(contextOf(command), options);
+    },
+  );
+
+  addSharedOptions(
+    verb("set [key] [value]", "show the settings, or change one: receipts, presence, history", [
       "sotto set",
       "sotto set receipts off",
-      "sotto set presence off",
+      "sotto set history off",
     ]),
   ).action(async (key: string | undefined, value: string | undefined, _options: unknown, command: Command) => {
     const { set } = await import("./commands/set.ts");
@@ -332,6 +416,16 @@ Examples:
   ).action(async (withWhom: string | undefined, options: { markRead?: boolean }, command: Command) => {
     const { watch } = await import("./commands/watch.ts");
     await watch(contextOf(command), withWhom, options);
+  });
+
+  addSharedOptions(
+    verb("export <file>", "write your whole history as JSON Lines; `-` writes it to standard output", [
+      "sotto export history.jsonl",
+      "sotto export - | jq -r 'select(.title == \"@bob\") | .text'",
+    ]).option("--force", "replace the file if it is there"),
+  ).action(async (file: string, options: { force?: boolean }, command: Command) => {
+    const { exportHistory } = await import("./commands/export.ts");
+    await exportHistory(contextOf(command), file, options);
   });
 
   program.commandsGroup("People");

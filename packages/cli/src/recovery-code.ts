@@ -12,6 +12,7 @@ export function recoveryCodeLines(context: Context, recoveryCode: string): strin
     "",
     "It is the only way back into the account if you forget the password: the server",
     "knows neither and cannot reset anything. Keep it on paper or in a password manager.",
+    "Without both, the account and its whole history are gone, for you and everybody.",
   ];
 }
 

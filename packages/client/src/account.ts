@@ -104,7 +104,7 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
       device: device.device,
       deviceKeys: encodeDeviceKeys(device),
       certificate,
-      amk: { version: vaults.amk.version, key: vaults.amk.key.reveal() },
+      amks: [{ version: vaults.amk.version, key: vaults.amk.key.reveal() }],
       chain: encodeChainState(verified.chain),
       recoveryCode: recovery.text,
       inbox: 0,

@@ -40,7 +40,8 @@ export interface ConversationEvent {
     | "identity-changed"
     | "unreadable"
     | "not-understood"
-    | "rejoined";
+    | "rejoined"
+    | "on-the-way";
   /** For people. */
   text: string;
   from?: string;
@@ -92,11 +93,22 @@ export interface Verification {
   stopped?: string;
 }
 
+export interface OwnDevice {
+  id: string;
+  /** As it was named for one's own devices; may be empty. */
+  name: string;
+  addedAt: string;
+  lastSeenAt: string;
+  current: boolean;
+}
+
 export interface Settings {
   /** Send delivered and read receipts. */
   receipts: boolean;
   /** Let others see when one is online, and see it of them. */
   presence: boolean;
+  /** Keep what was read and sent on the server, sealed, for devices to come. */
+  history: boolean;
 }
 
 /** What `watch` prints, one object a line. */
@@ -108,7 +120,9 @@ export type ClientEvent =
   | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
   | { type: "connection"; connected: boolean; reason?: string; retryInMs?: number }
   | { type: "security"; code: string; user?: string; text: string }
-  | { type: "read"; conversation: string; unread: number };
+  | { type: "read"; conversation: string; unread: number }
+  /** A new device takes in the past: of so many conversations so many have their newest page, and so many messages came. */
+  | { type: "progress"; step: "restore"; conversations: number; of: number; messages: number };
 
 export interface Client extends AsyncDisposable {
   /** Creates the account and this, its first device. The recovery code is shown once and cannot be had again. */
@@ -119,8 +133,34 @@ export interface Client extends AsyncDisposable {
     invite?: string;
     fingerprint?: string;
   }): Promise<Registered>;
-  /** Brings back the device after `logout`. */
-  login(options: { name: string; password: string; server?: string; fingerprint?: string }): Promise<WhoAmI>;
+  /**
+   * Makes an empty folder a new device of an account, or brings this device back after `logout`. The past follows (`restore`).
+   * `replace`: the device whose place it takes, by its id.
+   */
+  login(options: {
+    name: string;
+    password: string;
+    server?: string;
+    fingerprint?: string;
+    replace?: string;
+  }): Promise<WhoAmI>;
+  /** A new password by the recovery code, in an empty folder. Other devices are removed unless they are kept. */
+  recover(options: {
+    name: string;
+    server: string;
+    code: string;
+    newPassword: string;
+    fingerprint?: string;
+    keepDevices?: boolean;
+  }): Promise<WhoAmI>;
+  changePassword(options: { password: string; newPassword: string }): Promise<void>;
+  newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }>;
+  devices(): Promise<OwnDevice[]>;
+  /** The device is cut off, and everything written later is kept from it. */
+  removeDevice(options: { device: string; password: string }): Promise<void>;
+  renameDevice(options: { device: string; name: string }): Promise<void>;
+  /** Takes the past in from the archive, newest pages first; tells `progress`. False if the time was too short: it goes on later. */
+  restore(options: { timeoutMs: number }): Promise<{ done: boolean; asOf?: string; writtenBy?: string }>;
   logout(): Promise<void>;
   whoami(): Promise<WhoAmI>;
   /** Accepts a server's new key. `host` is HOST or HOST:PORT as it was given at registration. */

@@ -25,6 +25,8 @@ import {
   registeredFrom,
   toPublish,
 } from "./account.ts";
+import { AccountVault } from "./account-vault.ts";
+import { Archive } from "./archive.ts";
 import { createAttempt, readAttempt } from "./attempt.ts";
 import type {
   Client,
@@ -34,6 +36,7 @@ import type {
   Message,
   MessageState,
   Notification,
+  OwnDevice,
   Registered,
   Settings,
   Verification,
@@ -45,13 +48,16 @@ import { Contacts, plainName } from "./contacts.ts";
 import { Conversations, defaultSuite } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { Outbox } from "./outbox.ts";
+import { OwnDevices } from "./own-devices.ts";
+import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
-import type { Platform } from "./platform.ts";
+import type { Address, Platform } from "./platform.ts";
 import {
   type AccountRecord,
   type BootRecord,
   type ConversationRecord,
   type KeyPackageRecord,
+  emptyVault,
   type MessageRow,
   decodeRecord,
   encodeRecord,
@@ -69,6 +75,8 @@ export interface ClientOptions {
   suite?: Suite;
   /** How new passwords are stretched (see stretching.ts). */
   stretching?: number;
+  /** What this device is called among the account's own; nobody else reads it. */
+  deviceName?: string;
 }
 
 /** What a second process may name so that a call that was cut off is not carried out twice. */
@@ -124,6 +132,10 @@ class Engine implements Client {
   readonly #conversations: Conversations;
   readonly #outbox: Outbox;
   readonly #sync: Sync;
+  readonly #archive: Archive;
+  readonly #vault: AccountVault;
+  readonly #restore: Restore;
+  readonly #ownDevices: OwnDevices;
   #pin: ServerPin | undefined;
   #boot: Promise<BootRecord> | undefined;
   #connection: Connection | undefined;
@@ -141,7 +153,7 @@ class Engine implements Client {
     emit: (event: ClientEvent) => void,
   ) {
     this.#platform = platform;
-    this.#options = { suite: defaultSuite, stretching: currentStretching, ...options };
+    this.#options = { suite: defaultSuite, stretching: currentStretching, deviceName: "", ...options };
     this.#state = state;
     this.#pin = pin;
     this.#listeners = listeners;
@@ -159,10 +171,35 @@ class Engine implements Client {
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#outbox = new Outbox({ ...parts, conversations: this.#conversations, onSecurity });
+    this.#archive = new Archive(parts);
+    this.#vault = new AccountVault(parts);
+    this.#restore = new Restore({
+      ...parts,
+      emit,
+      conversations: this.#conversations,
+      outbox: this.#outbox,
+      archive: this.#archive,
+    });
+    this.#ownDevices = new OwnDevices({
+      ...parts,
+      conversations: this.#conversations,
+      vault: this.#vault,
+      restore: this.#restore,
+      boot: () => this.#ensureBoot(),
+      pin: () => this.#pin,
+      stretching: this.#options.stretching,
+      deviceName: this.#options.deviceName,
+    });
     this.#sync = new Sync({
       ...parts,
       conversations: this.#conversations,
       outbox: this.#outbox,
+      restore: this.#restore,
+      onShare: (transaction, share) => this.#ownDevices.onShare(transaction, share),
+      onTaken: () => {
+        this.#archive.later();
+        this.#vault.later();
+      },
       onOther: (event) => this.#onEvent(event),
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
@@ -215,15 +252,22 @@ class Engine implements Client {
     return registered;
   }
 
-  async login(options: { name: string; password: string; server?: string; fingerprint?: string }): Promise<WhoAmI> {
+  async login(options: {
+    name: string;
+    password: string;
+    server?: string;
+    fingerprint?: string;
+    replace?: string;
+  }): Promise<WhoAmI> {
     const name = plainName(options.name);
     const own = this.#state.account;
-    if (!own || !this.#pin) {
-      throw new ClientError(
-        "device-not-available",
-        `log in as ${name}: this folder does not hold a device of @${name}`,
-      );
+    if (own?.status === "adding" && own.name === name && (await this.#resumeAdding())) return this.whoami();
+    if (!this.#state.account || !this.#pin) {
+      this.#pin = await this.#ownDevices.signIn({ ...options, name, server: this.#serverFor(name, options.server) });
+      return this.whoami();
     }
+    if (!own) throw this.#noAccount();
+    if (own.status === "revoked") throw this.#revoked(own);
     if (own.name !== name) throw new ClientError("has-account", `log in as ${name}: this folder is @${own.name}'s`);
     this.#connection?.close();
     this.#connection = undefined;
@@ -252,9 +296,65 @@ class Engine implements Client {
     this.#disconnect();
   }
 
+  async recover(options: {
+    name: string;
+    server: string;
+    code: string;
+    newPassword: string;
+    fingerprint?: string;
+    keepDevices?: boolean;
+  }): Promise<WhoAmI> {
+    const name = plainName(options.name);
+    const own = this.#state.account;
+    if (own?.status === "adding" && own.name === name && (await this.#resumeAdding())) return this.whoami();
+    if (this.#state.account) {
+      throw new ClientError("has-account", `recover ${name}: this folder is @${this.#state.account.name}'s`);
+    }
+    this.#pin = await this.#ownDevices.recover({ ...options, name, server: this.#serverFor(name, options.server) });
+    return this.whoami();
+  }
+
+  async changePassword(options: { password: string; newPassword: string }): Promise<void> {
+    await this.#connected("change the password");
+    await this.#ownDevices.changePassword(options);
+  }
+
+  async newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }> {
+    await this.#connected("make a new recovery code");
+    return this.#ownDevices.newRecoveryCode(options);
+  }
+
+  async devices(): Promise<OwnDevice[]> {
+    await this.#connected("list the devices");
+    await this.#vault.sync();
+    return this.#ownDevices.list();
+  }
+
+  async removeDevice(options: { device: string; password: string }): Promise<void> {
+    await this.#connected("remove the device");
+    await this.#ownDevices.remove(options);
+  }
+
+  async renameDevice(options: { device: string; name: string }): Promise<void> {
+    await this.#connected("rename the device");
+    await this.#ownDevices.rename(options);
+  }
+
+  async restore(options: { timeoutMs: number }): Promise<{ done: boolean; asOf?: string; writtenBy?: string }> {
+    this.#account();
+    if (this.#restore.isDue && this.#connection?.connected) await this.#within(options.timeoutMs, this.#restore.run());
+    const vault = this.#state.vault;
+    const by = vault && this.#state.vault?.devices[toHex(vault.writtenBy)]?.name;
+    return {
+      done: !this.#restore.isDue,
+      ...(vault && vault.writtenAt > 0 ? { asOf: rfc3339(vault.writtenAt) } : {}),
+      ...(by ? { writtenBy: by } : {}),
+    };
+  }
+
   async whoami(): Promise<WhoAmI> {
     const own = this.#state.account;
-    if (!own || own.status === "registering" || !this.#pin) throw this.#noAccount();
+    if (!own || own.status === "registering" || own.status === "adding" || !this.#pin) throw this.#noAccount();
     return {
       user: `@${own.name}`,
       account: toHex(own.account),
@@ -318,7 +418,12 @@ class Engine implements Client {
 
   async flush(options: { timeoutMs: number }): Promise<{ done: boolean }> {
     if (!this.#connection) return { done: this.#state.outbox.size === 0 };
-    return { done: await this.#outbox.flush(options.timeoutMs) };
+    const until = this.#platform.clock.now() + options.timeoutMs;
+    const done = await this.#outbox.flush(options.timeoutMs);
+    // What the other devices need goes too, as far as the time allows; it is made up for by whoever comes next.
+    const rest = until - this.#platform.clock.now();
+    if (done && rest > 0 && this.#connection.connected) await this.#within(rest, this.#share());
+    return { done };
   }
 
   // Messages
@@ -568,7 +673,11 @@ class Engine implements Client {
       }
     }
     const next = { ...this.#state.settings, ...settings };
-    await this.#state.transact((transaction) => transaction.putSettings(next));
+    await this.#state.transact((transaction) => {
+      transaction.putSettings(next);
+      transaction.putVault({ ...(this.#state.vault ?? emptyVault), settingsAt: this.#platform.clock.now() });
+    });
+    this.#vault.later();
     return next;
   }
 
@@ -627,6 +736,8 @@ class Engine implements Client {
     if (this.#closed) return;
     this.#closed = true;
     for (const end of this.#closing) end();
+    this.#archive.close();
+    this.#vault.close();
     this.#disconnect();
     await this.#outbox.close();
     await this.#state.idle();
@@ -639,6 +750,40 @@ class Engine implements Client {
 
   // Inside
 
+  /** Archives and writes the account vault. */
+  async #share(): Promise<void> {
+    await this.#archive.run();
+    if (this.#vault.hasNews()) await this.#vault.sync();
+  }
+
+  /** Waits no longer than `timeoutMs`; what fails meanwhile is tried again by whoever comes next. */
+  async #within(timeoutMs: number, work: Promise<void>): Promise<void> {
+    let stopTimer = () => {};
+    const late = new Promise<void>((resolve) => {
+      stopTimer = this.#platform.clock.after(timeoutMs, resolve);
+      this.#closing.add(resolve);
+    });
+    try {
+      await Promise.race([work, late]);
+    } catch (error) {
+      const refused = refusedBy("share with the other devices", error);
+      if (refused.kind === "security") throw refused;
+    } finally {
+      stopTimer();
+    }
+  }
+
+  #serverFor(name: string, server: string | undefined): Address {
+    if (server === undefined) {
+      throw new ClientError("invalid-argument", `log in as ${name}: which server?`, { hint: "add --server HOST:PORT" });
+    }
+    return parseAddress(server);
+  }
+
+  #revoked(own: AccountRecord): ClientError {
+    return new ClientError("device-revoked", `@${own.name} removed this device from the account`);
+  }
+
   #noAccount(): ClientError {
     const unfinished = this.#state.account?.status === "registering" ? this.#state.account.name : undefined;
     if (unfinished === undefined) return new ClientError("no-account", "there is no account in this folder yet");
@@ -650,7 +795,8 @@ class Engine implements Client {
   /** @throws ClientError unless there is an account that is signed in */
   #account(): AccountRecord {
     const own = this.#state.account;
-    if (!own || own.status === "registering") throw this.#noAccount();
+    if (!own || own.status === "registering" || own.status === "adding") throw this.#noAccount();
+    if (own.status === "revoked") throw this.#revoked(own);
     if (own.status === "logged-out") throw new ClientError("logged-out", `@${own.name} is logged out`);
     return own;
   }
@@ -668,8 +814,8 @@ class Engine implements Client {
           this.#emit({ type: "connection", connected: true });
           this.#sync.onConnected();
           this.#outbox.resume();
-          this.#conversations.comeBackEverywhere();
           this.#askForHidden();
+          void this.#catchUp();
         },
         onDisconnected: (error, retryInMs) => {
           this.#sync.onDisconnected(error);
@@ -775,7 +921,8 @@ class Engine implements Client {
       throw refusedBy(`sign in as @${own.name}`, error);
     }
     await this.#state.idle();
-    await this.#sync.subscribe((method, params) => session.request(method, params));
+    const subscribed = await this.#sync.subscribe((method, params) => session.request(method, params));
+    await this.#restore.onSubscribed(session.request, subscribed);
     // The server names every suite of which it has something; of the others it has nothing.
     const counts = keyPackageTargets.map(
       ({ suite }) =>
@@ -852,6 +999,12 @@ class Engine implements Client {
           ...(event.payload.lastSeenAt === undefined ? {} : { lastSeenAt: rfc3339(event.payload.lastSeenAt) }),
         });
         return;
+      case "accountChanged":
+        void this.#contacts.fetch([event.payload.account]).then(
+          () => this.#conversations.openEverywhere(),
+          () => {},
+        );
+        return;
       case "keyPackagesLow":
         void this.#refillKeyPackages(this.#link().request.bind(this.#link()), [event.payload]).catch(() => {});
         return;
@@ -866,6 +1019,41 @@ class Engine implements Client {
         return;
       default:
         return;
+    }
+  }
+
+  /** What a new connection brings beside the logs: the past, places in groups, what other devices wrote. */
+  async #catchUp(): Promise<void> {
+    try {
+      if (this.#restore.isDue) await this.#restore.run();
+      this.#conversations.comeBackEverywhere();
+      await this.#vault.sync();
+    } catch (error) {
+      const refused = refusedBy("catch up", error);
+      if (refused.kind === "security") this.#emit({ type: "security", code: refused.code, text: refused.message });
+    }
+  }
+
+  /** Whether the device that was being added when an answer was lost is one now; if not, nothing of it is left. */
+  async #resumeAdding(): Promise<boolean> {
+    const own = this.#state.account!;
+    if (!this.#pin) return false;
+    const session = await openSession(this.#platform, this.#pin, { onEvent: () => {}, onClose: () => {} });
+    try {
+      await authenticate(session, own, await this.#ensureBoot());
+      const stored = await session.request("getAccountVault", {});
+      await this.#state.transact((transaction) => transaction.putAccount({ ...own, status: "active" }));
+      await this.#restore.begin(session.request, stored);
+      return true;
+    } catch (error) {
+      if (!(error instanceof ProtocolError) || error.code !== "device-refused") {
+        throw refusedBy(`finish signing in as ${own.name}`, error);
+      }
+      await forget(this.#state);
+      this.#pin = undefined;
+      return false;
+    } finally {
+      session.close();
     }
   }
 

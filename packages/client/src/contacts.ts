@@ -6,6 +6,7 @@
 import { type ChainState, type Directory, decodeChainState, encodeChainState, verifyChain } from "@sotto/e2ee";
 import { chainEntryHash, decodeChainEntry, limits, namePattern, sameBytes, toHex } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
+import type { Session } from "./connection/session.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Clock } from "./platform.ts";
 import type { ContactRecord, ConversationRecord, SecurityStop } from "./records.ts";
@@ -50,6 +51,15 @@ export class Contacts implements Directory {
     };
   }
 
+  /** Whether a chain goes on from what was remembered of it elsewhere. @throws ClientError `chain-rolled-back` */
+  requireFollows(chain: ChainState, remembered: { n: number; hash: Uint8Array }): void {
+    if (chain.n > remembered.n || (chain.n === remembered.n && sameBytes(chain.head, remembered.hash))) return;
+    throw new ClientError(
+      "chain-rolled-back",
+      `the server's record of @${chain.name} is older than what this account has seen of it`,
+    );
+  }
+
   /** How far the own chain has come: every message says so. */
   ownHead(): { n: number; hash: Uint8Array } {
     const chain = this.chain(this.#state.account!.account)!;
@@ -86,17 +96,19 @@ export class Contacts implements Directory {
 
   /**
    * Fetches what the server has of these accounts' chains beyond what is known.
+   * @param request on which connection, if not the one that is kept
    * @throws ClientError; one of kind `security` if an answer is not believed, after the others were taken
    */
-  async fetch(accounts: readonly Uint8Array[]): Promise<void> {
+  async fetch(accounts: readonly Uint8Array[], request?: Session["request"]): Promise<void> {
     let disbelieved: ClientError | undefined;
     for (let at = 0; at < accounts.length; at += limits.chainsPerRequestMax) {
       const slice = accounts.slice(at, at + limits.chainsPerRequestMax);
       let reply;
       try {
-        reply = await this.#requests().request("getChains", {
-          accounts: slice.map((account) => ({ account, from: entriesOf(this.chain(account)) })),
-        });
+        const wanted = slice.map((account) => ({ account, from: entriesOf(this.chain(account)) }));
+        reply = await (request
+          ? request("getChains", { accounts: wanted })
+          : this.#requests().request("getChains", { accounts: wanted }));
       } catch (error) {
         throw refusedBy("fetch account chains", error);
       }
@@ -113,7 +125,7 @@ export class Contacts implements Directory {
           disbelieved ??= error;
         }
       }
-      if (unfinished.length > 0) await this.fetch(unfinished);
+      if (unfinished.length > 0) await this.fetch(unfinished, request);
     }
     if (disbelieved) throw disbelieved;
   }

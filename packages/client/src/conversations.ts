@@ -114,6 +114,12 @@ export class Conversations {
     });
   }
 
+  /** Commits everywhere what is due: leaves of devices that were removed, above all. */
+  openEverywhere(): void {
+    for (const [id, { phase, brokenAt }] of this.#options.state.conversations)
+      if (phase === "open" && brokenAt === undefined) this.comeBack(id);
+  }
+
   /** Joins all groups again that moved on without this device. */
   comeBackEverywhere(): void {
     for (const [id, { brokenAt }] of this.#options.state.conversations) if (brokenAt !== undefined) this.comeBack(id);
@@ -466,7 +472,7 @@ export class Conversations {
   }
 }
 
-const emptyConversation = {
+export const emptyConversation = {
   kind: "direct" as const,
   generation: 0,
   suite: defaultSuite as number,

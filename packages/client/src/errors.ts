@@ -25,10 +25,16 @@ const ownFailures = {
     hint: "use at least 8 characters that are hard to guess; a few random words do well",
   },
   "wrong-password": { kind: "refused", hint: "check the name and the password; nobody can reset it for you" },
-  "device-not-available": {
+  "wrong-recovery-code": { kind: "refused", hint: "check the name; the code is the one that was shown last" },
+  "recovery-code-typo": { kind: "usage", hint: "compare it letter by letter with what you wrote down" },
+  "no-device-of-that-id": { kind: "missing", hint: "`sotto devices` lists them" },
+  "device-revoked": {
     kind: "refused",
-    hint: "signing in on a second device comes with the next release; use the device that you registered on",
+    hint: "this device was removed from the account; to come back, use an empty folder with --home",
   },
+  "vault-rejected": { kind: "security", hint: "the server changed or hides account data; tell its operator" },
+  "vault-rolled-back": { kind: "security", hint: "the server shows old account data; tell its operator" },
+  "archive-rejected": { kind: "security", hint: "the server changed or hides your history; tell its operator" },
   unreachable: { kind: "unreachable", hint: "is the server running, and are the address and port right?" },
   "not-a-sotto-server": { kind: "unreachable", hint: "something else answers there; check the port" },
   "timed-out": { kind: "unreachable", hint: "try again; what was sent is kept" },

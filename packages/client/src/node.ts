@@ -3,6 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import * as path from "node:path";
 import { toHex } from "@sotto/protocol";
 import type { Client, ClientEvent } from "./api.ts";
@@ -144,7 +145,7 @@ class Home {
       ...nodePlatform(storage),
       ...(this.#options.transport ? { transport: this.#options.transport } : {}),
     };
-    const client = opened.use(await createClient(platform, this.#options));
+    const client = opened.use(await createClient(platform, { deviceName: hostname().slice(0, 64), ...this.#options }));
     client.subscribe((event) => this.#announce(event));
     const server = await serveHome(this.#socketPath, client);
     opened.move();
@@ -175,6 +176,13 @@ class Home {
 
   register = (options: Parameters<Client["register"]>[0]) => this.#call("register", options);
   login = (options: Parameters<Client["login"]>[0]) => this.#call("login", options);
+  recover = (options: Parameters<Client["recover"]>[0]) => this.#call("recover", options);
+  changePassword = (options: Parameters<Client["changePassword"]>[0]) => this.#call("changePassword", options);
+  newRecoveryCode = (options: Parameters<Client["newRecoveryCode"]>[0]) => this.#call("newRecoveryCode", options);
+  devices = () => this.#call("devices");
+  removeDevice = (options: Parameters<Client["removeDevice"]>[0]) => this.#call("removeDevice", options);
+  renameDevice = (options: Parameters<Client["renameDevice"]>[0]) => this.#call("renameDevice", options);
+  restore = (options: Parameters<Client["restore"]>[0]) => this.#call("restore", options);
   logout = () => this.#call("logout");
   whoami = () => this.#call("whoami");
   trust = (options: Parameters<Client["trust"]>[0]) => this.#call("trust", options);

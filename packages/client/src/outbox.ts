@@ -85,6 +85,17 @@ export class Outbox {
     } else conversation.deliveredSentUpTo = upTo;
   }
 
+  /** Queues what is no message of its own: a request, or an answer to one. */
+  put(transaction: Transaction, conversation: ConversationRecord, item: Pick<OutboxItem, "kind" | "content">): void {
+    const { platform } = this.#options;
+    transaction.putOutboxItem({
+      ...item,
+      order: this.nextOrder(),
+      conversation: conversation.conversation,
+      submission: createSubmissionId(platform.random, platform.clock.now()),
+    });
+  }
+
   /** The item whose encrypted bytes these are: the log's echo of an own message. */
   itemOfMessage(conversation: string, message: Uint8Array): OutboxItem | undefined {
     return this.#itemsOf(conversation).find((item) => item.message && sameBytes(item.message, message));

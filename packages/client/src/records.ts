@@ -6,6 +6,7 @@
  *   server                                   the pinned server                                        ServerPin
  *   boot                                     counter and random of this run                           BootRecord
  *   settings                                 receipts, presence                                       Settings
+ *   vault                                    the account vault as it was seen last                    VaultRecord
  *   contact/<account>                        chain, pinned identity, verification                     ContactRecord
  *   key-package/<ref>                        private half until a Welcome uses it                     KeyPackageRecord
  *   conversation/<id>                        cursor, marks, counts                                    ConversationRecord
@@ -19,21 +20,45 @@ import { decodeCbor, encodeCbor } from "@sotto/protocol";
 import type { Settings } from "./api.ts";
 
 export interface AccountRecord {
-  /** `registering`: sent, and not yet answered. `logged-out`: the server refuses the device until `login`. */
-  status: "registering" | "active" | "logged-out";
+  /**
+   * `registering`, `adding`: the new account, or this device of an old one, was sent and not yet answered. `logged-out`: the
+   * server refuses the device until `login`. `revoked`: another device of the account removed this one.
+   */
+  status: "registering" | "adding" | "active" | "logged-out" | "revoked";
   account: Uint8Array;
   name: string;
   device: Uint8Array;
   deviceKeys: Uint8Array;
   certificate: Uint8Array;
-  /** The newest account master key. */
-  amk: { version: number; key: Uint8Array };
+  /** The account master keys, oldest first. */
+  amks: { version: number; key: Uint8Array }[];
   chain: Uint8Array;
   /** Kept only until it has been shown. */
   recoveryCode?: string;
   /** Inbox items up to here are on disk. */
   inbox: number;
 }
+
+/** The account vault as this device saw or wrote it last. */
+export interface VaultRecord {
+  /** The version that was read or written last. */
+  version: number;
+  /** Its content as it was then, to tell whether there is anything new to write. */
+  content: Uint8Array;
+  writtenAt: number;
+  writtenBy: Uint8Array;
+  settingsAt: number;
+  devices: Record<string, { name: string; at: number }>;
+}
+
+export const emptyVault: VaultRecord = {
+  version: 0,
+  content: new Uint8Array(),
+  writtenAt: 0,
+  writtenBy: new Uint8Array(),
+  settingsAt: 0,
+  devices: {},
+};
 
 export interface BootRecord {
   counter: number;
@@ -48,6 +73,7 @@ export interface ContactRecord {
   heads?: Uint8Array[];
   /** The identity key that a person compared, if one did. */
   verifiedIdentity?: Uint8Array;
+  verifiedAt?: number;
   /** While it stands, nothing is sent to this account. */
   stop?: SecurityStop;
   firstSeenAt: number;
@@ -107,6 +133,16 @@ export interface ConversationRecord {
   /** Newest message of another that calls for a receipt. */
   receivedUpTo: number;
   unread: number;
+  /** What the account has archived: everything up to `settled`, the newest chunk being `tail`. Absent until the server was asked. */
+  archive?: { settled: number; tail?: ArchiveTail };
+  /** On a new device: chunks from `before` on are here (0: none yet, 1: all), and what the next one must be. */
+  restore?: { before: number; previous?: Uint8Array; from?: number; anchor?: { number: number; hash: Uint8Array } };
+  /** Up to where the archive had everything. */
+  restoredTo?: number;
+  /** The sequence of the commit by which this device came in by itself. */
+  joinedAt?: number;
+  /** On a new device: what came after the last one went silent, asked for again from its authors. */
+  gap?: { from: number; to: number };
   lastAt: number;
   lastFrom: Uint8Array;
 }
@@ -125,12 +161,16 @@ export interface MessageRow extends RowFrame {
   kind: "message";
   /** As it came out of the encryption: what the id is a hash of, and what the archive keeps. */
   content: Uint8Array;
-  /** Which device of the author wrote it. */
+  /** Which device of the author wrote it, and in which epoch, where that is known. */
   device: Uint8Array;
+  epoch?: number;
+  /** `timeUnknown` where only the archive says that it was. */
   deliveredAt?: number;
   readAt?: number;
   failure?: string;
 }
+
+export const timeUnknown = 0;
 
 export interface EventRow extends RowFrame {
   kind: "event";
@@ -139,10 +179,20 @@ export interface EventRow extends RowFrame {
   text: string;
 }
 
+export interface ArchiveTail {
+  number: number;
+  from: number;
+  to: number;
+  previous: Uint8Array;
+  hash: Uint8Array;
+  /** Written by this device, so that it may be replaced by a longer one. */
+  own: boolean;
+}
+
 export interface OutboxItem {
   order: number;
   conversation: Uint8Array;
-  kind: "text" | "delivered" | "read" | "roster";
+  kind: "text" | "delivered" | "read" | "resend-request" | "resend";
   /** Of texts and rosters. Receipts are written when they are encrypted, so that they show the newest chain head. */
   content?: Uint8Array;
   submission: Uint8Array;
@@ -171,6 +221,7 @@ export const keys = {
   server: "server",
   boot: "boot",
   settings: "settings",
+  vault: "vault",
   contact: (account: string) => `contact/${account}`,
   keyPackage: (ref: string) => `key-package/${ref}`,
   conversation: (id: string) => `conversation/${id}`,
@@ -182,7 +233,7 @@ export const keys = {
   outboxItem: (order: number) => `outbox/${padded(order)}`,
 } as const;
 
-export const defaultSettings: Settings = { receipts: true, presence: true };
+export const defaultSettings: Settings = { receipts: true, presence: true, history: true };
 
 export const encodeRecord = (record: object): Uint8Array => encodeCbor(record);
 /** What `encodeRecord` wrote. The store is sealed, so the shape is ours; bytes are copied out of the buffer they came in. */

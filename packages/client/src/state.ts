@@ -13,6 +13,7 @@ import {
   type ConversationRecord,
   type OutboxItem,
   type Row,
+  type VaultRecord,
   decodeRecord,
   defaultSettings,
   encodeRecord,
@@ -39,6 +40,7 @@ export class State {
 
   account: AccountRecord | undefined;
   settings: Settings = defaultSettings;
+  vault: VaultRecord | undefined;
   readonly contacts = new Map<string, ContactRecord>();
   readonly accountByName = new Map<string, string>();
   readonly conversations = new Map<string, ConversationRecord>();
@@ -62,6 +64,8 @@ export class State {
     if (account) state.account = decodeRecord<AccountRecord>(account);
     const settings = await storage.get(keys.settings);
     if (settings) state.settings = { ...defaultSettings, ...decodeRecord<Settings>(settings) };
+    const vault = await storage.get(keys.vault);
+    if (vault) state.vault = decodeRecord<VaultRecord>(vault);
     for (const { value } of await storage.range(prefixRange("contact/")))
       state.rememberContact(decodeRecord<ContactRecord>(value));
     for (const { value } of await storage.range(prefixRange("conversation/"))) {
@@ -177,6 +181,7 @@ export class Transaction {
   readonly #state: State;
   readonly #storage: Storage;
   readonly #values = new Map<string, Uint8Array | undefined>();
+  #account: AccountRecord | undefined;
   readonly #conversations = new Map<string, ConversationRecord>();
   readonly #groups = new Map<string, Group | undefined>();
   /** As they were read from the store in this transaction. */
@@ -207,7 +212,13 @@ export class Transaction {
     this.changes.push({ kind: "delete", key });
   }
 
+  /** As this transaction has it. */
+  account(): AccountRecord | undefined {
+    return this.#account ?? this.#state.account;
+  }
+
   putAccount(account: AccountRecord): void {
+    this.#account = account;
     this.put(keys.account, encodeRecord(account));
     this.applied.push(() => (this.#state.account = account));
   }
@@ -220,6 +231,11 @@ export class Transaction {
   putSettings(settings: Settings): void {
     this.put(keys.settings, encodeRecord(settings));
     this.applied.push(() => (this.#state.settings = settings));
+  }
+
+  putVault(vault: VaultRecord): void {
+    this.put(keys.vault, encodeRecord(vault));
+    this.applied.push(() => (this.#state.vault = vault));
   }
 
   contact(account: string): ContactRecord | undefined {

@@ -1,3 +1,4 @@
+import type { Restore } from "./restore.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Event, ProtocolError } from "@sotto/protocol";
@@ -56,6 +57,9 @@ async function begin() {
     outbox: { kick() {}, itemOfMessage: () => undefined } as unknown as Outbox,
     platform: { clock, random } as unknown as Platform,
     connection: () => connection,
+    restore: {} as Restore,
+    onShare: async () => {},
+    onTaken: () => {},
     onOther: (event) => others.push(event.name),
     onDisbelieved: (error) => failures.push(error),
     onFailure: (error) => failures.push(error),

@@ -22,6 +22,7 @@ import { ClientError, refusedBy } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
+import type { Restore } from "./restore.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -35,6 +36,11 @@ export interface SyncOptions {
   conversations: Conversations;
   timeline: Timeline;
   outbox: Outbox;
+  restore: Restore;
+  /** Another device sends the account's new master key. */
+  onShare: (transaction: Transaction, share: EventPayload<"share">) => Promise<void>;
+  /** Something new is on disk. */
+  onTaken: () => void;
   platform: Platform;
   connection: () => Connection;
   /** Other events than entries and Welcomes, in their order among them. */
@@ -149,10 +155,12 @@ export class Sync {
   }
 
   /** Starts delivery from where we are; a second time if a log is to be read again. */
-  async subscribe(request: Subscribe): Promise<void> {
+  async subscribe(request: Subscribe): Promise<Result<"subscribe">> {
     const generation = this.#generation;
-    const isShorter = await this.#onSubscribed(await request("subscribe", this.cursors()));
+    const result = await request("subscribe", this.cursors());
+    const isShorter = await this.#onSubscribed(result);
     if (isShorter && generation === this.#generation) await this.#subscribeAnew(request);
+    return result;
   }
 
   /** What the first subscription still brings is not taken; only once, so that no answer makes us ask for ever. */
@@ -240,7 +248,8 @@ export class Sync {
         return;
       }
       this.#queue.splice(0, batch.length);
-      for (const event of batch) if (event.name !== "entry" && event.name !== "welcome") this.#other(event);
+      for (const event of batch)
+        if (event.name !== "entry" && event.name !== "welcome" && event.name !== "share") this.#other(event);
     }
   }
 
@@ -297,6 +306,7 @@ export class Sync {
     for (const id of taken.acks.keys())
       if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
     outbox.kick();
+    this.#options.onTaken();
     return taken.missingIn;
   }
 
@@ -352,8 +362,13 @@ export class Sync {
       if (event.name === "welcome") {
         const joined = await conversations.welcome(transaction, event.payload, asked);
         if (joined) throw new ChainsNeeded(joined.needs);
-        if (state.account && event.sequence > state.account.inbox)
-          transaction.putAccount({ ...state.account, inbox: event.sequence });
+        const current = transaction.account();
+        if (current && event.sequence > current.inbox) transaction.putAccount({ ...current, inbox: event.sequence });
+        acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
+      } else if (event.name === "share") {
+        await this.#options.onShare(transaction, event.payload);
+        const current = transaction.account();
+        if (current && event.sequence > current.inbox) transaction.putAccount({ ...current, inbox: event.sequence });
         acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
       } else if (event.name === "entry") {
         const id = toHex(event.payload.conversation);
@@ -445,7 +460,7 @@ export class Sync {
           await this.#note(transaction, conversation, sequence, sender.account, "unreadable", text);
           return;
         }
-        await this.#show(transaction, at, sender, processed.content, content);
+        await this.#show(transaction, at, { ...sender, epoch: processed.epoch }, processed.content, content);
         return;
       }
       case "commit":
@@ -514,7 +529,15 @@ export class Sync {
       const cameBack = processed.external && conversation.phase !== "new";
       // Who came by an external commit renews its keys once more, by a commit that the others' secrets go into (rule 9).
       conversation.renewedAt = processed.external ? 0 : platform.clock.now();
-      if (cameBack) {
+      if (processed.external) {
+        conversation.joinedAt ??= sequence;
+        transaction.putConversation(conversation);
+        await this.#options.restore.askForGap(transaction, id);
+        conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
+      }
+      if (cameBack && conversation.restore) {
+        delete conversation.brokenAt;
+      } else if (cameBack) {
         delete conversation.brokenAt;
         const text = `this device had lost the thread and joined again; what came between cannot be read here`;
         await this.#note(transaction, conversation, sequence, state.account!.account, "rejoined", text);
@@ -564,10 +587,14 @@ export class Sync {
     return revokedAt !== undefined && acceptedAt >= revokedAt;
   }
 
+  #isThisDevice(sender: { device: Uint8Array }): boolean {
+    return sameBytes(sender.device, this.#options.state.account!.device);
+  }
+
   async #show(
     transaction: Transaction,
     at: Place,
-    sender: { account: Uint8Array; device: Uint8Array },
+    sender: { account: Uint8Array; device: Uint8Array; epoch: number },
     bytes: Uint8Array,
     content: DecodedContent,
   ): Promise<void> {
@@ -582,6 +609,7 @@ export class Sync {
           id: contentIdOf(sender.account, conversation.conversation, bytes),
           from: sender.account,
           device: sender.device,
+          epoch: sender.epoch,
           sentAt: content.sentAtMs,
           acceptedAt,
           // A copy: what came out of the decryption may be a view into something larger.
@@ -600,6 +628,13 @@ export class Sync {
         return;
       }
       case "roster":
+        return;
+      case "resend-request":
+        if (!this.#isThisDevice(sender)) await this.#options.restore.onRequest(transaction, conversation, content);
+        return;
+      case "resend":
+        if (!this.#isThisDevice(sender))
+          await this.#options.restore.onResend(transaction, conversation, sender, content);
         return;
       case "unknown":
         await this.#note(
@@ -665,7 +700,7 @@ function isReadAgain(conversation: ConversationRecord, sequence: number): boolea
 
 /** Events that a new `subscribe` brings again. */
 function isOfSubscription(event: Event): boolean {
-  return event.name === "entry" || event.name === "welcome" || event.name === "synced";
+  return event.name === "entry" || event.name === "welcome" || event.name === "share" || event.name === "synced";
 }
 
 function isAmong(accounts: readonly Uint8Array[], account: Uint8Array): boolean {

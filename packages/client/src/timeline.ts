@@ -14,6 +14,7 @@ import {
   pendingPlaceOf,
   placeOf,
   sequenceOf,
+  timeUnknown,
 } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
@@ -52,8 +53,9 @@ export class Timeline {
       state: own ? stateOf(row, sequence) : "received",
       unread: !own && sequence !== undefined && sequence > conversation.readUpTo,
     };
-    if (row.deliveredAt !== undefined) message.deliveredAt = rfc3339(row.deliveredAt);
-    if (row.readAt !== undefined) message.readAt = rfc3339(row.readAt);
+    if (row.deliveredAt !== undefined && row.deliveredAt !== timeUnknown)
+      message.deliveredAt = rfc3339(row.deliveredAt);
+    if (row.readAt !== undefined && row.readAt !== timeUnknown) message.readAt = rfc3339(row.readAt);
     if ("inReplyTo" in content && content.inReplyTo !== undefined) message.replyTo = toHex(content.inReplyTo);
     if (row.failure !== undefined) message.failure = row.failure;
     const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
@@ -163,6 +165,22 @@ export class Timeline {
       conversation[mark] = Math.min(conversation[mark], before);
     }
     if (isUnread) conversation.readUpTo = Math.min(conversation.readUpTo, before - 1);
+  }
+
+  /** A message that comes late, at the place that it had. Changes `conversation`. */
+  async insert(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    row: MessageRow,
+  ): Promise<void> {
+    if (await transaction.place(row.id)) return;
+    const id = toHex(conversation.conversation);
+    const place = await freePlace(transaction, id, sequence);
+    transaction.putRow(id, place, row);
+    if (this.isOwn(row)) return;
+    if (sequence > conversation.readUpTo) conversation.unread++;
+    transaction.emit({ type: "message", ...this.toMessage(conversation, place, row) });
   }
 
   /** Something that happened and is no message. */

@@ -48,6 +48,10 @@ export type ContentBody =
   /** Everything up to this sequence number of the conversation has reached this account. */
   | { readonly kind: "delivered"; readonly upTo: number; readonly deliveredAtMs?: number }
   | { readonly kind: "read"; readonly upTo: number; readonly readAtMs?: number }
+  /** A new device of this account cannot read this range of the conversation: whoever wrote in it, please send it again. */
+  | { readonly kind: "resend-request"; readonly from: number; readonly to: number }
+  /** A message of the sender's own once more, as it was, with its place in the conversation. */
+  | { readonly kind: "resend"; readonly sequence: number; readonly content: Uint8Array }
   /** The encoded roster whose hash the commit beside it carried. */
   | { readonly kind: "roster"; readonly roster: Uint8Array };
 
@@ -89,6 +93,10 @@ function encodeBody(content: ContentBody): unknown {
       return { upTo: content.upTo, at: content.deliveredAtMs };
     case "read":
       return { upTo: content.upTo, at: content.readAtMs };
+    case "resend-request":
+      return { from: content.from, to: content.to };
+    case "resend":
+      return { sequence: content.sequence, content: content.content };
     case "roster":
       return content.roster;
   }
@@ -144,6 +152,12 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       if (kind === "delivered") return { kind, upTo, ...(at === undefined ? {} : { deliveredAtMs: at }) };
       return { kind, upTo, ...(at === undefined ? {} : { readAtMs: at }) };
     }
+    case "resend-request":
+      if (!isRecord(body) || !isCount(body["from"]) || !isCount(body["to"])) return malformed("resend request");
+      return { kind, from: body["from"], to: body["to"] };
+    case "resend":
+      if (!isRecord(body) || !isCount(body["sequence"]) || !(body["content"] instanceof Uint8Array)) return malformed("resend");
+      return { kind, sequence: body["sequence"], content: body["content"] };
     case "roster":
       return body instanceof Uint8Array ? { kind, roster: body } : malformed("roster");
     default:

@@ -3,6 +3,7 @@
  * handed in. Opens with group.ts for conversations and vault.ts for what an account keeps.
  */
 export * from "./account-chain.ts";
+export * from "./account-vault-signature.ts";
 export * from "./archive.ts";
 export * from "./attachments.ts";
 export * from "./content.ts";

@@ -51,7 +51,14 @@ const accountVaultEntries = {
   writtenAt: timeMs,
 };
 /** What a login or a recovery brings; a chain that is longer than fits goes on with `getChains`. */
-const opened = v.object({ account: id, chain, vault: v.object(rootEntries), accountVault: v.object(accountVaultEntries) });
+const opened = v.object({
+  account: id,
+  /** The OPAQUE record, which the vault's signature covers. */
+  record: opaque,
+  chain,
+  vault: v.object(rootEntries),
+  accountVault: v.object(accountVaultEntries),
+});
 
 /** Entries that follow the stored chain. */
 const newEntries = v.pipe(

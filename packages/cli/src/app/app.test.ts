@@ -205,7 +205,7 @@ describe("at a terminal", () => {
     await at.see("same on their side? [y/N] ");
     at.type("y\r");
     await at.see("✓ @bob is verified.");
-    at.type("8\r");
+    at.type("0\r");
     await at.see("[y/N] ");
     at.type("y\r");
     await at.see("Logged out.");
@@ -214,12 +214,113 @@ describe("at a terminal", () => {
     assert.equal((await at.session.ended).exitCode, 130);
   });
 
+  test("logging in in an empty folder makes it a new device and shows its past coming", async () => {
+    const client = new FakeClient(now);
+    client.receive("bob", "from before");
+    client.past = [{ conversations: 1, of: 1, messages: 3204 }];
+    const at = sitDown(client, [...home, "--server", "localhost:12345", "--fingerprint", "SHA256:00"]);
+    await at.see("Type 1, 2 or q: ");
+    at.type("2\r");
+    await at.see("Your name");
+    at.type("alice\r");
+    await at.asked("Password of @alice: ");
+    at.type("my password\r");
+    await at.see("This device belongs to your account now.");
+    await at.asked("restoring: 1 of 1 conversation, 3,204 messages");
+    await at.see("1 conversation and 3,204 messages are here, as of 13:55, written by laptop");
+    await at.see("You are @alice on localhost:12345 (connected).");
+    await at.see("sotto @alice> ");
+    at.type("q\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+  });
+
+  test("a past that the server forged is told and keeps nobody out", async () => {
+    const client = new FakeClient(now);
+    client.failures.set("restore", clientFailure("security", "archive-rejected", "the server changed your history"));
+    const at = sitDown(client, [...home, "--server", "localhost:12345", "--fingerprint", "SHA256:00"]);
+    await at.see("Type 1, 2 or q: ");
+    at.type("2\r");
+    await at.see("Your name");
+    at.type("alice\r");
+    await at.asked("Password of @alice: ");
+    at.type("my password\r");
+    await at.see("✗ the server changed your history");
+    await at.see("sotto @alice> ");
+    at.type("q\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+  });
+
+  test("devices are listed, renamed and removed", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("sotto @alice> ");
+    at.type("devices\r");
+    await at.see("* dddddddd  desk");
+    await at.see("1a2b3c4d  laptop");
+    await at.see("Type remove ID");
+    at.type("rename 1a2b kitchen laptop\r");
+    await at.see("1a2b3c4d  kitchen laptop");
+    await at.see("Type remove ID");
+    at.type("delete 1a2b\r");
+    await at.see("“delete 1a2b” is neither");
+    await at.see("Type remove ID");
+    at.type("remove 1a2b\r");
+    await at.see("kitchen laptop will be cut off at once");
+    await at.asked("Password of @alice: ");
+    at.type("\u0003");
+    await at.see("Nothing was changed.");
+    await at.see("Type remove ID");
+    at.type("remove 1a2b\r");
+    await until(() => at.session.stderr().endsWith("Password of @alice: "));
+    at.type("my password\r");
+    await at.see("✓ kitchen laptop is removed.");
+    await at.see("* dddddddd  desk");
+    await at.see("Type remove ID");
+    at.type("remove dddd\r");
+    await at.see("✗ removing desk: that is this device");
+    await at.see("sotto @alice> ");
+    at.type("q\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+    assert.deepEqual(
+      client.calls.filter(({ method }) => method === "removeDevice").map(({ options }) => options),
+      [{ device: "1a2b3c4d".padEnd(32, "e"), password: "my password" }],
+    );
+  });
+
+  test("the password is changed, or stays when Ctrl-C answers", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("sotto @alice> ");
+    at.type("password\r");
+    await at.asked("Password of @alice: ");
+    at.type("\u0003");
+    await at.see("Nothing was changed.");
+    await at.see("sotto @alice> ");
+    at.type("9\r");
+    await until(() => at.session.stderr().endsWith("Password of @alice: "));
+    at.type("old one\r");
+    await at.asked("Choose a password for @alice");
+    at.type("long enough\r");
+    await at.asked("again: ");
+    at.type("long enough\r");
+    await at.see("✓ The password is changed.");
+    await at.see("Your other devices stay signed in.");
+    await at.see("sotto @alice> ");
+    at.type("q\r");
+    assert.equal((await at.session.ended).exitCode, 0);
+    assert.deepEqual(
+      client.calls.filter(({ method }) => method === "changePassword").map(({ options }) => options),
+      [{ password: "old one", newPassword: "long enough" }],
+    );
+  });
+
   test("Ctrl-D leaves from any question", async () => {
     for (const [choice, question] of [
       ["2", "Write to whom?"],
       ["4", "All messages with whom?"],
       ["7", "Type a name to switch it"],
-      ["8", "[y/N] "],
+      ["8", "Type remove ID"],
+      ["0", "[y/N] "],
       ["@bob", "to @bob> "],
     ] as const) {
       const at = sitDown(alice());

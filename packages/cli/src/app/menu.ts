@@ -7,6 +7,7 @@ import { person } from "../people.ts";
 import { printable } from "../printable.ts";
 import { shortTime } from "../times.ts";
 import { openConversation, type Partner, partnerOf } from "./conversation-view.ts";
+import { changePassword, manageDevices } from "./own-account.ts";
 import { sayFailure } from "./sign-in.ts";
 import type { Session } from "./session.ts";
 import { verifyPerson } from "./verify-person.ts";
@@ -30,7 +31,9 @@ const choices: Choice[] = [
   { key: "5", words: ["notifications"], label: "notifications", run: showNotifications },
   { key: "6", words: ["verify"], label: "verify someone", run: verify },
   { key: "7", words: ["settings", "set"], label: "settings", run: settings },
-  { key: "8", words: ["log out", "logout"], label: "log out", run: logOut },
+  { key: "8", words: ["devices"], label: "your devices", run: manageDevices },
+  { key: "9", words: ["password"], label: "change the password", run: changePassword },
+  { key: "0", words: ["log out", "logout"], label: "log out", run: logOut },
   { key: "q", words: ["quit", "exit", "bye"], label: "quit", run: () => Promise.resolve("quit") },
 ];
 

@@ -7,14 +7,19 @@ import { basename, dirname, join } from "node:path";
 import type { Client, WhoAmI } from "@sotto/client";
 import { type Context, createContext, openClient } from "../context.ts";
 import { CommandError, failureOf, isClientError } from "../errors.ts";
+import { accountOf } from "../home-account.ts";
 import { chooseServer, confirmServer, notePinned, type ServerChoice } from "../first-contact.ts";
 import { readPassword, withNewPassword } from "../passwords.ts";
 import { person } from "../people.ts";
 import { serverFolderName } from "../home-folder.ts";
 import { printable } from "../printable.ts";
 import { confirmWrittenDown, recoveryCodeLines } from "../recovery-code.ts";
+import { pastLines, takeInPast } from "../restoring.ts";
 import { wrapText } from "../text-width.ts";
 import type { Screen } from "./screen.ts";
+
+/** Not long: the newest pages come first, and the rest goes on arriving while the client is open. */
+const restoreTimeoutMs = 15_000;
 
 export interface SignInOptions {
   server?: string;
@@ -114,15 +119,6 @@ async function attempt<T>(context: Context, screen: Screen, action: () => Promis
   }
 }
 
-async function accountOf(client: Client): Promise<WhoAmI | undefined> {
-  try {
-    return await client.whoami();
-  } catch (error) {
-    if (isClientError(error) && error.code === "no-account") return undefined;
-    throw error;
-  }
-}
-
 async function createAccount(
   client: Client,
   context: Context,
@@ -174,7 +170,18 @@ async function logIn(
   if (name === undefined) return undefined;
   const { server, fingerprint } = await screen.lend(() => confirmServer(context, choice));
   const password = await screen.lend(() => readPassword(context, person(name), {}));
-  return await client.login({ name, password, server, fingerprint });
+  const self = await client.login({ name, password, server, fingerprint });
+  if (choice.fingerprint === undefined) notePinned(context, self.fingerprint);
+  screen.say("This device belongs to your account now. Fetching what was written before …");
+  try {
+    const past = await screen.lend(() => takeInPast(context, client, { timeoutMs: restoreTimeoutMs }));
+    screen.say(...pastLines(past, context.environment.now()), "");
+  } catch (error) {
+    // Signed in is signed in: what is wrong with the past is told, and does not keep anybody out.
+    if (!isClientError(error)) throw error;
+    sayFailure(screen, context, error);
+  }
+  return self;
 }
 
 async function logInAgain(client: Client, context: Context, screen: Screen, self: WhoAmI): Promise<WhoAmI | undefined> {

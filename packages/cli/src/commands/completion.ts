@@ -29,12 +29,20 @@ function readVerbs(program: Command): Verb[] {
     .map((command) => ({
       name: command.name(),
       description: command.description(),
-      options: program.createHelp().visibleOptions(command).map(readOption),
-      words:
-        command.name() === "help"
-          ? program.commands.map((each) => each.name())
-          : (command.registeredArguments[0]?.argChoices ?? []),
+      options: optionsOf(command).map(readOption),
+      words: wordsOf(command, program),
     }));
+}
+
+/** Those of its own and of the verbs within it, each once. */
+function optionsOf(command: Command): Option[] {
+  const all = [command, ...command.commands].flatMap((each) => each.createHelp().visibleOptions(each));
+  return [...new Map(all.map((option) => [option.flags, option])).values()];
+}
+
+function wordsOf(command: Command, program: Command): string[] {
+  const within = command.name() === "help" ? program.commands : command.commands;
+  return within.length > 0 ? within.map((each) => each.name()) : (command.registeredArguments[0]?.argChoices ?? []);
 }
 
 function readOption(option: Option): Verb["options"][number] {

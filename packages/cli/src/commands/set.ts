@@ -7,6 +7,7 @@ import { CommandError } from "../errors.ts";
 export const settingMeanings: Readonly<Record<keyof Settings, string>> = {
   receipts: "tell others when messages arrived and were read",
   presence: "let others see when you are online, and see it of them",
+  history: "keep what is read and sent on the server, sealed, for devices you add later",
 };
 
 export async function set(context: Context, key: string | undefined, value: string | undefined): Promise<void> {

@@ -76,6 +76,7 @@ async function createFilter(
   return async (event) => {
     if (event.type === "connection" || event.type === "security") return true;
     if (event.type === "presence") return event.user === withWhom;
+    if (event.type === "progress") return false;
     watched ??= await find();
     return event.conversation === watched;
   };

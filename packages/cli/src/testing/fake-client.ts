@@ -9,6 +9,7 @@ import type {
   ConversationEvent,
   FailureKind,
   Message,
+  OwnDevice,
   Settings,
   WhoAmI,
 } from "@sotto/client";
@@ -35,7 +36,7 @@ export class FakeClient implements Client {
   registered: { name: string; server: string; password: string } | undefined;
   loggedOut = false;
   verified = new Set<string>();
-  settings: Settings = { receipts: true, presence: true };
+  settings: Settings = { receipts: true, presence: true, history: true };
   rows: Row[] = [];
   /** Everyone whom the server knows, by name without "@", with whether they are online. */
   people = new Map<string, { online: boolean; lastSeenAt?: string }>([
@@ -53,6 +54,29 @@ export class FakeClient implements Client {
   stopped: string | undefined;
   /** How far a message of one's own gets by itself while connected. */
   reaches: "accepted" | "delivered" | "read" | "failed" = "accepted";
+  /** Which devices the account has; this one is among them once someone is signed in. */
+  ownDevices: OwnDevice[] = [
+    {
+      id: "dd".repeat(16),
+      name: "desk",
+      addedAt: "2026-11-01T08:00:00.000Z",
+      lastSeenAt: "2026-11-22T14:03:00.000Z",
+      current: true,
+    },
+    {
+      id: "1a2b3c4d".padEnd(32, "e"),
+      name: "laptop",
+      addedAt: "2026-11-20T09:30:00.000Z",
+      lastSeenAt: "2026-11-21T18:45:00.000Z",
+      current: false,
+    },
+  ];
+  /** What comes from the archive at `restore`: each is a step that is told. */
+  past: { conversations: number; of: number; messages: number }[] = [];
+  /** Whether the past comes in whole in the time given. */
+  restores = true;
+  asOf: string | undefined = "2026-11-22T13:55:00.000Z";
+  writtenBy: string | undefined = "laptop";
   readonly #listeners = new Set<(event: ClientEvent) => void>();
   readonly #now: () => number;
   readonly #titles = new Map<string, string>();
@@ -112,10 +136,65 @@ export class FakeClient implements Client {
     return { account: "aa".repeat(16), user: `@${options.name}`, device: "dd".repeat(16), recoveryCode };
   }
 
-  async login(options: { name: string; password: string }): Promise<WhoAmI> {
+  async login(options: { name: string; password: string; server?: string; replace?: string }): Promise<WhoAmI> {
     await this.#call("login", options);
+    this.registered ??= { ...options, server: options.server ?? "" };
     this.loggedOut = false;
     return this.#self();
+  }
+
+  async recover(options: { name: string; server: string; code: string; newPassword: string; keepDevices?: boolean }) {
+    await this.#call("recover", options);
+    if (options.code.length !== recoveryCode.length) {
+      throw clientFailure("usage", "recovery-code-typo", "that is no recovery code: something is mistyped in it", {
+        hint: "compare it letter by letter with what you wrote down",
+      });
+    }
+    if (options.code !== recoveryCode)
+      throw clientFailure("refused", "wrong-recovery-code", "the name or the recovery code is not right");
+    this.registered = { ...options, password: options.newPassword };
+    if (options.keepDevices !== true) this.ownDevices = this.ownDevices.filter(({ current }) => current);
+    return this.#self();
+  }
+
+  async changePassword(options: { password: string; newPassword: string }): Promise<void> {
+    await this.#call("changePassword", options);
+    if (options.newPassword.length < 8) {
+      throw clientFailure("usage", "password-weak", "the password has fewer than 8 characters", {
+        hint: "use at least 8 characters that are hard to guess",
+      });
+    }
+  }
+
+  async newRecoveryCode(options: { password: string }) {
+    await this.#call("newRecoveryCode", options);
+    return { recoveryCode };
+  }
+
+  async devices(): Promise<OwnDevice[]> {
+    await this.#call("devices", {});
+    return this.ownDevices.map((device) => ({ ...device }));
+  }
+
+  async removeDevice(options: { device: string; password: string }): Promise<void> {
+    await this.#call("removeDevice", options);
+    this.ownDevices = this.ownDevices.filter(({ id }) => id !== options.device);
+  }
+
+  async renameDevice(options: { device: string; name: string }): Promise<void> {
+    await this.#call("renameDevice", options);
+    for (const device of this.ownDevices) if (device.id === options.device) device.name = options.name;
+  }
+
+  async restore(options: { timeoutMs: number }) {
+    await this.#call("restore", options);
+    if (options.timeoutMs > 0) for (const step of this.past) this.#tell({ type: "progress", step: "restore", ...step });
+    const { asOf, writtenBy } = this;
+    return {
+      done: this.restores,
+      ...(asOf === undefined ? {} : { asOf }),
+      ...(writtenBy === undefined ? {} : { writtenBy }),
+    };
   }
 
   async logout(): Promise<void> {

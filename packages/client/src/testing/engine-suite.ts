@@ -70,6 +70,21 @@ class Person {
     return this;
   }
 
+  get server(): string {
+    return this.#host.server;
+  }
+
+  /** Becomes another device of somebody's account, and takes the past in. */
+  async signIn(as: Person, withPassword = password): Promise<void> {
+    await this.client.login({ name: as.name, server: this.#host.server, password: withPassword });
+    await this.online();
+    await this.restored();
+  }
+
+  async restored(): Promise<void> {
+    await eventually("the past is here", async () => (await this.client.restore({ timeoutMs: patienceMs })).done);
+  }
+
   async online(): Promise<void> {
     this.network.goOnline();
     assert.deepEqual(await this.client.sync({ timeoutMs: patienceMs }), { connected: true });
@@ -429,5 +444,132 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await bob.client.setSettings({ presence: false });
     const hidden = await alice.client.status({ user: bob.at }).catch((error: unknown) => error);
     assert.ok(hidden instanceof ClientError || !hidden || !(hidden as { online: boolean }).online);
+  });
+  story("a new device gets everything from user name and password, with every other device off", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    for (let i = 0; i < 5; i++) await alice.say(bob, `to bob ${i}`);
+    await eventually("bob has them", async () => (await bob.client.inbox({})).length === 5);
+    await bob.readAll();
+    await bob.say(alice, "and back");
+    await eventually("alice has it", async () => (await alice.texts(bob)).length === 6);
+    await alice.readAll();
+    await alice.client.verify({ user: bob.at, confirm: true });
+    await alice.client.flush({ timeoutMs: patienceMs });
+    alice.network.goOffline();
+
+    const laptop = await create("laptop");
+    await laptop.signIn(alice);
+    assert.deepEqual(await laptop.texts(bob), [...Array.from({ length: 5 }, (_, i) => `to bob ${i}`), "and back"]);
+    assert.deepEqual(await laptop.client.inbox({}), []);
+    assert.equal((await laptop.client.verify({ user: bob.at })).verified, true);
+    await laptop.say(bob, "from the laptop");
+    await eventually("bob has it", async () => (await bob.texts(alice)).includes("from the laptop"));
+    await bob.say(alice, "which one?");
+    await eventually("the laptop has it", async () => (await laptop.texts(bob)).includes("which one?"));
+    await alice.online();
+    await eventually("the first device has all", async () => (await alice.texts(bob)).length === 8);
+    assert.deepEqual(await alice.texts(bob), await laptop.texts(bob));
+    assert.equal((await alice.client.devices()).length, 2);
+  });
+
+  story("what came after the last device went silent is sent again by its author", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "before");
+    await eventually("bob has it", async () => (await bob.client.inbox({})).length === 1);
+    await alice.client.flush({ timeoutMs: patienceMs });
+    alice.network.goOffline();
+    await bob.say(alice, "meanwhile one");
+    await bob.say(alice, "meanwhile two");
+    bob.network.goOffline();
+    const laptop = await create("laptop");
+    await laptop.signIn(alice);
+    assert.deepEqual(await laptop.texts(bob), ["before"]);
+    await eventually("it says that more is on its way", async () => {
+      const rows = await laptop.client.history({ with: bob.at, events: true });
+      return rows.some((row) => "event" in row && row.event === "on-the-way");
+    });
+    await bob.online();
+    await eventually("it is here", async () => (await laptop.texts(bob)).length === 3);
+    assert.deepEqual(await laptop.texts(bob), ["before", "meanwhile one", "meanwhile two"]);
+  });
+
+  story("a device that is removed is cut off, and cannot read what comes later", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "hello");
+    await alice.client.flush({ timeoutMs: patienceMs });
+    const laptop = await create("laptop");
+    await laptop.signIn(alice);
+    const { device } = await laptop.client.whoami();
+    await assert.rejects(alice.client.removeDevice({ device, password: "not the password at all" }), failsWith("wrong-password"));
+    await alice.client.removeDevice({ device, password });
+    await eventually("the laptop is cut off", async () => !(await laptop.client.whoami()).connected);
+    assert.equal((await alice.client.devices()).length, 1);
+    await alice.say(bob, "between us");
+    await eventually("bob has it", async () => (await bob.texts(alice)).includes("between us"));
+    await bob.say(alice, "indeed");
+    await eventually("alice has it", async () => (await alice.texts(bob)).includes("indeed"));
+    assert.deepEqual(await laptop.texts(bob), ["hello"]);
+    const next = await create("next");
+    await alice.client.flush({ timeoutMs: patienceMs });
+    await next.signIn(alice);
+    assert.deepEqual(await next.texts(bob), ["hello", "between us", "indeed"]);
+  });
+
+  story("the password is changed, and the old one is worth nothing", async (create) => {
+    const alice = await (await create("alice")).register();
+    const newPassword = "quiet lanterns over 7 rivers";
+    await alice.client.changePassword({ password, newPassword });
+    const laptop = await create("laptop");
+    await assert.rejects(laptop.signIn(alice), failsWith("wrong-password"));
+    await laptop.signIn(alice, newPassword);
+    assert.equal((await alice.client.sync({ timeoutMs: patienceMs })).connected, true);
+  });
+
+  story("the recovery code sets a new password and keeps the history; the lost device is removed", async (create) => {
+    const alice = await create("alice");
+    const { recoveryCode } = await alice.client.register({ name: alice.name, server: (await host!).server, password });
+    await alice.online();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "remember this");
+    await alice.client.flush({ timeoutMs: patienceMs });
+    const found = await create("found");
+    const newPassword = "quiet lanterns over 7 rivers";
+    const recover = (code: string) =>
+      found.client.recover({ name: alice.name, server: found.server, code, newPassword });
+    await assert.rejects(recover(recoveryCode.replace(/.$/, (last) => (last === "A" ? "B" : "A"))), failsWith("recovery-code-typo"));
+    await recover(recoveryCode);
+    await found.online();
+    await found.restored();
+    assert.deepEqual(await found.texts(bob), ["remember this"]);
+    await eventually("the lost device is out", async () => !(await alice.client.whoami()).connected);
+    await found.say(bob, "it is me");
+    await eventually("bob has it", async () => (await bob.texts(alice)).includes("it is me"));
+    const laptop = await create("laptop");
+    await laptop.signIn(alice, newPassword);
+    await eventually("what was not archived yet is sent again by the device that wrote it", async () => (await laptop.texts(bob)).length === 2);
+    assert.deepEqual(await laptop.texts(bob), ["remember this", "it is me"]);
+  });
+
+  story("two devices at once: what one sends and reads, the other shows", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "first");
+    await alice.client.flush({ timeoutMs: patienceMs });
+    const laptop = await create("laptop");
+    await laptop.signIn(alice);
+    const { id } = await alice.say(bob, "from the phone");
+    await eventually("the laptop shows it", async () => (await laptop.texts(bob)).includes("from the phone"));
+    await bob.say(alice, "for both");
+    await eventually("both have it", async () => (await laptop.client.inbox({})).length === 1 && (await alice.client.inbox({})).length === 1);
+    await laptop.readAll();
+    await eventually("it is read on the phone too", async () => (await alice.client.inbox({})).length === 0);
+    await bob.readAll();
+    await eventually("both know that bob read it", async () => {
+      const states = [alice, laptop].map(async (person) => (await person.client.waitFor({ id, state: "read", timeoutMs: 10 })).state);
+      return (await Promise.all(states)).every((state) => state === "read");
+    });
   });
 }

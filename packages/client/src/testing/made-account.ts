@@ -67,7 +67,7 @@ export async function makeState(own: MadeAccount, storage?: Storage) {
     device: own.keys.device,
     deviceKeys: encodeDeviceKeys(own.keys),
     certificate: own.certificate,
-    amk: { version: 1, key: new Uint8Array(32) },
+    amks: [{ version: 1, key: new Uint8Array(32) }],
     chain: encodeChainState(own.chain),
     inbox: 0,
   };

@@ -24,6 +24,7 @@ export async function openAccount(
   // A session has its own life; it does not turn back into a login.
   if (!connection.isOpen || connection.identity.kind === "device") throw new ProtocolError("not-permitted");
   const { vault, accountVault } = found;
+  const { record: current } = found.account;
   connection.becomeAccount(account, { rootVersion: vault.rootVersion, provedAtMs: now() });
-  return { account, chain: fittingEntries(found.chain, chainBytesMax).entries, vault, accountVault };
+  return { account, record: current, chain: fittingEntries(found.chain, chainBytesMax).entries, vault, accountVault };
 }

@@ -1,0 +1,112 @@
+/**
+ * The past coming to a new device: waits for it a while, shows on standard error how far it is, and says what is here in the end and
+ * how fresh it is. What is missing when the time is up, or at Ctrl-C, follows by itself with whatever connects next.
+ */
+import type { Client, ClientEvent } from "@sotto/client";
+import { type Context, type Reached, reach } from "./context.ts";
+import { printable } from "./printable.ts";
+import { shortTime } from "./times.ts";
+
+export interface Past {
+  reached: Reached;
+  /** Whether everything that the account keeps on the server is here. */
+  restored: boolean;
+  conversations: number;
+  /** How many came while we waited. */
+  messages: number;
+  /** When what the server keeps was last written, and by which device, as far as is known. */
+  asOf?: string;
+  writtenBy?: string;
+  /** Whether Ctrl-C ended the waiting. */
+  interrupted: boolean;
+}
+
+export const restoreTimeoutMs = 60_000;
+
+/** Connects and takes in the past, as far as it comes in time. */
+export async function takeInPast(context: Context, client: Client, options: { timeoutMs: number }): Promise<Past> {
+  const progress = new ProgressLine(context);
+  const unsubscribe = client.subscribe((event) => {
+    if (event.type === "progress") progress.show(event);
+  });
+  let interrupted = false;
+  const interrupt = Promise.withResolvers<void>();
+  const stopInterrupt = context.environment.onInterrupt(() => {
+    interrupted = true;
+    interrupt.resolve();
+  });
+  try {
+    const reached = await reach(client);
+    await Promise.race([client.restore(options), interrupt.promise]);
+    const { done, asOf, writtenBy } = await client.restore({ timeoutMs: 0 });
+    const conversations = (await client.conversations()).length;
+    return { reached, restored: done, conversations, messages: progress.messages, asOf, writtenBy, interrupted };
+  } finally {
+    stopInterrupt();
+    unsubscribe();
+    progress.end();
+  }
+}
+
+/** What is here now, for people. */
+export function pastLines({ restored, conversations, messages, asOf, writtenBy }: Past, nowMs: number): string[] {
+  const fresh = asOf === undefined ? "" : `, as of ${shortTime(asOf, nowMs)}`;
+  const by = writtenBy === undefined ? "" : `, written by ${printable(writtenBy)}`;
+  const here =
+    conversations === 0
+      ? "no conversations"
+      : `${count(conversations, "conversation")} and ${count(messages, "message")} are here`;
+  return [
+    `${here}${fresh}${by}`,
+    ...(restored ? [] : ["the rest follows by itself: with each command that connects, or while the client is open"]),
+  ];
+}
+
+/** "1 message", "3,204 messages". */
+export function count(number: number, noun: string): string {
+  return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+const lineEveryMs = 3_000;
+const clearLine = "\r\x1b[K";
+
+/** On a terminal one line that is rewritten, elsewhere a line every few seconds, with --quiet nothing. */
+class ProgressLine {
+  readonly #context: Context;
+  readonly #rewrites: boolean;
+  #shownAtMs = Number.NEGATIVE_INFINITY;
+  #shown = false;
+  /** A restore that was cut off by the connection begins to count anew. */
+  #messagesBefore = 0;
+  #messages = 0;
+
+  constructor(context: Context) {
+    const { stderr, variables } = context.environment;
+    this.#context = context;
+    this.#rewrites = stderr.isTTY === true && variables["TERM"] !== "dumb";
+  }
+
+  get messages(): number {
+    return this.#messagesBefore + this.#messages;
+  }
+
+  show(event: Extract<ClientEvent, { type: "progress" }>): void {
+    if (event.messages < this.#messages) this.#messagesBefore += this.#messages;
+    this.#messages = event.messages;
+    const { environment, output, quiet } = this.#context;
+    if (quiet) return;
+    const text = `restoring: ${event.conversations} of ${count(event.of, "conversation")}, ${count(this.messages, "message")}`;
+    if (this.#rewrites) {
+      environment.stderr.write(clearLine + text.slice(0, (environment.stderr.columns || 80) - 1));
+      this.#shown = true;
+    } else if (environment.now() - this.#shownAtMs >= lineEveryMs) {
+      this.#shownAtMs = environment.now();
+      output.note(text);
+    }
+  }
+
+  end(): void {
+    if (this.#shown) this.#context.environment.stderr.write(clearLine);
+    this.#shown = false;
+  }
+}

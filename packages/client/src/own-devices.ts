@@ -1,0 +1,264 @@
+/**
+ * What a person does with the devices of the account and with its secrets: sign in here, list, remove, rename, change the password,
+ * make a new recovery code, recover. Each opens the account for one change (devices.ts), then lets this device follow.
+ */
+import { activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
+import { type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
+import type { AccountVault } from "./account-vault.ts";
+import type { OwnDevice } from "./api.ts";
+import type { Connection } from "./connection/connection.ts";
+import type { Contacts } from "./contacts.ts";
+import type { Conversations } from "./conversations.ts";
+import {
+  type OpenedAccount,
+  type RootChange,
+  type RootChanged,
+  addThisDevice,
+  changeRoot,
+  openWithPassword,
+  openWithRecoveryCode,
+} from "./devices.ts";
+import { ClientError, refusedBy } from "./errors.ts";
+import type { Address, Platform } from "./platform.ts";
+import type { AccountRecord, BootRecord } from "./records.ts";
+import type { Restore } from "./restore.ts";
+import type { ServerPin } from "./server-pin.ts";
+import type { State, Transaction } from "./state.ts";
+import { rfc3339 } from "./timeline.ts";
+
+export interface OwnDevicesOptions {
+  state: State;
+  contacts: Contacts;
+  conversations: Conversations;
+  vault: AccountVault;
+  restore: Restore;
+  platform: Platform;
+  connection: () => Connection;
+  boot: () => Promise<BootRecord>;
+  pin: () => ServerPin | undefined;
+  stretching: number;
+  deviceName: string;
+}
+
+const idPrefixDigitsMin = 4;
+
+export class OwnDevices {
+  readonly #options: OwnDevicesOptions;
+
+  constructor(options: OwnDevicesOptions) {
+    this.#options = options;
+  }
+
+  /** Makes this home a device of an account that exists. Resolves with the server's pin when everything but the past is here. */
+  async signIn(options: {
+    name: string;
+    server: Address;
+    password: string;
+    fingerprint?: string;
+    replace?: string;
+  }): Promise<ServerPin> {
+    const { platform } = this.#options;
+    const opened = await openWithPassword({ platform, ...options });
+    try {
+      const replace =
+        options.replace === undefined
+          ? undefined
+          : deviceByPrefix(
+              activeDevices(opened.chain).map(({ device }) => device),
+              options.replace,
+            );
+      await this.#add(opened, replace);
+      return opened.pin;
+    } finally {
+      opened.session.close();
+    }
+  }
+
+  /** A new password by the recovery code; the history stays. Other devices are removed, unless they are to be kept. */
+  async recover(options: {
+    name: string;
+    server: Address;
+    code: string;
+    newPassword: string;
+    fingerprint?: string;
+    keepDevices?: boolean;
+  }): Promise<ServerPin> {
+    const { platform, stretching } = this.#options;
+    const { checkPassword } = await import("./password-strength.ts");
+    checkPassword(options.newPassword, options.name);
+    const opened = await openWithRecoveryCode({ platform, ...options });
+    try {
+      const revoke = options.keepDevices ? [] : activeDevices(opened.chain).map(({ device }) => device);
+      const changed = await this.#change(`recover ${options.name}`, opened, {
+        password: options.newPassword,
+        stretching,
+        revoke,
+      });
+      const root = { ...opened.root, amks: changed.amks };
+      await this.#add({ ...opened, chain: changed.chain, root }, undefined);
+      return opened.pin;
+    } finally {
+      opened.session.close();
+    }
+  }
+
+  async list(): Promise<OwnDevice[]> {
+    const { state, connection } = this.#options;
+    const own = state.account!;
+    let reply;
+    try {
+      reply = await connection().request("listDevices", {});
+    } catch (error) {
+      throw refusedBy("list the devices", error);
+    }
+    return reply.devices
+      .filter(({ revoked }) => !revoked)
+      .map(({ device, addedAt, lastSeenAt, online }) => ({
+        id: toHex(device),
+        name: state.vault?.devices[toHex(device)]?.name ?? "",
+        addedAt: rfc3339(addedAt),
+        lastSeenAt: rfc3339(online ? this.#options.platform.clock.now() : lastSeenAt),
+        current: sameBytes(device, own.device),
+      }));
+  }
+
+  async rename(options: { device: string; name: string }): Promise<void> {
+    const { contacts, state, vault } = this.#options;
+    const chain = contacts.chain(state.account!.account)!;
+    const device = deviceByPrefix(
+      activeDevices(chain).map((active) => active.device),
+      options.device,
+    );
+    const name = options.name.trim();
+    if (name === "" || name.length > 64)
+      throw new ClientError("invalid-argument", "a device's name has 1 to 64 characters");
+    await vault.nameDevice(toHex(device), name);
+    await vault.sync();
+  }
+
+  /** From the moment the server has it, the removed device is cut off, and everything later is kept from it. */
+  async remove(options: { device: string; password: string }): Promise<void> {
+    const { state, stretching } = { ...this.#options };
+    const own = state.account!;
+    await this.#withPassword("remove the device", options.password, async (opened) => {
+      const device = deviceByPrefix(
+        activeDevices(opened.chain).map((active) => active.device),
+        options.device,
+      );
+      if (sameBytes(device, own.device)) {
+        throw new ClientError("invalid-argument", "remove the device: that is this one", {
+          hint: "to leave here, use `sotto logout`",
+        });
+      }
+      return { password: options.password, stretching, revoke: [device] };
+    });
+    // Everybody else does so too before they send; our own conversations need not wait for that.
+    this.#options.conversations.openEverywhere();
+  }
+
+  async changePassword(options: { password: string; newPassword: string }): Promise<void> {
+    const { state, stretching } = this.#options;
+    const { checkPassword } = await import("./password-strength.ts");
+    checkPassword(options.newPassword, state.account!.name);
+    await this.#withPassword("change the password", options.password, async () => ({
+      password: options.newPassword,
+      stretching,
+    }));
+  }
+
+  /** The old code is worth nothing from then on. */
+  async newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }> {
+    const { stretching } = this.#options;
+    const changed = await this.#withPassword("make a new recovery code", options.password, async () => ({
+      password: options.password,
+      stretching,
+      newRecoveryCode: true,
+    }));
+    return { recoveryCode: changed.recoveryCode! };
+  }
+
+  /** Another device removed one and sends the new master key. Nothing of an invalid one is kept. */
+  async onShare(transaction: Transaction, share: EventPayload<"share">): Promise<void> {
+    const { contacts } = this.#options;
+    const own = transaction.account()!;
+    try {
+      const [version, sealed] = decodeCbor(share.bytes) as [number, Uint8Array];
+      const amk = await openMasterKey({
+        chain: contacts.chain(own.account)!,
+        keys: decodeDeviceKeys(own.deviceKeys),
+        version,
+        sealed,
+      });
+      if (own.amks.some(({ version }) => version >= amk.version)) return;
+      transaction.putAccount({ ...own, amks: [...own.amks, { version: amk.version, key: amk.key.reveal() }] });
+    } catch {
+      transaction.emit({
+        type: "security",
+        code: "share-rejected",
+        text: "a key for this device that no device of the account made was ignored",
+      });
+    }
+  }
+
+  async #add(opened: OpenedAccount, replace: Uint8Array | undefined): Promise<void> {
+    const { platform, state, boot, restore, vault, deviceName } = this.#options;
+    const own = await addThisDevice({ platform, state, boot: await boot(), opened, ...(replace ? { replace } : {}) });
+    await restore.begin(opened.session.request, opened.accountVault);
+    await vault.nameDevice(toHex(own.device), deviceName);
+  }
+
+  async #withPassword(
+    attempted: string,
+    password: string,
+    plan: (opened: OpenedAccount) => Promise<RootChange>,
+  ): Promise<RootChanged> {
+    const { platform, state, vault } = this.#options;
+    const own = state.account!;
+    const opened = await openWithPassword({ platform, name: own.name, server: this.#options.pin()!, password });
+    try {
+      await vault.take(opened.accountVault);
+      const change = await plan(opened);
+      const changed = await this.#change(attempted, opened, {
+        ...change,
+        device: own.device,
+        accountVault: (amk) => vault.sealedAs(opened.accountVault.version + 1, amk),
+      });
+      await state.transact((transaction) => {
+        const current: AccountRecord = state.account!;
+        transaction.putAccount({
+          ...current,
+          chain: encodeChainState(changed.chain),
+          amks: changed.amks.map(({ version, key }) => ({ version, key: key.reveal() })),
+        });
+      });
+      return changed;
+    } finally {
+      opened.session.close();
+    }
+  }
+
+  async #change(attempted: string, opened: OpenedAccount, change: RootChange): Promise<RootChanged> {
+    try {
+      return await changeRoot(this.#options.platform, opened, change);
+    } catch (error) {
+      if (error instanceof ProtocolError && (error.code === "conflict" || error.code === "login-expired")) {
+        throw new ClientError(
+          "conflict",
+          `${attempted}: another device changed the account at the same moment; nothing was changed`,
+          { cause: error, hint: "try again" },
+        );
+      }
+      throw refusedBy(attempted, error);
+    }
+  }
+}
+
+function deviceByPrefix(devices: readonly Uint8Array[], which: string): Uint8Array {
+  const prefix = which.trim().toLowerCase();
+  const found = devices.filter((device) => toHex(device).startsWith(prefix));
+  if (prefix.length < idPrefixDigitsMin || found.length === 0)
+    throw new ClientError("no-device-of-that-id", `there is no device "${which}"`);
+  if (found.length > 1)
+    throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(toHex).join(", ")}`);
+  return found[0]!;
+}

@@ -1,0 +1,250 @@
+/**
+ * How a new device gets everything: conversations and marks from the account vault, a place in every group by external commit, the
+ * past from the archive, and what came after the last device went silent from its authors. The gap between archive and place is
+ * asked for in the conversation itself, encrypted; every author's device answers when it is next online, with the same content,
+ * so the same id. Until then the history says that messages are on their way.
+ */
+import { contentId, decodeContent, encodeContent } from "@sotto/e2ee";
+import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
+import type { ClientEvent } from "./api.ts";
+import { type StoredVault, conversationsOf, openVault } from "./account-vault.ts";
+import type { Archive } from "./archive.ts";
+import type { Session } from "./connection/session.ts";
+import type { Contacts } from "./contacts.ts";
+import { type Conversations, emptyConversation } from "./conversations.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Platform } from "./platform.ts";
+import { type ConversationRecord, placeOf, sequenceOf } from "./records.ts";
+import type { State, Transaction } from "./state.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** Messages that are sent again for one request; who lacks more asks again. */
+const resendsMax = 1_000;
+/** What surrounds a message that is sent again must fit too. */
+const resendBytesMax = 60 * 1024;
+
+export interface RestoreOptions {
+  state: State;
+  contacts: Contacts;
+  timeline: Timeline;
+  conversations: Conversations;
+  outbox: Outbox;
+  archive: Archive;
+  platform: Platform;
+  emit: (event: ClientEvent) => void;
+}
+
+export class Restore {
+  readonly #options: RestoreOptions;
+  #running: Promise<void> | undefined;
+
+  constructor(options: RestoreOptions) {
+    this.#options = options;
+  }
+
+  /** Whether something of the past is still on the server only. */
+  get isDue(): boolean {
+    return [...this.#options.state.conversations.values()].some(isDue);
+  }
+
+  /** Fills an empty store from the account vault, on the device that was just added. */
+  async begin(request: Session["request"], stored: StoredVault): Promise<void> {
+    const { state, contacts, platform } = this.#options;
+    const own = state.account!;
+    const content = openVault(own, stored);
+    const accounts = Object.keys(content.contacts).map((id) => Uint8Array.fromHex(id));
+    await contacts.fetch(accounts, request);
+    for (const [account, theirs] of Object.entries(content.contacts)) {
+      const contact = state.contacts.get(account);
+      const chain = contact && contacts.chain(contact.account);
+      if (!contact || !chain) continue;
+      // The vault remembers how far this chain had come; a server that shows less, or another, hides something.
+      contacts.requireFollows(chain, { n: theirs.n, hash: theirs.head });
+    }
+    await state.transact((transaction) => {
+      for (const [account, theirs] of Object.entries(content.contacts)) {
+        const contact = transaction.contact(account);
+        if (contact && theirs.verified)
+          transaction.putContact({ ...contact, verifiedIdentity: theirs.verified, verifiedAt: theirs.verifiedAt ?? 0 });
+      }
+      for (const { id, theirs } of conversationsOf(content)) {
+        if (!sameBytes(directConversationId(own.account, theirs.peer), id)) continue;
+        transaction.putConversation({
+          ...emptyConversation,
+          conversation: id,
+          peer: theirs.peer.slice(),
+          phase: "open",
+          brokenAt: platform.clock.now(),
+          restore: {
+            before: 0,
+            ...(theirs.archive?.hash
+              ? { anchor: { number: theirs.archive.number ?? 0, hash: theirs.archive.hash.slice() } }
+              : {}),
+          },
+          readUpTo: theirs.readUpTo,
+          peerDeliveredUpTo: theirs.peerDeliveredUpTo,
+          peerReadUpTo: theirs.peerReadUpTo,
+          lastAt: theirs.lastAt,
+          lastFrom: theirs.peer.slice(),
+        });
+      }
+      transaction.putSettings({ ...state.settings, ...content.settings.values });
+      transaction.putVault({
+        version: stored.version,
+        content: new Uint8Array(),
+        writtenAt: stored.writtenAt,
+        writtenBy: stored.device.slice(),
+        settingsAt: content.settings.at,
+        devices: content.devices,
+      });
+    });
+  }
+
+  /** Conversations of the account in which this device has no place yet, as `subscribe` lists them. */
+  async onSubscribed(request: Session["request"], result: Result<"subscribe">): Promise<void> {
+    const { state, contacts, platform } = this.#options;
+    const own = state.account!;
+    for (const remote of result.conversations) {
+      const id = toHex(remote.conversation);
+      const peer = remote.members.find((member) => !sameBytes(member, own.account));
+      if (remote.kind !== "direct" || !peer || remote.from !== undefined || state.conversations.has(id)) continue;
+      if (!sameBytes(directConversationId(own.account, peer), remote.conversation)) continue;
+      await contacts.fetch([peer], request);
+      await state.transact((transaction) => {
+        transaction.putConversation({
+          ...emptyConversation,
+          conversation: remote.conversation.slice(),
+          peer: peer.slice(),
+          phase: "open",
+          brokenAt: platform.clock.now(),
+          restore: { before: 0 },
+          lastAt: platform.clock.now(),
+          lastFrom: peer.slice(),
+        });
+      });
+    }
+  }
+
+  /** Joins what is to be joined and reads what is to be read: the newest page of every conversation first, then the older ones. */
+  run(): Promise<void> {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { state, archive, conversations } = this.#options;
+    let messages = 0;
+    const due = () => [...state.conversations].filter(([, conversation]) => isDue(conversation)).map(([id]) => id);
+    const all = due();
+    if (all.length === 0) return;
+    for (const [done, id] of all.entries()) {
+      messages += (await archive.restore(id)).messages;
+      this.#progress(done + 1, all.length, messages);
+    }
+    conversations.comeBackEverywhere();
+    for (const id of due()) {
+      while (isDue(state.conversations.get(id)!)) {
+        messages += (await archive.restore(id)).messages;
+        this.#progress(all.length, all.length, messages);
+      }
+    }
+    for (const id of all) await state.transact((transaction) => this.askForGap(transaction, id));
+    this.#options.outbox.kick();
+  }
+
+  #progress(conversations: number, of: number, messages: number): void {
+    this.#options.emit({ type: "progress", step: "restore", conversations, of, messages });
+  }
+
+  /** Once both the archive's end and this device's place in the log are known, asks for what lies between. */
+  async askForGap(transaction: Transaction, id: string): Promise<void> {
+    const { state, contacts, platform, outbox, timeline } = this.#options;
+    const conversation = transaction.conversation(id);
+    if (
+      !conversation ||
+      conversation.restoredTo === undefined ||
+      conversation.joinedAt === undefined ||
+      conversation.gap ||
+      !state.account
+    )
+      return;
+    const gap = { from: conversation.restoredTo + 1, to: conversation.joinedAt - 1 };
+    if (gap.from > gap.to) return;
+    const now = platform.clock.now();
+    outbox.put(transaction, conversation, {
+      kind: "resend-request",
+      content: encodeContent({
+        kind: "resend-request",
+        ...gap,
+        salt: platform.random.bytes(16),
+        sentAtMs: now,
+        head: contacts.ownHead(),
+      }),
+    });
+    transaction.putConversation({ ...conversation, gap });
+    await timeline.note(transaction, conversation, gap.to, {
+      kind: "event",
+      id: platform.random.bytes(16),
+      from: conversation.peer,
+      sentAt: now,
+      event: "on-the-way",
+      text: `what was written while no device of yours was there is on its way from ${contacts.nameOf(conversation.peer)}`,
+    });
+  }
+
+  /** Somebody of this conversation lacks a range: what this device wrote in it goes out once more. */
+  async onRequest(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    requested: { from: number; to: number },
+  ): Promise<void> {
+    const { state, contacts, platform, outbox } = this.#options;
+    const own = state.account!;
+    const id = toHex(conversation.conversation);
+    let count = 0;
+    for await (const page of transaction.rows(id, placeOf(requested.from), placeOf(requested.to + 1))) {
+      for (const { place, row } of page) {
+        const sequence = sequenceOf(place);
+        const isMine = row.kind === "message" && sameBytes(row.from, own.account) && sameBytes(row.device, own.device);
+        if (!isMine || sequence === undefined || row.content.length > resendBytesMax || ++count > resendsMax) continue;
+        outbox.put(transaction, conversation, {
+          kind: "resend",
+          content: encodeContent({
+            kind: "resend",
+            sequence,
+            content: row.content,
+            salt: platform.random.bytes(16),
+            sentAtMs: platform.clock.now(),
+            head: contacts.ownHead(),
+          }),
+        });
+      }
+    }
+  }
+
+  /** A message that its author sends once more. It takes its old place, unless it is known. Changes `conversation`. */
+  async onResend(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sender: { account: Uint8Array; device: Uint8Array },
+    resend: { sequence: number; content: Uint8Array },
+  ): Promise<void> {
+    const content = decodeContent(resend.content);
+    if (content.kind !== "text" || resend.sequence < 1 || resend.sequence > conversation.cursor) return;
+    await this.#options.timeline.insert(transaction, conversation, resend.sequence, {
+      kind: "message",
+      id: contentId(sender.account, conversation.conversation, resend.content),
+      from: sender.account.slice(),
+      device: sender.device.slice(),
+      sentAt: content.sentAtMs,
+      acceptedAt: content.sentAtMs,
+      content: resend.content.slice(),
+    });
+  }
+}
+
+function isDue(conversation: ConversationRecord): boolean {
+  return conversation.restore !== undefined && conversation.restore.before !== 1;
+}
