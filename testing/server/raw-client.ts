@@ -141,6 +141,7 @@ export class RawClient implements AsyncDisposable {
     const id = this.#nextId++;
     const waiting = Promise.withResolvers<unknown>();
     waiting.promise.catch(() => {});
+    if (this.closeCode !== undefined) waiting.reject(new Error(`closed: ${this.closeCode} ${this.closeReason}`));
     this.#waiting.set(id, waiting);
     this.socket.send(encodeRequest(id, method, params));
     return waiting.promise;
@@ -210,6 +211,8 @@ export interface Person {
   readonly keys: DeviceKeys;
   readonly certificate: Uint8Array;
   readonly chain: ChainState;
+  readonly identitySeed: Uint8Array;
+  readonly recoveryCode: Uint8Array;
   readonly keyPackages: { suite: Suite; ref: Uint8Array; bytes: Uint8Array; privateBytes: Uint8Array }[];
   bootCounter: number;
 }
@@ -250,12 +253,13 @@ export async function prepareRegistration(
   const identity = createIdentity(random);
   const keys = createDeviceKeys(random);
   const nowMs = Date.now();
+  const recoveryCode = random.bytes(20);
   const vaults = createVaults({
     random,
     account,
     exportKey: toBytes(exportKey),
     registrationRecord: record,
-    recoveryCode: random.bytes(20),
+    recoveryCode,
     identitySeed: identity.seed,
   });
   const rootVault = { version: vaults.rootVersion, hash: await sha256(vaults.rootVault) };
@@ -289,6 +293,8 @@ export async function prepareRegistration(
       keys,
       certificate,
       chain: verdict.chain,
+      identitySeed: identity.seed,
+      recoveryCode,
       keyPackages: [...made, last].map(({ ref, bytes, privateBytes }) => ({ suite, ref, bytes, privateBytes })),
       bootCounter: 1,
     },
@@ -350,7 +356,12 @@ export async function logIn(
   client: RawClient,
   name: string,
   password: string,
-): Promise<{ started: Result<"startLogin">; finish: () => Promise<Result<"finishLogin">> }> {
+): Promise<{
+  started: Result<"startLogin">;
+  finish: () => Promise<Result<"finishLogin">>;
+  /** Undefined if the password is wrong. */
+  exportKey: Uint8Array | undefined;
+}> {
   await opaque.ready;
   const { clientLoginState, startLoginRequest } = opaque.client.startLogin({ password });
   const started = await client.request("startLogin", { name, request: toBytes(startLoginRequest) });
@@ -362,7 +373,32 @@ export async function logIn(
     keyStretching,
   });
   const finish = finished === undefined ? random.bytes(64) : toBytes(finished.finishLoginRequest);
-  return { started, finish: () => client.request("finishLogin", { login: started.login, finish }) };
+  return {
+    started,
+    finish: () => client.request("finishLogin", { login: started.login, finish }),
+    exportKey: finished && toBytes(finished.exportKey),
+  };
+}
+
+/** The OPAQUE record of a new password, as `replaceRoot` takes it. The connection has shown the old one, or the code. */
+export async function registerPassword(
+  client: RawClient,
+  account: AccountId,
+  password: string,
+): Promise<{ registration: { setup: Uint8Array; stretching: number; record: Uint8Array }; exportKey: Uint8Array }> {
+  await opaque.ready;
+  const started = opaque.client.startRegistration({ password });
+  const { response, setup } = await client.request("startPasswordChange", {
+    request: toBytes(started.registrationRequest),
+  });
+  const { registrationRecord, exportKey } = opaque.client.finishRegistration({
+    password,
+    clientRegistrationState: started.clientRegistrationState,
+    registrationResponse: toText(response),
+    identifiers: { client: toHex(account), server: toHex(client.hello.deployment) },
+    keyStretching,
+  });
+  return { registration: { setup, stretching: 1, record: toBytes(registrationRecord) }, exportKey: toBytes(exportKey) };
 }
 
 export function rosterOf(a: Person, b: Person): Uint8Array {
