@@ -125,7 +125,7 @@ function same(a: unknown, b: unknown): boolean {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
   if (a instanceof Date) return a.getTime() === (b as Date).getTime();
-  if (a instanceof RegExp) return String(a) === String(b as RegExp);
+  if (a instanceof RegExp) return b instanceof RegExp && String(a) === String(b);
   if (a instanceof ArrayBuffer) return same(new Uint8Array(a), new Uint8Array(b as ArrayBuffer));
   if (a instanceof Map) {
     const other = b as Map<unknown, unknown>;

@@ -8,7 +8,6 @@
  */
 import {
   buckets,
-  type Caller,
   decodeFrame,
   encodeFailure,
   encodeReply,
@@ -59,8 +58,7 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
 
   /** The result of a method for whoever is at the other end. @throws ProtocolError */
   async function run(connection: Connection, name: MethodName, given: unknown, isChecked: boolean): Promise<unknown> {
-    const { bucket, params: schema } = methods[name];
-    const caller = methods[name].caller as Caller;
+    const { bucket, caller, params: schema } = methods[name];
     const { identity } = connection;
     if (connection.version === undefined && name !== "hello") throw new ProtocolError("malformed");
     if (caller === "account" ? identity.kind === "anyone" : caller !== "anyone" && identity.kind !== "device") {
