@@ -4,7 +4,14 @@
  */
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, type ChainState, type DeviceId, chainDevice, encodeCbor, verifySignature } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ChainState,
+  type DeviceId,
+  chainDevice,
+  encodeCbor,
+  verifySignature,
+} from "@sotto/protocol";
 import type { DeviceKeys } from "./device.ts";
 
 interface SignedVault {
@@ -19,7 +26,12 @@ export function signAccountVault(vault: SignedVault, device: DeviceKeys): Uint8A
 }
 
 /** Whether this device of the account wrote it; one that was revoked since may have. */
-export function verifyAccountVault(vault: SignedVault, chain: ChainState, device: DeviceId, signature: Uint8Array): boolean {
+export function verifyAccountVault(
+  vault: SignedVault,
+  chain: ChainState,
+  device: DeviceId,
+  signature: Uint8Array,
+): boolean {
   const writer = chainDevice(chain, device);
   return writer !== undefined && verifySignature(writer.signatureKey, signedBytes(vault, device), signature);
 }

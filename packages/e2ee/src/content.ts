@@ -156,7 +156,8 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       if (!isRecord(body) || !isCount(body["from"]) || !isCount(body["to"])) return malformed("resend request");
       return { kind, from: body["from"], to: body["to"] };
     case "resend":
-      if (!isRecord(body) || !isCount(body["sequence"]) || !(body["content"] instanceof Uint8Array)) return malformed("resend");
+      if (!isRecord(body) || !isCount(body["sequence"]) || !(body["content"] instanceof Uint8Array))
+        return malformed("resend");
       return { kind, sequence: body["sequence"], content: body["content"] };
     case "roster":
       return body instanceof Uint8Array ? { kind, roster: body } : malformed("roster");

@@ -13,7 +13,13 @@ export class CborError extends Error {
   readonly code = "malformed";
 }
 
-const decodeOptions = { strict: true, rejectDuplicateMapKeys: true, allowIndefinite: false, allowUndefined: false, useMaps: false };
+const decodeOptions = {
+  strict: true,
+  rejectDuplicateMapKeys: true,
+  allowIndefinite: false,
+  allowUndefined: false,
+  useMaps: false,
+};
 
 /** Properties that are `undefined` are left out. */
 export function encodeCbor(value: unknown): Uint8Array {

@@ -11,7 +11,8 @@ export const entryKinds = ["commit", "message"] as const;
 export const events = {
   /** One entry of a conversation's log, in order, without gaps from the device's cursor on. Acknowledge it. */
   entry: {
-    about: "One entry of a conversation's log. Entries come in order from the device's cursor on; each is acknowledged.",
+    about:
+      "One entry of a conversation's log. Entries come in order from the device's cursor on; each is acknowledged.",
     payload: v.object({
       conversation: id,
       kind: v.picklist(entryKinds),
@@ -56,7 +57,10 @@ export const events = {
   },
   sessionEnded: {
     about: "The server ends the session; the reason says whether to come back.",
-    payload: v.object({ reason: v.picklist(["logged-out", "revoked", "replaced", "shutting-down", "too-slow"]), message: v.optional(text(200)) }),
+    payload: v.object({
+      reason: v.picklist(["logged-out", "revoked", "replaced", "shutting-down", "too-slow"]),
+      message: v.optional(text(200)),
+    }),
   },
 } as const;
 

@@ -21,22 +21,28 @@ export type Frame =
   | { kind: "event"; sequence: number; name: string; payload: unknown }
   | { kind: "ack"; sequence: number; conversation: Uint8Array };
 
-export const encodeRequest = (id: number, method: string, params: unknown): Uint8Array => encodeCbor([0, id, method, params]);
+export const encodeRequest = (id: number, method: string, params: unknown): Uint8Array =>
+  encodeCbor([0, id, method, params]);
 export const encodeReply = (id: number, result: unknown): Uint8Array => encodeCbor([1, id, result]);
 export const encodeFailure = (id: number, failure: Failure): Uint8Array => encodeCbor([2, id, failure]);
-export const encodeEvent = (sequence: number, name: string, payload: unknown): Uint8Array => encodeCbor([3, sequence, name, payload]);
-export const encodeAck = (sequence: number, conversation: Uint8Array): Uint8Array => encodeCbor([4, sequence, conversation]);
+export const encodeEvent = (sequence: number, name: string, payload: unknown): Uint8Array =>
+  encodeCbor([3, sequence, name, payload]);
+export const encodeAck = (sequence: number, conversation: Uint8Array): Uint8Array =>
+  encodeCbor([4, sequence, conversation]);
 
 /** @throws CborError for anything that is not a frame */
 export function decodeFrame(bytes: Uint8Array): Frame {
   const frame = decodeCbor(bytes);
   if (!Array.isArray(frame)) throw new CborError("a frame is an array");
   const [kind, id, third, fourth] = frame as unknown[];
-  if (typeof id !== "number" || !Number.isSafeInteger(id) || id < 0) throw new CborError("a frame's second element is a count");
-  if (kind === 0 && frame.length === 4 && typeof third === "string") return { kind: "request", id, method: third, params: fourth };
+  if (typeof id !== "number" || !Number.isSafeInteger(id) || id < 0)
+    throw new CborError("a frame's second element is a count");
+  if (kind === 0 && frame.length === 4 && typeof third === "string")
+    return { kind: "request", id, method: third, params: fourth };
   if (kind === 1 && frame.length === 3) return { kind: "reply", id, result: third };
   if (kind === 2 && frame.length === 3 && isRecord(third)) return { kind: "failure", id, failure: third };
-  if (kind === 3 && frame.length === 4 && typeof third === "string") return { kind: "event", sequence: id, name: third, payload: fourth };
+  if (kind === 3 && frame.length === 4 && typeof third === "string")
+    return { kind: "event", sequence: id, name: third, payload: fourth };
   if (kind === 4 && frame.length === 3 && third instanceof Uint8Array && third.length === idBytes) {
     return { kind: "ack", sequence: id, conversation: third };
   }

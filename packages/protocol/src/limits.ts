@@ -104,13 +104,38 @@ export const buckets = {
   connect: { burst: 60, refillMs: 500, by: "address", reason: "handshakes cost a millisecond of CPU each" },
   reconnect: { burst: 60, refillMs: 500, by: "device", reason: "a device in a restart loop must not cost the others" },
   register: { burst: 10, refillMs: 10 * minute, by: "address", reason: "accounts are for people" },
-  loginFailed: { burst: 5, refillMs: 5 * minute, by: "name-and-address", reason: "online guessing; only failures count" },
-  loginFailedAnywhere: { burst: 100, refillMs: 36 * second, by: "name", reason: "guessing from many addresses: 100 an hour" },
-  account: { burst: 30, refillMs: 30 * second, by: "account", reason: "a change of an account is verified and told to everybody who knows it" },
+  loginFailed: {
+    burst: 5,
+    refillMs: 5 * minute,
+    by: "name-and-address",
+    reason: "online guessing; only failures count",
+  },
+  loginFailedAnywhere: {
+    burst: 100,
+    refillMs: 36 * second,
+    by: "name",
+    reason: "guessing from many addresses: 100 an hour",
+  },
+  account: {
+    burst: 30,
+    refillMs: 30 * second,
+    by: "account",
+    reason: "a change of an account is verified and told to everybody who knows it",
+  },
   lookup: { burst: 60, refillMs: second, by: "account", reason: "names are found by exact spelling, not by trying" },
   claim: { burst: 6, refillMs: 10 * minute, by: "account-and-target", reason: "key packages are used up by claims" },
-  message: { burst: 60, refillMs: 200, by: "account", reason: "five messages a second is faster than people write (open for members)" },
-  commit: { burst: 120, refillMs: second, by: "account", reason: "every member pays for a commit; a new device joins a hundred conversations at once" },
+  message: {
+    burst: 60,
+    refillMs: 200,
+    by: "account",
+    reason: "five messages a second is faster than people write (open for members)",
+  },
+  commit: {
+    burst: 120,
+    refillMs: second,
+    by: "account",
+    reason: "every member pays for a commit; a new device joins a hundred conversations at once",
+  },
   request: { burst: 120, refillMs: 50, by: "device", reason: "everything else" },
 } as const satisfies Record<string, Bucket>;
 

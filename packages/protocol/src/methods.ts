@@ -72,7 +72,8 @@ const boot = v.strictObject({ counter: count, random: bytesOf(16) });
 
 export const methods = {
   hello: {
-    about: "Agrees on a version; the first request of every connection. The deployment key signs the TLS key, and the challenge is for `authenticate`.",
+    about:
+      "Agrees on a version; the first request of every connection. The deployment key signs the TLS key, and the challenge is for `authenticate`.",
     caller: "anyone",
     bucket: "none",
     params: v.strictObject({ versions: v.pipe(v.array(count), v.maxLength(8)), client: text(64) }),
@@ -97,7 +98,8 @@ export const methods = {
     failures: ["name-invalid", "name-taken", "registration-closed", "invite-needed", "invite-invalid"],
   },
   finishRegistration: {
-    about: "Creates the account in one transaction: OPAQUE record, chain, first device, vaults, key packages. The connection is that device from then on.",
+    about:
+      "Creates the account in one transaction: OPAQUE record, chain, first device, vaults, key packages. The connection is that device from then on.",
     caller: "anyone",
     bucket: "none",
     params: v.strictObject({
@@ -115,7 +117,16 @@ export const methods = {
       invite: v.optional(invite),
     }),
     result: v.object({ acceptedAt: timeMs }),
-    failures: ["name-taken", "account-exists", "registration-closed", "invite-needed", "invite-invalid", "not-permitted", "key-package-refused", "unavailable"],
+    failures: [
+      "name-taken",
+      "account-exists",
+      "registration-closed",
+      "invite-needed",
+      "invite-invalid",
+      "not-permitted",
+      "key-package-refused",
+      "unavailable",
+    ],
   },
   startLogin: {
     about: "First half of an OPAQUE login (RFC 9807 §6). An unknown name gets an answer of the same shape.",
@@ -134,7 +145,8 @@ export const methods = {
     failures: ["wrong-password", "login-expired", "rate-limited"],
   },
   startRecovery: {
-    about: "First half of a recovery: a challenge for the key that is made from the recovery code. An unknown name gets an answer of the same shape.",
+    about:
+      "First half of a recovery: a challenge for the key that is made from the recovery code. An unknown name gets an answer of the same shape.",
     caller: "anyone",
     bucket: "none",
     params: v.strictObject({ name: text(64) }),
@@ -142,7 +154,8 @@ export const methods = {
     failures: ["rate-limited", "busy"],
   },
   finishRecovery: {
-    about: "Second half of a recovery: the challenge, signed by that key. The connection then speaks for the account, as after `finishLogin`, and receives the same.",
+    about:
+      "Second half of a recovery: the challenge, signed by that key. The connection then speaks for the account, as after `finishLogin`, and receives the same.",
     caller: "anyone",
     bucket: "none",
     params: v.strictObject({ recovery: id, signature: bytesOf(64) }),
@@ -150,7 +163,8 @@ export const methods = {
     failures: ["wrong-password", "login-expired", "rate-limited"],
   },
   authenticate: {
-    about: "Proves to be a device by a signature over the challenge of `hello`. After `finishLogin` it also brings back a device that had logged out.",
+    about:
+      "Proves to be a device by a signature over the challenge of `hello`. After `finishLogin` it also brings back a device that had logged out.",
     caller: "anyone",
     bucket: "reconnect",
     params: v.strictObject({
@@ -159,11 +173,14 @@ export const methods = {
       signature: bytesOf(64),
       boot,
     }),
-    result: v.object({ keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })) }),
+    result: v.object({
+      keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })),
+    }),
     failures: ["device-refused", "device-logged-out", "store-copied", "busy"],
   },
   addDevice: {
-    about: "Adds a device to the account in one transaction: chain entries and key packages. The entries end with its add-device; a revoke-device before it makes room. The connection, which proved the password or the recovery code, is that device from then on.",
+    about:
+      "Adds a device to the account in one transaction: chain entries and key packages. The entries end with its add-device; a revoke-device before it makes room. The connection, which proved the password or the recovery code, is that device from then on.",
     caller: "account",
     bucket: "account",
     params: v.strictObject({ device: id, entries: newEntries, keyPackages, lastResorts, boot }),
@@ -171,7 +188,8 @@ export const methods = {
     failures: ["conflict", "login-expired", "device-limit", "key-package-refused", "quota-exceeded", "unavailable"],
   },
   startPasswordChange: {
-    about: "First half of OPAQUE registration (RFC 9807 §5) with a new password, for the account whose password or recovery code this connection has shown. `replaceRoot` is the second.",
+    about:
+      "First half of OPAQUE registration (RFC 9807 §5) with a new password, for the account whose password or recovery code this connection has shown. `replaceRoot` is the second.",
     caller: "account",
     bucket: "account",
     params: v.strictObject({ request: opaque }),
@@ -179,7 +197,8 @@ export const methods = {
     failures: ["login-expired"],
   },
   replaceRoot: {
-    about: "Replaces what opens the account, and revokes devices, in one transaction: OPAQUE record, vault, chain, account vault, and secrets for the devices that stay. It takes the password or the recovery code on this connection, and the identity key's signatures. The entries end with the root-vault entry; before it come revoke-device and rotate-identity.",
+    about:
+      "Replaces what opens the account, and revokes devices, in one transaction: OPAQUE record, vault, chain, account vault, and secrets for the devices that stay. It takes the password or the recovery code on this connection, and the identity key's signatures. The entries end with the root-vault entry; before it come revoke-device and rotate-identity.",
     caller: "account",
     bucket: "account",
     params: v.strictObject({
@@ -188,9 +207,7 @@ export const methods = {
       registration: v.optional(v.strictObject({ setup: id, stretching: count, record: opaque })),
       /** Its `rootVersion` follows the stored one. */
       vault: v.strictObject(rootEntries),
-      accountVault: v.optional(
-        v.strictObject({ version: count, bytes: accountVaultBytes, signature: bytesOf(64) }),
-      ),
+      accountVault: v.optional(v.strictObject({ version: count, bytes: accountVaultBytes, signature: bytesOf(64) })),
       shares: v.pipe(
         v.array(v.strictObject({ device: id, bytes: bytesUpTo(limits.shareBytesMax) })),
         v.maxLength(limits.devicesPerAccountMax),
@@ -230,7 +247,8 @@ export const methods = {
     failures: ["conflict", "unavailable"],
   },
   logout: {
-    about: "Ends the device's sessions until its account logs in again with the password. The device stays in the account's chain and conversations.",
+    about:
+      "Ends the device's sessions until its account logs in again with the password. The device stays in the account's chain and conversations.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({}),
@@ -260,21 +278,27 @@ export const methods = {
     caller: "device",
     bucket: "request",
     params: v.strictObject({ keyPackages, lastResorts }),
-    result: v.object({ keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })) }),
+    result: v.object({
+      keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })),
+    }),
     failures: ["key-package-refused", "quota-exceeded", "unavailable"],
   },
   claimKeyPackages: {
-    about: "Takes one key package of each active device of an account; each is handed out once, the last resort when none is left.",
+    about:
+      "Takes one key package of each active device of an account; each is handed out once, the last resort when none is left.",
     caller: "device",
     bucket: "claim",
     params: v.strictObject({ account: id, suite }),
     result: v.object({
-      keyPackages: v.array(v.object({ device: id, bytes: bytesUpTo(limits.keyPackageBytesMax), lastResort: v.boolean() })),
+      keyPackages: v.array(
+        v.object({ device: id, bytes: bytesUpTo(limits.keyPackageBytesMax), lastResort: v.boolean() }),
+      ),
     }),
     failures: ["not-found", "no-device", "unavailable"],
   },
   createConversation: {
-    about: "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; one of the account's own devices (`self`, `peer` being the account) from the account.",
+    about:
+      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; one of the account's own devices (`self`, `peer` being the account) from the account.",
     caller: "device",
     bucket: "commit",
     params: v.strictObject({
@@ -288,7 +312,8 @@ export const methods = {
     failures: ["conversation-exists", "not-found", "commit-refused", "unavailable"],
   },
   submitCommit: {
-    about: "Moves a conversation to its next epoch (compare-and-set): commit, GroupInfo of the new epoch, Welcome if a leaf is added. Again with the same commit: the same answer.",
+    about:
+      "Moves a conversation to its next epoch (compare-and-set): commit, GroupInfo of the new epoch, Welcome if a leaf is added. Again with the same commit: the same answer.",
     caller: "member",
     bucket: "commit",
     params: v.strictObject({
@@ -301,7 +326,8 @@ export const methods = {
     failures: ["stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
   },
   sendMessage: {
-    about: "Appends an MLS PrivateMessage to the log. Answered when it is on disk. Again with the same submission id: the same answer, no second copy.",
+    about:
+      "Appends an MLS PrivateMessage to the log. Answered when it is on disk. Again with the same submission id: the same answer, no second copy.",
     caller: "member",
     bucket: "message",
     params: v.strictObject({ conversation: id, submission: id, message: bytesUpTo(limits.envelopeBytesMax) }),
@@ -313,11 +339,18 @@ export const methods = {
     caller: "member",
     bucket: "request",
     params: v.strictObject({ conversation: id }),
-    result: v.object({ groupInfo: bytesUpTo(limits.groupInfoBytesMax), epoch: count, generation: count, suite: count, sequence: count }),
+    result: v.object({
+      groupInfo: bytesUpTo(limits.groupInfoBytesMax),
+      epoch: count,
+      generation: count,
+      suite: count,
+      sequence: count,
+    }),
     failures: [],
   },
   subscribe: {
-    about: "Starts delivery to this connection: first what the device lacks beyond its cursors, in order, then live. Again: replaces the cursors.",
+    about:
+      "Starts delivery to this connection: first what the device lacks beyond its cursors, in order, then live. Again: replaces the cursors.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({
@@ -345,7 +378,8 @@ export const methods = {
     failures: [],
   },
   putArchive: {
-    about: "Adds a chunk to the account's archive of the conversation, or replaces the newest one (compare-and-set by hash), and moves the settled mark. Chunks are numbered from 1, follow each other without gaps and name the one before by SHA-256 (32 zeros in the first). Again with the same bytes: the same answer.",
+    about:
+      "Adds a chunk to the account's archive of the conversation, or replaces the newest one (compare-and-set by hash), and moves the settled mark. Chunks are numbered from 1, follow each other without gaps and name the one before by SHA-256 (32 zeros in the first). Again with the same bytes: the same answer.",
     caller: "member",
     bucket: "request",
     params: v.strictObject({
@@ -363,7 +397,8 @@ export const methods = {
     failures: ["conflict", "quota-exceeded", "unavailable"],
   },
   settle: {
-    about: "Moves the account's settled mark (compare-and-set): it needs the log up to there no more, because it archived the entries or passed them by. Entries that every member account settled may be deleted.",
+    about:
+      "Moves the account's settled mark (compare-and-set): it needs the log up to there no more, because it archived the entries or passed them by. Entries that every member account settled may be deleted.",
     caller: "member",
     bucket: "request",
     params: v.strictObject({ conversation: id, from: count, to: count }),
@@ -371,7 +406,8 @@ export const methods = {
     failures: ["conflict", "unavailable"],
   },
   getArchive: {
-    about: "Chunks of the account's archive of a conversation, the newest first, from the one before number `before` on (0: from the newest). Who has left the conversation still reads their own.",
+    about:
+      "Chunks of the account's archive of a conversation, the newest first, from the one before number `before` on (0: from the newest). Who has left the conversation still reads their own.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({
@@ -397,7 +433,8 @@ export const methods = {
     failures: [],
   },
   listArchives: {
-    about: "What the account has archived: for each conversation its newest chunk, its settled mark, and how many bytes.",
+    about:
+      "What the account has archived: for each conversation its newest chunk, its settled mark, and how many bytes.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({}),
@@ -407,7 +444,8 @@ export const methods = {
     failures: [],
   },
   getPresence: {
-    about: "Whether an account with which one shares a conversation is online, or when it was last, if it lets that be seen.",
+    about:
+      "Whether an account with which one shares a conversation is online, or when it was last, if it lets that be seen.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({ account: id }),
@@ -415,7 +453,8 @@ export const methods = {
     failures: ["not-found", "not-permitted"],
   },
   setPresence: {
-    about: "Lets one's presence be seen by those with whom one shares a conversation, or hides it; who hides it sees nobody's.",
+    about:
+      "Lets one's presence be seen by those with whom one shares a conversation, or hides it; who hides it sees nobody's.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({ visible: v.boolean() }),
@@ -435,5 +474,14 @@ export function isMethodName(text: string): text is MethodName {
 
 /** Failures that any request may meet, beside those of its row. */
 export const failuresOfAnyMethod: readonly FailureCode[] = [
-  "malformed", "unknown-method", "not-authenticated", "not-permitted", "not-found", "too-large", "rate-limited", "busy", "shutting-down", "internal",
+  "malformed",
+  "unknown-method",
+  "not-authenticated",
+  "not-permitted",
+  "not-found",
+  "too-large",
+  "rate-limited",
+  "busy",
+  "shutting-down",
+  "internal",
 ];

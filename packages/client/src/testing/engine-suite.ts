@@ -503,7 +503,10 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const laptop = await create("laptop");
     await laptop.signIn(alice);
     const { device } = await laptop.client.whoami();
-    await assert.rejects(alice.client.removeDevice({ device, password: "not the password at all" }), failsWith("wrong-password"));
+    await assert.rejects(
+      alice.client.removeDevice({ device, password: "not the password at all" }),
+      failsWith("wrong-password"),
+    );
     await alice.client.removeDevice({ device, password });
     await eventually("the laptop is cut off", async () => !(await laptop.client.whoami()).connected);
     assert.equal((await alice.client.devices()).length, 1);
@@ -539,7 +542,10 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const newPassword = "quiet lanterns over 7 rivers";
     const recover = (code: string) =>
       found.client.recover({ name: alice.name, server: found.server, code, newPassword });
-    await assert.rejects(recover(recoveryCode.replace(/.$/, (last) => (last === "A" ? "B" : "A"))), failsWith("recovery-code-typo"));
+    await assert.rejects(
+      recover(recoveryCode.replace(/.$/, (last) => (last === "A" ? "B" : "A"))),
+      failsWith("recovery-code-typo"),
+    );
     await recover(recoveryCode);
     await found.online();
     await found.restored();
@@ -549,7 +555,10 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await eventually("bob has it", async () => (await bob.texts(alice)).includes("it is me"));
     const laptop = await create("laptop");
     await laptop.signIn(alice, newPassword);
-    await eventually("what was not archived yet is sent again by the device that wrote it", async () => (await laptop.texts(bob)).length === 2);
+    await eventually(
+      "what was not archived yet is sent again by the device that wrote it",
+      async () => (await laptop.texts(bob)).length === 2,
+    );
     assert.deepEqual(await laptop.texts(bob), ["remember this", "it is me"]);
   });
 
@@ -563,12 +572,17 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const { id } = await alice.say(bob, "from the phone");
     await eventually("the laptop shows it", async () => (await laptop.texts(bob)).includes("from the phone"));
     await bob.say(alice, "for both");
-    await eventually("both have it", async () => (await laptop.client.inbox({})).length === 1 && (await alice.client.inbox({})).length === 1);
+    await eventually(
+      "both have it",
+      async () => (await laptop.client.inbox({})).length === 1 && (await alice.client.inbox({})).length === 1,
+    );
     await laptop.readAll();
     await eventually("it is read on the phone too", async () => (await alice.client.inbox({})).length === 0);
     await bob.readAll();
     await eventually("both know that bob read it", async () => {
-      const states = [alice, laptop].map(async (person) => (await person.client.waitFor({ id, state: "read", timeoutMs: 10 })).state);
+      const states = [alice, laptop].map(
+        async (person) => (await person.client.waitFor({ id, state: "read", timeoutMs: 10 })).state,
+      );
       return (await Promise.all(states)).every((state) => state === "read");
     });
   });
