@@ -147,7 +147,7 @@ export class Archive {
     const cursor = conversation.cursor;
     const { tail } = archive;
     const fresh = await this.#messages(id, archive.settled + 1, cursor);
-    if (fresh.length === 0 || state.settings.history === false) {
+    if (fresh.length === 0 || !state.settings.history) {
       const { settled } = await connection().request("settle", {
         conversation: conversation.conversation,
         from: archive.settled,
