@@ -64,6 +64,7 @@ export interface VaultOptions {
   timeline: Timeline;
   platform: Platform;
   connection: () => Connection;
+  onSecurity: (error: ClientError) => void;
 }
 
 export class AccountVault {
@@ -117,14 +118,17 @@ export class AccountVault {
 
   /**
    * Takes a vault in: what it knows and this device does not, or knows less far.
-   * @throws ClientError `vault-rejected` if no device of the account wrote it; `vault-rolled-back` if it is older than one seen
+   * One that is older than one seen is said aloud, and mended: what this device knows is written again.
+   * @throws ClientError `vault-rejected` if no device of the account wrote it
    */
   async take(stored: StoredVault): Promise<void> {
     const { state, contacts } = this.#options;
     const own = state.account!;
     const known = state.vault;
     if (known && stored.version < known.version) {
-      throw new ClientError("vault-rolled-back", "the server shows older account data than it did before");
+      this.#options.onSecurity(
+        new ClientError("vault-rolled-back", "the server shows older account data than it did before; it is written again"),
+      );
     }
     if (known?.version === stored.version) return;
     const chain = contacts.chain(own.account)!;

@@ -172,7 +172,7 @@ class Engine implements Client {
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#outbox = new Outbox({ ...parts, conversations: this.#conversations, onSecurity });
     this.#archive = new Archive(parts);
-    this.#vault = new AccountVault(parts);
+    this.#vault = new AccountVault({ ...parts, onSecurity });
     this.#restore = new Restore({
       ...parts,
       emit,
