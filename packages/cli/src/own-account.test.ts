@@ -57,7 +57,7 @@ describe("login on a new device", () => {
     ]);
     assert.deepEqual(
       client.calls.map(({ method }) => method),
-      ["whoami", "login", "sync", "restore", "restore", "conversations", "flush"],
+      ["whoami", "login", "sync", "restore", "restore", "conversations", "getSettings", "flush"],
     );
     assert.deepEqual(callsOf(client, "restore")[0], { timeoutMs: 60_000 });
   });
@@ -96,6 +96,16 @@ describe("login on a new device", () => {
       variables: secret,
     });
     assert.equal(jsonLines(json.stdout)[0]?.["restored"], false);
+  });
+
+  test("an account that keeps no history on the server is told so", async () => {
+    const client = newDevice();
+    client.settings.history = false;
+    const { stdout } = await runCli(["login", "alice", "--server", server], { client, variables: secret });
+    assert.match(
+      stdout,
+      /\nthis account keeps no history on the server \(`sotto set history on`\): newer messages may/,
+    );
   });
 
   test("Ctrl-C ends the waiting, not the login", async () => {

@@ -681,7 +681,15 @@ describe("status, verify, trust, set, doctor, completion", () => {
     for (const shell of ["bash", "zsh", "fish"]) {
       const { exitCode, stdout } = await runCli(["completion", shell]);
       assert.equal(exitCode, 0);
-      for (const word of ["register", "notifications", "mark-read", "accepted", "delivered"])
+      for (const word of [
+        "register",
+        "notifications",
+        "mark-read",
+        "accepted",
+        "delivered",
+        "remove rename",
+        "keep-devices",
+      ])
         assert.ok(stdout.includes(word), `${shell}: ${word}`);
     }
     assert.equal((await runCli(["completion", "tcsh"])).exitCode, 2);

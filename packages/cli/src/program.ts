@@ -261,7 +261,14 @@ Examples:
     const { listDevices } = await import("./commands/devices.ts");
     await listDevices(contextOf(command));
   });
-  devices.helpCommand(false);
+  devices.helpCommand(false).configureHelp({
+    ...devices.configureHelp(),
+    subcommandTerm: (command) =>
+      [
+        command.name(),
+        ...command.registeredArguments.map((each) => `<${each.name()}${each.variadic ? "..." : ""}>`),
+      ].join(" "),
+  });
   addSharedOptions(
     addPasswordFile(
       verb("remove <id>", "cut a device off; asks for the password", ["sotto devices remove 3f2a1b9c"], devices),

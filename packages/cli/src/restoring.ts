@@ -17,6 +17,8 @@ export interface Past {
   /** When what the server keeps was last written, and by which device, as far as is known. */
   asOf?: string;
   writtenBy?: string;
+  /** Whether the account keeps its history on the server; if not, what is newer does not come from there. */
+  kept: boolean;
   /** Whether Ctrl-C ended the waiting. */
   interrupted: boolean;
 }
@@ -40,7 +42,8 @@ export async function takeInPast(context: Context, client: Client, options: { ti
     await Promise.race([client.restore(options), interrupt.promise]);
     const { done, asOf, writtenBy } = await client.restore({ timeoutMs: 0 });
     const conversations = (await client.conversations()).length;
-    return { reached, restored: done, conversations, messages: progress.messages, asOf, writtenBy, interrupted };
+    const { history: kept } = await client.getSettings();
+    return { reached, restored: done, conversations, messages: progress.messages, asOf, writtenBy, kept, interrupted };
   } finally {
     stopInterrupt();
     unsubscribe();
@@ -49,7 +52,7 @@ export async function takeInPast(context: Context, client: Client, options: { ti
 }
 
 /** What is here now, for people. */
-export function pastLines({ restored, conversations, messages, asOf, writtenBy }: Past, nowMs: number): string[] {
+export function pastLines({ restored, conversations, messages, asOf, writtenBy, kept }: Past, nowMs: number): string[] {
   const fresh = asOf === undefined ? "" : `, as of ${shortTime(asOf, nowMs)}`;
   const by = writtenBy === undefined ? "" : `, written by ${printable(writtenBy)}`;
   const here =
@@ -59,6 +62,9 @@ export function pastLines({ restored, conversations, messages, asOf, writtenBy }
   return [
     `${here}${fresh}${by}`,
     ...(restored ? [] : ["the rest follows by itself: with each command that connects, or while the client is open"]),
+    ...(kept
+      ? []
+      : ["this account keeps no history on the server (`sotto set history on`): newer messages may be missing here"]),
   ];
 }
 

@@ -171,7 +171,7 @@ async function logIn(
   const { server, fingerprint } = await screen.lend(() => confirmServer(context, choice));
   const password = await screen.lend(() => readPassword(context, person(name), {}));
   const self = await client.login({ name, password, server, fingerprint });
-  if (choice.fingerprint === undefined) notePinned(context, self.fingerprint);
+  if (fingerprint === undefined) notePinned(context, self.fingerprint);
   screen.say("This device belongs to your account now. Fetching what was written before …");
   try {
     const past = await screen.lend(() => takeInPast(context, client, { timeoutMs: restoreTimeoutMs }));

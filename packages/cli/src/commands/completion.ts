@@ -14,6 +14,8 @@ interface Verb {
   options: { flags: string[]; description: string; takesValue: boolean; choices: string[] }[];
   /** What the first argument may be, if it is one of a few words. */
   words: string[];
+  /** Whether its first argument names a file. */
+  takesFile: boolean;
 }
 
 export async function completion(context: Context, shell: Shell, program: Command): Promise<void> {
@@ -31,6 +33,7 @@ function readVerbs(program: Command): Verb[] {
       description: command.description(),
       options: optionsOf(command).map(readOption),
       words: wordsOf(command, program),
+      takesFile: command.registeredArguments[0]?.name() === "file",
     }));
 }
 
@@ -62,7 +65,7 @@ const loadingHint = {
 };
 
 function bashScript(verbs: Verb[]): string {
-  const cases = verbs.map(({ name, options, words }) => {
+  const cases = verbs.map(({ name, options, words, takesFile }) => {
     const values = options
       .filter((option) => option.choices.length > 0)
       .map(
@@ -78,7 +81,7 @@ function bashScript(verbs: Verb[]): string {
       case $previous in
 ${values.join("\n")}
       esac
-      COMPREPLY=($(compgen -W "${[...words, ...flags].join(" ")}" -- "$current")) ;;`;
+      COMPREPLY=($(compgen ${takesFile ? "-f " : ""}-W "${[...words, ...flags].join(" ")}" -- "$current")) ;;`;
   });
   return `# ${loadingHint.bash}
 _sotto() {
@@ -99,7 +102,7 @@ complete -F _sotto sotto
 
 function zshScript(verbs: Verb[]): string {
   const quoted = (text: string) => text.replaceAll("'", "'\\''").replace(/[[\]:]/g, "\\$&");
-  const cases = verbs.map(({ name, options, words }) => {
+  const cases = verbs.map(({ name, options, words, takesFile }) => {
     const specs = options.flatMap((option) =>
       option.flags.map((flag) => {
         const value =
@@ -108,6 +111,7 @@ function zshScript(verbs: Verb[]): string {
       }),
     );
     if (words.length > 0) specs.push(`'1:word:(${words.join(" ")})'`);
+    if (takesFile) specs.push("'1:file:_files'");
     return `        ${name}) _arguments ${specs.join(" ")} ;;`;
   });
   return `#compdef sotto
@@ -132,10 +136,11 @@ compdef _sotto sotto
 function fishScript(verbs: Verb[]): string {
   const quoted = (text: string) => text.replaceAll("\\", "\\\\").replaceAll("'", "\\'");
   const lines = [`# ${loadingHint.fish}`, "complete -c sotto -f"];
-  for (const { name, description, options, words } of verbs) {
+  for (const { name, description, options, words, takesFile } of verbs) {
     lines.push(`complete -c sotto -n __fish_use_subcommand -a ${name} -d '${quoted(description)}'`);
     const after = `complete -c sotto -n '__fish_seen_subcommand_from ${name}'`;
     if (words.length > 0) lines.push(`${after} -a '${words.join(" ")}'`);
+    if (takesFile) lines.push(`${after} -F`);
     for (const option of options) {
       const flags = option.flags
         .map((flag) => (flag.startsWith("--") ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`))
