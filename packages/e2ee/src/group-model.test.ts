@@ -114,14 +114,18 @@ for (const [suite, timeMs] of [
   [83, 3000],
 ] as const) {
   test(`suite ${suite}: whatever devices come and go, everybody agrees and whoever may come in can`, async () => {
+    const until = performance.now() + timeMs;
+    let runs = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 12, maxLength: 25 }), async (steps) => {
+        // As many as fit, and one on any machine.
+        if (runs++ > 0 && performance.now() > until) return;
         const { groups, directory } = await live(suite, steps);
         const { message } = await encrypt(groups.at(-1)!, utf8("hello all"), directory);
         for (const group of groups.slice(0, -1))
           assert.equal((await expectMessage(group, message, directory)).text, "hello all");
       }),
-      { numRuns: 1000, plugins: [fc.interruptAfterTimeLimit(timeMs)] },
+      { numRuns: 1000 },
     );
   });
 }

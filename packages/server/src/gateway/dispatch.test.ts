@@ -47,6 +47,7 @@ function open(handlers: Partial<Record<MethodName, (...given: never[]) => unknow
   const acked: [Uint8Array, number][] = [];
   const connection = {
     version: 1,
+    isOpen: true,
     requestsInFlight: 0,
     endsAfterReply: undefined,
     peer: { isLoopback: false, key: "203.0.113.7", block: "203.0.113" },
