@@ -5,6 +5,7 @@
  */
 import {
   Secret,
+  chainDevice,
   decodeDeviceKeys,
   openAccountVault,
   sealAccountVault,
@@ -127,10 +128,15 @@ export class AccountVault {
     const known = state.vault;
     if (known && stored.version < known.version) {
       this.#options.onSecurity(
-        new ClientError("vault-rolled-back", "the server shows older account data than it did before; it is written again"),
+        new ClientError(
+          "vault-rolled-back",
+          "the server shows older account data than it did before; it is written again",
+        ),
       );
     }
     if (known?.version === stored.version) return;
+    // A device that was added since wrote it, perhaps.
+    if (!chainDevice(contacts.chain(own.account)!, stored.device)) await contacts.fetch([own.account]);
     const chain = contacts.chain(own.account)!;
     const signed = { account: own.account, version: stored.version, accountVault: stored.bytes };
     // The first version came with the account, under the identity key's eyes; it says nothing yet.

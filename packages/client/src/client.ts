@@ -249,6 +249,7 @@ class Engine implements Client {
       ...(fingerprint === undefined ? {} : { fingerprint }),
     });
     this.#pin = pin;
+    await this.#vault.nameDevice(registered.device, this.#options.deviceName);
     return registered;
   }
 
@@ -780,8 +781,8 @@ class Engine implements Client {
     return parseAddress(server);
   }
 
-  #revoked(own: AccountRecord): ClientError {
-    return new ClientError("device-revoked", `@${own.name} removed this device from the account`);
+  #revoked(own: AccountRecord, cause?: unknown): ClientError {
+    return new ClientError("device-revoked", `this device was removed from @${own.name}'s account`, { cause });
   }
 
   #noAccount(): ClientError {
@@ -911,6 +912,7 @@ class Engine implements Client {
         );
         throw new ClientError("logged-out", `@${own.name} is logged out`, { cause: error });
       }
+      if (error instanceof ProtocolError && error.code === "device-refused") throw this.#revoked(own, error);
       if (error instanceof ProtocolError && error.code === "store-copied") {
         throw new ClientError(
           "store-copied",
@@ -1042,8 +1044,10 @@ class Engine implements Client {
     try {
       await authenticate(session, own, await this.#ensureBoot());
       const stored = await session.request("getAccountVault", {});
-      await this.#state.transact((transaction) => transaction.putAccount({ ...own, status: "active" }));
       await this.#restore.begin(session.request, stored);
+      await this.#state.transact((transaction) =>
+        transaction.putAccount({ ...this.#state.account!, status: "active" }),
+      );
       return true;
     } catch (error) {
       if (!(error instanceof ProtocolError) || error.code !== "device-refused") {

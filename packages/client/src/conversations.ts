@@ -120,6 +120,12 @@ export class Conversations {
       if (phase === "open" && brokenAt === undefined) this.comeBack(id);
   }
 
+  /** Joins all groups in which this device has no place; resolves when each has been tried. */
+  async joinAll(): Promise<void> {
+    const missing = [...this.#options.state.conversations].filter(([, { brokenAt }]) => brokenAt !== undefined);
+    await Promise.allSettled(missing.map(([id]) => this.open(id)));
+  }
+
   /** Joins all groups again that moved on without this device. */
   comeBackEverywhere(): void {
     for (const [id, { brokenAt }] of this.#options.state.conversations) if (brokenAt !== undefined) this.comeBack(id);

@@ -182,7 +182,10 @@ async function open(
   };
 }
 
-/** Makes this home a device of the account. Saved before it is sent; `resume` finds out about an answer that was lost. */
+/**
+ * Makes this home a device of the account. Saved as `adding` before it is sent, and left so: the caller makes it active when what
+ * the account vault says is on disk too. Who finds `adding` later asks the server what became of it.
+ */
 export async function addThisDevice(options: {
   platform: Platform;
   state: State;
@@ -233,17 +236,25 @@ export async function addThisDevice(options: {
     if (error instanceof ProtocolError) {
       await state.transact((transaction) => transaction.deleteAccount());
       if (error.code === "device-limit") {
-        throw new ClientError("device-limit", `add this device: the account has as many devices as it may`, {
-          cause: error,
-          hint: "remove one, or take the place of one: sotto login NAME --replace DEVICE",
+        const { devices } = openVault(own, opened.accountVault);
+        const named = activeDevices(opened.chain).map(({ device }) => {
+          const id = toHex(device);
+          const name = devices[id]?.name;
+          return name ? `${id.slice(0, 8)} (${name})` : id.slice(0, 8);
         });
+        throw new ClientError(
+          "device-limit",
+          `add this device: the account has as many as it may: ${named.join(", ")}`,
+          {
+            cause: error,
+            hint: "take the place of one with --replace ID, or remove one on another device",
+          },
+        );
       }
     }
     throw refusedBy("add this device", error);
   }
-  const active: AccountRecord = { ...own, status: "active" };
-  await state.transact((transaction) => transaction.putAccount(active));
-  return active;
+  return own;
 }
 
 /** What is to change at the root; what is absent stays. */

@@ -204,6 +204,7 @@ export class OwnDevices {
     const { platform, state, boot, restore, vault, deviceName } = this.#options;
     const own = await addThisDevice({ platform, state, boot: await boot(), opened, ...(replace ? { replace } : {}) });
     await restore.begin(opened.session.request, opened.accountVault);
+    await state.transact((transaction) => transaction.putAccount({ ...state.account!, status: "active" }));
     await vault.nameDevice(toHex(own.device), deviceName);
   }
 

@@ -143,13 +143,15 @@ export class Restore {
       messages += (await archive.restore(id)).messages;
       this.#progress(done + 1, all.length, messages);
     }
-    conversations.comeBackEverywhere();
+    // At the same time: until this device has its place, nobody can write to an account that has no other.
+    const joined = conversations.joinAll();
     for (const id of due()) {
       while (isDue(state.conversations.get(id)!)) {
         messages += (await archive.restore(id)).messages;
         this.#progress(all.length, all.length, messages);
       }
     }
+    await joined;
     for (const id of all) await state.transact((transaction) => this.askForGap(transaction, id));
     this.#options.outbox.kick();
   }

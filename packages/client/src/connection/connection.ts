@@ -30,6 +30,7 @@ const steadyAfterMs = 5_000;
 /** Failures of `authenticate` that do not go away by trying again. */
 const finalCodes = new Set([
   "device-refused",
+  "device-revoked",
   "device-logged-out",
   "store-copied",
   "server-key-changed",
