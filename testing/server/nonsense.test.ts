@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type MethodName } from "@sotto/protocol";
+import { type OpenAccount, openByPassword, prepareDevice, prepareRoot } from "./account-setup.ts";
 import {
   makeGroup,
   makeMessage,
@@ -11,7 +12,7 @@ import {
   type Pair,
   stageAdd,
 } from "./conversation-setup.ts";
-import { random, RawClient, Refused, startServer } from "./raw-client.ts";
+import { random, RawClient, Refused, register, startServer } from "./raw-client.ts";
 
 const strange: readonly unknown[] = [
   null,
@@ -59,6 +60,13 @@ function* damaged(value: unknown): Generator {
     }
     yield { ...value, unknown: 1 };
   }
+}
+
+async function changeOfEverything(open: OpenAccount): Promise<unknown> {
+  const { device } = open.person.keys;
+  const { params } = await prepareRoot(open, { password: "another password" });
+  const accountVault = { version: 2, bytes: random.bytes(32), signature: random.bytes(64) };
+  return { ...params, accountVault, shares: [{ device, bytes: random.bytes(32) }], device };
 }
 
 describe("nonsense", () => {
@@ -111,6 +119,12 @@ describe("nonsense", () => {
         },
       ],
       ["finishLogin", { login: bytes.slice(16), finish: bytes }],
+      ["finishRecovery", { recovery: bytes.slice(16), signature: new Uint8Array(64) }],
+      ["listDevices", {}],
+      ["putAccountVault", { version: 2, bytes, signature: new Uint8Array(64) }],
+      ["putArchive", { conversation, number: 1, from: 1, to: 1, bytes, previous: bytes, replaces: bytes, settled: 1 }],
+      ["settle", { conversation, from: 0, to: 1 }],
+      ["getArchive", { conversation, before: 0, limit: 1 }],
     ];
     let count = 0;
     for (const [method, params] of asked) {
@@ -122,6 +136,27 @@ describe("nonsense", () => {
     }
     assert.ok(count > 1000);
     assert.equal(alices.closeCode, undefined);
+  });
+
+  test("nor do any that change an account, from who has shown its password", async () => {
+    await using other = await startServer({ rateFactor: 1e6 });
+    await using device = await RawClient.connect(other);
+    const carol = await register(device, "carol");
+    // Each damages what would be taken whole; some damage is none, and is taken.
+    const makers: readonly [MethodName, (open: OpenAccount) => Promise<unknown>][] = [
+      ["startPasswordChange", async () => ({ request: random.bytes(32) })],
+      ["addDevice", async (open) => (await prepareDevice(open)).params],
+      ["replaceRoot", changeOfEverything],
+    ];
+    for (const [method, make] of makers) {
+      const open = await openByPassword(other, carol);
+      await using client = open.client;
+      for (const params of damaged(await make(open))) {
+        const code = await codeOf(client, method, params);
+        assert.ok(code !== "internal" && code !== "unavailable", `${method}: ${code}`);
+      }
+      assert.equal(client.closeCode, undefined);
+    }
   });
 
   test("no damage to a commit, a GroupInfo, a Welcome or a key package makes the server meet a bug", async () => {

@@ -8,6 +8,7 @@ import {
   authenticate,
   logIn,
   type Person,
+  proofOf,
   random,
   RawClient,
   refusal,
@@ -106,6 +107,34 @@ test("a device's session changes nothing that a password protects", async () => 
   assert.equal(await refusal(other.client.request("replaceRoot", params)), "conflict", "entries of another account");
   other.client.close();
   await client.request("replaceRoot", params);
+});
+
+test("a device that has just shown the password changes it in its own session", async () => {
+  await using server = await startServer();
+  const { client: before, person: alice } = await registerSomeone(server, "alice");
+  const open = await openByPassword(server, alice);
+  await using client = open.client;
+  await client.request("authenticate", proofOf(client, alice));
+  await before.closed;
+  await client.request("subscribe", { cursors: [], inbox: 0 });
+  const { params } = await prepareRoot(open);
+  const share = { device: alice.keys.device, bytes: random.bytes(80) };
+  const stranger = { ...params, shares: [share], device: random.bytes(16) };
+  assert.equal(await refusal(client.request("replaceRoot", stranger)), "not-permitted");
+  await client.request("replaceRoot", { ...params, shares: [share] });
+  assert.deepEqual((await client.event("share")).payload.from, alice.keys.device);
+});
+
+test("a device that logged out is not brought back by a password that has changed since it was shown", async () => {
+  await using server = await startServer();
+  const { client: device, person: alice } = await registerSomeone(server, "alice");
+  await using late = (await openByPassword(server, alice)).client;
+  const open = await openByPassword(server, alice);
+  await using client = open.client;
+  await device.request("logout", {});
+  await client.request("replaceRoot", (await prepareRoot(open, { password: "another password" })).params);
+  assert.equal(await refusal(late.request("authenticate", proofOf(late, alice))), "device-logged-out");
+  await client.request("authenticate", proofOf(client, alice));
 });
 
 test("a proof that is older than ten minutes no longer counts", async () => {

@@ -1,5 +1,5 @@
 /** A connection proves to be a device by signing the challenge of its `hello`. */
-import { deviceChallengeBytes, ProtocolError, sameBytes } from "@sotto/protocol";
+import { deviceChallengeBytes, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
 import { isSignedByDevice } from "../accounts/device-signature.ts";
 import { openSession } from "../accounts/open-session.ts";
 import type { MethodFile } from "./method.ts";
@@ -21,8 +21,13 @@ export const authenticate: MethodFile<"authenticate"> =
     if (!isActive || !isSignedByDevice(known.signatureKey, signed, signature))
       throw new ProtocolError("device-refused");
 
-    const provedPassword = identity.kind === "account" && sameBytes(identity.account, account);
-    if (known.loggedOut && !provedPassword) throw new ProtocolError("device-logged-out");
+    if (known.loggedOut) {
+      const { proof } = connection;
+      const vault = await store.getVault(account);
+      // An old password, shown before it was changed, brings nothing back.
+      const provedPassword = proof?.accountKey === toHex(account) && proof.rootVersion === vault?.rootVersion;
+      if (!provedPassword) throw new ProtocolError("device-logged-out");
+    }
     if ((await store.recordBoot(device, boot)) === "copied") throw new ProtocolError("store-copied");
     if (known.loggedOut) await store.setDeviceLoggedOut(device, false);
     openSession(services, connection, account, device);
