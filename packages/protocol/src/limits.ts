@@ -21,7 +21,8 @@ export const limits = {
   keyPackageBytesMax: 8 * KiB,
   chainEntryBytesMax: 4 * KiB,
   vaultBytesMax: 32 * KiB,
-  accountVaultBytesMax: 64 * KiB,
+  // A thousand conversations and contacts at 180 bytes each.
+  accountVaultBytesMax: 192 * KiB,
   opaqueMessageBytesMax: 1 * KiB,
 
   // Names: `[a-z0-9][a-z0-9._-]{1,30}[a-z0-9]`.
@@ -60,8 +61,8 @@ export const limits = {
   keyPackageLifetimeMs: 90 * day,
   chainsPerRequestMax: 64,
   chainEntriesPerReplyMax: 256,
-  // A change of an account: one that revokes every device, rotates the identity and names a new root vault stays far below.
-  chainEntriesPerChangeMax: 32,
+  // A change of an account: one that revokes every device, rotates the identity and names a new root vault stays below.
+  chainEntriesPerChangeMax: 16,
   // Somebody who changes something every week for ten years stays below; the server verifies a chain once after its start.
   chainEntriesPerAccountMax: 1_024,
   // A master key, sealed to one device.

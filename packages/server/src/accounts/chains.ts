@@ -31,9 +31,14 @@ export interface Chains {
   current(account: AccountId): Promise<ChainState>;
   /**
    * The chain with these entries behind it.
+   * @param mayBe whether a change may consist of these entries; asked before any signature is verified
    * @throws ProtocolError `conflict` if it has moved on, `not-permitted` if the entries may not follow, `quota-exceeded`
    */
-  extend(account: AccountId, entries: readonly Uint8Array[]): Promise<ChainChange>;
+  extend(
+    account: AccountId,
+    entries: readonly Uint8Array[],
+    mayBe: (bodies: readonly ChainBody[]) => boolean,
+  ): Promise<ChainChange>;
 }
 
 export function createChains(store: Pick<Store, "getChain">): Chains {
@@ -60,18 +65,20 @@ export function createChains(store: Pick<Store, "getChain">): Chains {
 
   return {
     current,
-    async extend(account, entries) {
+    async extend(account, entries, mayBe) {
       const before = await current(account);
       const decoded = entries.map(decodeChainEntry).filter((entry) => entry !== undefined);
       const first = decoded[0];
       if (first === undefined || decoded.length !== entries.length) throw new ProtocolError("not-permitted");
       // Made for an older chain, or for one that this server has not seen.
       if (first.n !== before.n + 1) throw new ProtocolError("conflict");
+      const bodies = decoded.map(({ body }) => body);
+      if (!mayBe(bodies)) throw new ProtocolError("not-permitted");
       const verdict = verifyChain(entries, before);
       if (verdict.kind === "forked") throw new ProtocolError("conflict");
       if (verdict.kind === "invalid") throw new ProtocolError("not-permitted");
       if (verdict.chain.n >= limits.chainEntriesPerAccountMax) throw new ProtocolError("quota-exceeded");
-      return { before, after: verdict.chain, bodies: decoded.map(({ body }) => body) };
+      return { before, after: verdict.chain, bodies };
     },
   };
 }

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import {
   type ChainDevice,
   type ChainState,
+  decodeChainEntry,
   limits,
   namePattern,
   type Params,
@@ -69,6 +70,9 @@ export function createRegistration({ config, store, now, createdAt }: Registrati
   };
 }
 
+// What a chain begins with. Looked at before anything is verified: each signature costs, and whoever registers is a stranger.
+const newChainKinds = ["create", "add-device", "root-vault"];
+
 /** @throws ProtocolError `name-invalid` */
 export function checkName(name: string): void {
   if (!namePattern.test(name)) throw new ProtocolError("name-invalid");
@@ -83,6 +87,10 @@ export function checkNewAccount(params: Params<"finishRegistration">): {
   certified: ChainDevice;
 } {
   const { account, device, name, record, chain: entries, vault } = params;
+  const isNewChain =
+    entries.length === newChainKinds.length &&
+    entries.every((entry, n) => decodeChainEntry(entry)?.body.kind === newChainKinds[n]);
+  if (!isNewChain) throw new ProtocolError("not-permitted");
   const verdict = verifyChain(entries);
   if (verdict.kind !== "valid") throw new ProtocolError("not-permitted");
   const { chain } = verdict;

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import {
+  type ChainBody,
   chainDevice,
   type ChainState,
   type DeviceId,
@@ -17,6 +18,16 @@ import {
 import type { ChainChange } from "./chains.ts";
 import { opaqueRecordBytes } from "./opaque.ts";
 
+/** Whether these entries may replace a root: the new root vault last, before it revocations and a new identity. */
+export function mayReplaceRoot(bodies: readonly ChainBody[]): boolean {
+  const before = bodies.slice(0, -1);
+  return (
+    bodies.at(-1)?.kind === "root-vault" &&
+    before.every(({ kind }) => kind === "revoke-device" || kind === "rotate-identity") &&
+    before.filter(({ kind }) => kind === "rotate-identity").length <= 1
+  );
+}
+
 /**
  * @param known the verified entries; the OPAQUE record that is in force afterwards; the device that the connection is
  * @returns the device that did this; undefined if it was none yet
@@ -27,7 +38,7 @@ export function checkNewRoot(
   { change, record, device: connected }: { change: ChainChange; record: Uint8Array; device: DeviceId | undefined },
 ): DeviceId | undefined {
   const { vault, shares } = params;
-  const { after: chain, bodies } = change;
+  const { after: chain } = change;
   const device = connected ?? params.device;
   const stays = (candidate: DeviceId) => isActive(chain, candidate);
   const bundle = vaultBundleBytes({
@@ -41,8 +52,6 @@ export function checkNewRoot(
   });
   const isGood =
     record.length === opaqueRecordBytes &&
-    bodies.at(-1)?.kind === "root-vault" &&
-    bodies.slice(0, -1).every(({ kind }) => kind === "revoke-device" || kind === "rotate-identity") &&
     chain.rootVault.version === vault.rootVersion &&
     sameBytes(chain.rootVault.hash, createHash("sha256").update(vault.rootVault).digest()) &&
     verifySignature(chain.identityKey, bundle, vault.signature) &&

@@ -15,16 +15,16 @@ export const addDevice: MethodFile<"addDevice"> =
     // A device adds no other: that takes the password, on a connection of its own.
     if (connection.identity.kind !== "account") throw new ProtocolError("not-permitted");
     const rootVersion = provenRootVersion(connection, now());
-    const { before, after, bodies } = await chains.extend(account, entries);
+    const { before, after, bodies } = await chains.extend(account, entries, (change) => {
+      const kinds = change.map(({ kind }) => kind).join(" ");
+      const added = change.at(-1);
+      return (
+        (kinds === "add-device" || kinds === "revoke-device add-device") &&
+        added?.kind === "add-device" &&
+        sameBytes(added.device, device)
+      );
+    });
     if (rootVersion !== before.rootVault.version) throw new ProtocolError("login-expired");
-
-    const kinds = bodies.map(({ kind }) => kind).join(" ");
-    const added = bodies.at(-1);
-    const isRightChange =
-      (kinds === "add-device" || kinds === "revoke-device add-device") &&
-      added?.kind === "add-device" &&
-      sameBytes(added.device, device);
-    if (!isRightChange) throw new ProtocolError("not-permitted");
     if (activeDevices(after).length > limits.devicesPerAccountMax) throw new ProtocolError("device-limit");
 
     const { signatureKey } = chainDevice(after, device)!;

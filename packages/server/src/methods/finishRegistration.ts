@@ -12,7 +12,9 @@ export const finishRegistration: MethodFile<"finishRegistration"> =
   async (params, { connection }) => {
     const { store, opaque, registration, now, log } = services;
     const { account, name, device, setup, stretching, record, chain, vault, boot } = params;
+    // Used once, also by a request that is refused: to try again takes another `startRegistration`, which is counted.
     const begun = connection.registration;
+    connection.registration = undefined;
     if (connection.identity.kind !== "anyone" || begun === undefined) throw new ProtocolError("not-permitted");
     if (begun.name !== name || begun.accountKey !== toHex(account)) throw new ProtocolError("not-permitted");
     if (!sameBytes(setup, opaque.setup) || record.length !== opaqueRecordBytes)

@@ -2,7 +2,7 @@
 import { ProtocolError, sameBytes, toHex } from "@sotto/protocol";
 import { announceChain, cutOff, revokedBy } from "../accounts/chain-effects.ts";
 import { provenRootVersion } from "../accounts/proof.ts";
-import { checkNewRoot } from "../accounts/root.ts";
+import { checkNewRoot, mayReplaceRoot } from "../accounts/root.ts";
 import { shortKey } from "../log.ts";
 import type { MethodFile } from "./method.ts";
 
@@ -18,7 +18,7 @@ export const replaceRoot: MethodFile<"replaceRoot"> =
     if (registration !== undefined && !sameBytes(registration.setup, opaque.setup))
       throw new ProtocolError("not-permitted");
 
-    const change = await chains.extend(account, entries);
+    const change = await chains.extend(account, entries, mayReplaceRoot);
     const device = checkNewRoot(params, {
       change,
       record: registration?.record ?? stored.account.record,
