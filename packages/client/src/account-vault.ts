@@ -12,7 +12,7 @@ import {
   signAccountVault,
   verifyAccountVault,
 } from "@sotto/e2ee";
-import { ProtocolError, type Result, decodeCbor, encodeCbor, fromHex, sameBytes } from "@sotto/protocol";
+import { ProtocolError, type Result, decodeCbor, encodeCbor, fromHex, sameBytes, toHex } from "@sotto/protocol";
 import type { Settings } from "./api.ts";
 import { masterKeys, newestKey } from "./archive.ts";
 import type { Connection } from "./connection/connection.ts";
@@ -40,7 +40,6 @@ export interface VaultContact {
 
 export interface VaultConversation {
   peer: Uint8Array;
-  kind: "direct";
   readUpTo: number;
   peerDeliveredUpTo: number;
   peerReadUpTo: number;
@@ -157,7 +156,7 @@ export class AccountVault {
       const devices = mergeNewer(content.devices, known?.devices ?? {});
       transaction.putVault({
         version: stored.version,
-        content: encodeCbor(content),
+        content: writeContent(content),
         writtenAt: stored.writtenAt,
         writtenBy: stored.device.slice(),
         settingsAt,
@@ -202,12 +201,12 @@ export class AccountVault {
   /** Whether this device knows what the vault that it saw last does not say. */
   hasNews(): boolean {
     const { state } = this.#options;
-    return !state.vault || !sameBytes(state.vault.content, encodeCbor(this.#content()));
+    return !state.vault || !sameBytes(state.vault.content, writeContent(this.#content()));
   }
 
   async #put(version: number): Promise<void> {
     const { state, connection } = this.#options;
-    const content = encodeCbor(this.#content());
+    const content = writeContent(this.#content());
     const sealed = this.sealedAs(version);
     const { writtenAt } = await connection().request("putAccountVault", sealed);
     await state.transact((transaction) => {
@@ -219,6 +218,7 @@ export class AccountVault {
   /** Everything that this device knows, as the others should. */
   #content(): VaultContent {
     const { state, contacts } = this.#options;
+    const known = state.vault && state.vault.content.length > 0 ? readContent(state.vault.content) : emptyContent();
     const content: VaultContent = {
       contacts: {},
       conversations: {},
@@ -238,11 +238,10 @@ export class AccountVault {
       };
     }
     for (const [id, conversation] of state.conversations) {
-      const { peer, kind, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive } = conversation;
+      const { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive } = conversation;
       if (conversation.phase === "new") continue;
       content.conversations[id] = {
         peer,
-        kind,
         readUpTo,
         peerDeliveredUpTo,
         peerReadUpTo,
@@ -257,7 +256,7 @@ export class AccountVault {
           : {}),
       };
     }
-    return content;
+    return joinContents(known, content);
   }
 
   async #merge(transaction: Transaction, content: VaultContent): Promise<void> {
@@ -294,16 +293,124 @@ export function openVault(own: Pick<AccountRecord, "account" | "amks">, stored: 
   }
 }
 
-function writeContent(content: VaultContent): Uint8Array {
-  return encodeCbor({ v: vaultFormat, ...content });
+/**
+ * CBOR `[1, contacts, conversations, settings, devices]` in rows without names of fields, so that a thousand conversations fit:
+ * `[account, name, n, head, verified, verified at]`, `[id, peer, read up to, delivered, read by peer, last at, settled, chunk, hash]`,
+ * `[values, at]`, `[device, name, at]`; sorted, so that the same content has the same bytes.
+ */
+function writeContent({ contacts, conversations, settings, devices }: VaultContent): Uint8Array {
+  return encodeCbor([
+    vaultFormat,
+    sorted(contacts).map(([account, { name, n, head, verified, verifiedAt }]) => [
+      Uint8Array.fromHex(account),
+      name,
+      n,
+      head,
+      verified ?? null,
+      verifiedAt ?? 0,
+    ]),
+    sorted(conversations).map(([id, { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive }]) => [
+      Uint8Array.fromHex(id),
+      peer,
+      readUpTo,
+      peerDeliveredUpTo,
+      peerReadUpTo,
+      lastAt,
+      archive?.settled ?? 0,
+      archive?.number ?? 0,
+      archive?.hash ?? null,
+    ]),
+    [settings.values, settings.at],
+    sorted(devices).map(([device, { name, at }]) => [Uint8Array.fromHex(device), name, at]),
+  ]);
 }
 
-/** The registration's vault is an empty map; later formats say so by `v`. */
+type ContactFields = [Uint8Array, string, number, Uint8Array, Uint8Array | null, number];
+type ConversationFields = [Uint8Array, Uint8Array, number, number, number, number, number, number, Uint8Array | null];
+
+/** @throws ClientError `unsupported-version` */
 function readContent(bytes: Uint8Array): VaultContent {
-  const { v: format, ...fields } = decodeCbor(bytes.slice()) as { v?: number } & Partial<VaultContent>;
-  if (format !== undefined && format !== vaultFormat)
+  const content = emptyContent();
+  const decoded = decodeCbor(bytes.slice());
+  // What came with the registration is an empty map.
+  if (!Array.isArray(decoded)) return content;
+  const [format, contacts, conversations, settings, devices] = decoded as [
+    number,
+    ContactFields[],
+    ConversationFields[],
+    [Settings, number],
+    [Uint8Array, string, number][],
+  ];
+  if (format !== vaultFormat)
     throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
-  return { contacts: {}, conversations: {}, settings: { values: defaultSettings, at: 0 }, devices: {}, ...fields };
+  for (const [account, name, n, head, verified, verifiedAt] of contacts) {
+    content.contacts[toHex(account)] = { name, n, head, ...(verified ? { verified, verifiedAt } : {}) };
+  }
+  for (const [id, peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, settled, number, hash] of conversations) {
+    const archive = { settled, ...(hash ? { number, hash } : {}) };
+    content.conversations[toHex(id)] = { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive };
+  }
+  content.settings = { values: { ...defaultSettings, ...settings[0] }, at: settings[1] };
+  for (const [device, name, at] of devices) content.devices[toHex(device)] = { name, at };
+  return content;
+}
+
+function emptyContent(): VaultContent {
+  return { contacts: {}, conversations: {}, settings: { values: defaultSettings, at: 0 }, devices: {} };
+}
+
+function sorted<T>(record: Record<string, T>): [string, T][] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/**
+ * Both, key by key, the newer or further one: in whatever order devices write, all end with the same, and none writes for ever
+ * because another knew less.
+ */
+export function joinContents(a: VaultContent, b: VaultContent): VaultContent {
+  const contacts = { ...a.contacts };
+  for (const [account, theirs] of Object.entries(b.contacts)) {
+    const ours = contacts[account];
+    const further = !ours || theirs.n > ours.n ? theirs : ours;
+    const verified = (theirs.verifiedAt ?? 0) > (ours?.verifiedAt ?? 0) ? theirs : ours;
+    const { name, n, head } = further;
+    contacts[account] = {
+      name,
+      n,
+      head,
+      ...(verified?.verified ? { verified: verified.verified, verifiedAt: verified.verifiedAt ?? 0 } : {}),
+    };
+  }
+  const conversations = { ...a.conversations };
+  for (const [id, theirs] of Object.entries(b.conversations)) {
+    const ours = conversations[id];
+    conversations[id] = ours ? joinConversations(ours, theirs) : theirs;
+  }
+  return {
+    contacts,
+    conversations,
+    settings: b.settings.at > a.settings.at ? b.settings : a.settings,
+    devices: mergeNewer(b.devices, a.devices),
+  };
+}
+
+function joinConversations(a: VaultConversation, b: VaultConversation): VaultConversation {
+  const [near, far] = (a.archive?.settled ?? 0) >= (b.archive?.settled ?? 0) ? [b, a] : [a, b];
+  // Of two that settled as much the one that knows more chunks; of two that know as many the one of greater hash, to end it.
+  const isFurther =
+    (near.archive?.settled ?? 0) === (far.archive?.settled ?? 0) &&
+    ((near.archive?.number ?? 0) > (far.archive?.number ?? 0) ||
+      ((near.archive?.number ?? 0) === (far.archive?.number ?? 0) &&
+        toHex(near.archive?.hash ?? new Uint8Array()) > toHex(far.archive?.hash ?? new Uint8Array())));
+  const archive = isFurther ? near.archive : far.archive;
+  return {
+    peer: a.peer,
+    readUpTo: Math.max(a.readUpTo, b.readUpTo),
+    peerDeliveredUpTo: Math.max(a.peerDeliveredUpTo, b.peerDeliveredUpTo),
+    peerReadUpTo: Math.max(a.peerReadUpTo, b.peerReadUpTo),
+    lastAt: Math.max(a.lastAt, b.lastAt),
+    ...(archive ? { archive } : {}),
+  };
 }
 
 function mergeNewer<T extends { at: number }>(theirs: Record<string, T>, ours: Record<string, T>): Record<string, T> {

@@ -21,7 +21,7 @@ import {
   type CreatedKeyPackage,
   type Suite,
 } from "@sotto/e2ee";
-import { ProtocolError, createId, limits, sameBytes, toHex } from "@sotto/protocol";
+import { ProtocolError, type Result, createId, limits, sameBytes, toHex } from "@sotto/protocol";
 import type { Registered } from "./api.ts";
 import { type Session, openSession } from "./connection/session.ts";
 import { plainName } from "./contacts.ts";
@@ -175,6 +175,33 @@ export async function forget(state: State): Promise<void> {
   });
 }
 
+/** Proves a password to the server with both halves of OPAQUE. @throws ClientError `wrong-password` */
+export async function provePassword(
+  session: Session,
+  options: { platform: Platform; pin: ServerPin; name: string; password: string; account?: Uint8Array },
+): Promise<{ opened: Result<"finishLogin">; exportKey: Uint8Array }> {
+  const { platform, pin, name, password } = options;
+  const wrong = () => new ClientError("wrong-password", "the name or the password is not right");
+  const started = await platform.password.startLogin(password);
+  const offered = await session.request("startLogin", { name, request: started.request });
+  if (options.account && !sameBytes(offered.account, options.account)) throw wrong();
+  const finished = await platform.password.finishLogin({
+    password,
+    state: started.state,
+    response: offered.response,
+    client: toHex(offered.account),
+    server: toHex(pin.deployment),
+    stretching: offered.stretching,
+  });
+  if (!finished) {
+    // The server must hear of it all the same: it counts failures, and an answer that never comes is one.
+    await session.request("finishLogin", { login: offered.login, finish: new Uint8Array(64) }).catch(() => {});
+    throw wrong();
+  }
+  const opened = await session.request("finishLogin", { login: offered.login, finish: finished.finish });
+  return { opened, exportKey: finished.exportKey };
+}
+
 /** Proves the password and with it brings the device back, on a connection that is closed again. @throws ClientError */
 export async function logIn(options: {
   platform: Platform;
@@ -187,24 +214,7 @@ export async function logIn(options: {
   const session = await openSession(platform, pin, { onEvent: () => {}, onClose: () => {} });
   try {
     checkServer(pin, session);
-    const started = await platform.password.startLogin(password);
-    const offered = await session.request("startLogin", { name: own.name, request: started.request });
-    if (!sameBytes(offered.account, own.account))
-      throw new ClientError("wrong-password", "the name or the password is not right");
-    const finished = await platform.password.finishLogin({
-      password,
-      state: started.state,
-      response: offered.response,
-      client: toHex(offered.account),
-      server: toHex(pin.deployment),
-      stretching: offered.stretching,
-    });
-    if (!finished) {
-      // The server must hear of it all the same: it counts failures, and an answer that never comes is one.
-      await session.request("finishLogin", { login: offered.login, finish: new Uint8Array(64) }).catch(() => {});
-      throw new ClientError("wrong-password", "the name or the password is not right");
-    }
-    await session.request("finishLogin", { login: offered.login, finish: finished.finish });
+    await provePassword(session, { platform, pin, name: own.name, password, account: own.account });
     await authenticate(session, own, boot);
   } catch (error) {
     throw refusedBy(`log in as ${own.name}`, error);

@@ -202,7 +202,7 @@ export class Contacts implements Directory {
       const chain = contact && this.chain(contact.account);
       if (!contact || !chain) return;
       const { stop: _, ...rest } = contact;
-      transaction.putContact({ ...rest, verifiedIdentity: chain.identityKey });
+      transaction.putContact({ ...rest, verifiedIdentity: chain.identityKey, verifiedAt: this.#clock.now() });
     });
   }
 

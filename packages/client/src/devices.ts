@@ -30,7 +30,7 @@ import {
   verifyChain,
 } from "@sotto/e2ee";
 import { ProtocolError, type Result, encodeCbor, sameBytes, toHex } from "@sotto/protocol";
-import { createKeyPackages, keyPackageTargets, putKeyPackage, toPublish } from "./account.ts";
+import { createKeyPackages, keyPackageTargets, provePassword, putKeyPackage, toPublish } from "./account.ts";
 import { type StoredVault, openVault } from "./account-vault.ts";
 import { type Session, openSession } from "./connection/session.ts";
 import { ClientError, refusedBy } from "./errors.ts";
@@ -67,22 +67,8 @@ export async function openWithPassword(
 ): Promise<OpenedAccount> {
   const { platform, name, password } = options;
   return attempt(`log in as ${name}`, options, async (session, pin) => {
-    const started = await platform.password.startLogin(password);
-    const offered = await session.request("startLogin", { name, request: started.request });
-    const finished = await platform.password.finishLogin({
-      password,
-      state: started.state,
-      response: offered.response,
-      client: toHex(offered.account),
-      server: toHex(pin.deployment),
-      stretching: offered.stretching,
-    });
-    if (!finished) {
-      await session.request("finishLogin", { login: offered.login, finish: new Uint8Array(64) }).catch(() => {});
-      throw new ClientError("wrong-password", "the name or the password is not right");
-    }
-    const opened = await session.request("finishLogin", { login: offered.login, finish: finished.finish });
-    return open(session, pin, name, opened, { exportKey: finished.exportKey });
+    const { opened, exportKey } = await provePassword(session, { platform, pin, name, password });
+    return open(session, pin, name, opened, { exportKey });
   });
 }
 

@@ -1,0 +1,52 @@
+/** Account vaults of several devices come to the same content, in whatever order they are joined. */
+import * as assert from "node:assert/strict";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import { type VaultContent, joinContents } from "./account-vault.ts";
+import { defaultSettings } from "./records.ts";
+
+const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+const id = fc.constantFrom("aa", "bb", "cc");
+// The head of a chain, the key that was compared, and the hash of a chunk follow from where they stand.
+const at = (n: number) => new Uint8Array(32).fill(n);
+
+const contact = fc.record({ n: fc.nat(3), verifiedAt: fc.nat(3) }).map(({ n, verifiedAt }) => ({
+  name: "bob",
+  n,
+  head: at(n),
+  ...(verifiedAt > 0 ? { verified: at(verifiedAt), verifiedAt } : {}),
+}));
+const conversation = fc
+  .record({
+    readUpTo: fc.nat(9),
+    peerDeliveredUpTo: fc.nat(9),
+    peerReadUpTo: fc.nat(9),
+    lastAt: fc.nat(9),
+    settled: fc.nat(3),
+    number: fc.nat(2),
+    hash: bytes(2),
+  })
+  .map(({ settled, number, hash, ...marks }) => ({ peer: at(1), ...marks, archive: { settled, number, hash } }));
+const content: fc.Arbitrary<VaultContent> = fc.record(
+  {
+    contacts: fc.dictionary(id, contact, { noNullPrototype: true }),
+    conversations: fc.dictionary(id, conversation, { noNullPrototype: true }),
+    settings: fc.nat(3).map((time) => ({ values: { ...defaultSettings, receipts: time % 2 === 0 }, at: time })),
+    devices: fc.dictionary(
+      id,
+      fc.nat(3).map((time) => ({ name: `device ${time}`, at: time })),
+      { noNullPrototype: true },
+    ),
+  },
+  { noNullPrototype: true },
+);
+
+test("joining is the same in any order, and joining again changes nothing", () => {
+  fc.assert(
+    fc.property(content, content, content, (a, b, c) => {
+      assert.deepEqual(joinContents(a, b), joinContents(b, a));
+      assert.deepEqual(joinContents(joinContents(a, b), c), joinContents(a, joinContents(b, c)));
+      assert.deepEqual(joinContents(a, a), a);
+    }),
+  );
+});
