@@ -1,9 +1,6 @@
 /**
  * The sixteen vector files of the MLS working group against the engine we use: suite 1 with our own choice of primitives
  * (`loadSuite`), the other suites with the library's. X-Wing has no official vectors; its parts are in wycheproof.test.ts.
- *
- * All 785 run in the long form. The short form leaves out, of the three files that take longest, what runs in suites that Sotto
- * never calls, but for one vector of each: those exercise the library's curves, and the code of trees and groups is the same.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -111,29 +108,13 @@ function suiteOf({ cipher_suite: id }: Vector): Promise<CiphersuiteImpl> {
   return id === 1 ? loadSuite(1) : getCiphersuiteImpl(getCiphersuiteFromId(id));
 }
 
-/** How many vectors of the longest files are in suite 1: these run in the short form too. */
-const inSuite1: Partial<Record<MlsFile, number>> = {
-  treekem: 11,
-  "passive-client-handling-commit": 13,
-  "passive-client-welcome": 8,
-};
-const isLong = process.env["SOTTO_TEST_LENGTH"] === "long";
-
 /** One test for a file; `check` runs on each of its vectors. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller says what the file holds
 function vectors<T>(file: MlsFile, check: (vector: T, place: number) => Promise<void> | void): void {
   if (absent !== false) return;
   test(`MLS vectors: ${file}`, async () => {
     let checked = 0;
-    const bySuite = new Map<CiphersuiteId, number>();
-    const all = readVectors<T[]>(`mls/${file}.json`);
-    for (const [place, vector] of all.entries()) {
-      if (!isLong && file in inSuite1) {
-        const { cipher_suite: suite } = vector as Vector;
-        const before = bySuite.get(suite) ?? 0;
-        bySuite.set(suite, before + 1);
-        if (suite !== 1 && before > 0) continue;
-      }
+    for (const [place, vector] of readVectors<T[]>(`mls/${file}.json`).entries()) {
       try {
         await check(vector, place);
       } catch (cause) {
@@ -141,7 +122,6 @@ function vectors<T>(file: MlsFile, check: (vector: T, place: number) => Promise<
       }
       checked++;
     }
-    assert.equal(checked, isLong || !(file in inSuite1) ? all.length : inSuite1[file]! + bySuite.size - 1);
     assert.notEqual(checked, 0);
   });
 }
@@ -668,5 +648,5 @@ vectors<PassiveClient>("passive-client-random", followAsPassiveClient);
 
 if (absent === false)
   test("passive clients of the vectors come in through our own entry too", () => {
-    assert.equal(enteredByUs, isLong ? 15 : 9);
+    assert.equal(enteredByUs, 15);
   });
