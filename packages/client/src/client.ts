@@ -12,6 +12,7 @@ import {
   formatFingerprint,
   parseFingerprint,
   parseInviteLink,
+  sameBytes,
   toHex,
 } from "@sotto/protocol";
 import {
@@ -48,7 +49,7 @@ import { Contacts, plainName } from "./contacts.ts";
 import { Conversations, defaultSuite } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { Outbox } from "./outbox.ts";
-import { OwnDevices } from "./own-devices.ts";
+import { OwnDevices, accountNews } from "./own-devices.ts";
 import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
 import type { Address, Platform } from "./platform.ts";
@@ -1002,10 +1003,9 @@ class Engine implements Client {
         });
         return;
       case "accountChanged":
-        void this.#contacts.fetch([event.payload.account]).then(
-          () => this.#conversations.openEverywhere(),
-          () => {},
-        );
+        void this.#followAccount(event.payload.account).catch(() => {
+          // The next message of that account says how far its chain is, and asks for it again.
+        });
         return;
       case "keyPackagesLow":
         void this.#refillKeyPackages(this.#link().request.bind(this.#link()), [event.payload]).catch(() => {});
@@ -1059,6 +1059,17 @@ class Engine implements Client {
     } finally {
       session.close();
     }
+  }
+
+  /** A chain has grown: what that changes here is done, and what changed on the own account is said. */
+  async #followAccount(account: Uint8Array): Promise<void> {
+    const before = this.#contacts.chain(account);
+    await this.#contacts.fetch([account]);
+    const after = this.#contacts.chain(account);
+    this.#conversations.openEverywhere();
+    const own = this.#state.account;
+    if (!own || !before || !after || !sameBytes(own.account, account)) return;
+    for (const { code, text } of accountNews(before, after)) this.#emit({ type: "security", code, text });
   }
 
   async #resumeRegistration(): Promise<Registered | undefined> {

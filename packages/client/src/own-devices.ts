@@ -2,8 +2,8 @@
  * What a person does with the devices of the account and with its secrets: sign in here, list, remove, rename, change the password,
  * make a new recovery code, recover. Each opens the account for one change (devices.ts), then lets this device follow.
  */
-import { activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
-import { type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
+import { type ChainState, activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
+import { type ChainDevice, type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { OwnDevice } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
@@ -262,4 +262,25 @@ function deviceByPrefix(devices: readonly Uint8Array[], which: string): Uint8Arr
   if (found.length > 1)
     throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(toHex).join(", ")}`);
   return found[0]!;
+}
+
+/** What a person should hear of the growth of the own chain, when another device made it. */
+export function accountNews(before: ChainState, after: ChainState): { code: string; text: string }[] {
+  const news: { code: string; text: string }[] = [];
+  const known = activeDevices(before);
+  const active = activeDevices(after);
+  const isIn = (devices: readonly ChainDevice[], device: ChainDevice) =>
+    devices.some((other) => sameBytes(other.device, device.device));
+  for (const device of active.filter((candidate) => !isIn(known, candidate))) {
+    const text = `a new device signed in to this account: ${toHex(device.device).slice(0, 8)}`;
+    news.push({ code: "device-added", text });
+  }
+  for (const device of known.filter((candidate) => !isIn(active, candidate))) {
+    const text = `a device was removed from this account: ${toHex(device.device).slice(0, 8)}`;
+    news.push({ code: "device-removed", text });
+  }
+  if (after.rootVault.version > before.rootVault.version && news.length === 0) {
+    news.push({ code: "password-changed", text: "the password or the recovery code of this account was changed" });
+  }
+  return news;
 }

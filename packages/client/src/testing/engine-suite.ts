@@ -529,6 +529,13 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await assert.rejects(laptop.signIn(alice), failsWith("wrong-password"));
     await laptop.signIn(alice, newPassword);
     assert.equal((await alice.client.sync({ timeoutMs: patienceMs })).connected, true);
+    await eventually("the other device is told of a new one", async () =>
+      alice.events.some((event) => event.type === "security" && event.code === "device-added"),
+    );
+    await laptop.client.changePassword({ password: newPassword, newPassword: password });
+    await eventually("the other device is told of the password", async () =>
+      alice.events.some((event) => event.type === "security" && event.code === "password-changed"),
+    );
   });
 
   story("the recovery code sets a new password and keeps the history; the lost device is removed", async (create) => {
