@@ -300,9 +300,9 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.isSubscribed = true;
     subscribing.delete(session);
     for (const conversation of session.changedMeanwhile) refresh(conversation);
-    // It was given up, but nothing that it lacks is deleted: it holds the log again.
-    if (row?.lapsed === true && isComplete)
-      void store.reviveDevice(device).catch((error: unknown) => log("revive-failed", { error }));
+    // It was given up, but reads on: it holds the logs again, all of them if nothing that it lacks is deleted.
+    if (row?.behind === true || (row?.lapsed === true && isComplete))
+      void store.reviveDevice(device, isComplete).catch((error: unknown) => log("revive-failed", { error }));
     defer(() => {
       if (session.subscription !== subscription) return;
       session.isStarted = true;

@@ -4,7 +4,7 @@
  *   An entry is deleted when it is older than the retention time, or when every holder of the log has acknowledged it
  *   and every member account has settled it.
  *
- * Holders are the devices with a leaf in the conversation that are neither revoked nor lapsed, logged out or not, from
+ * Holders are the devices with a leaf in the conversation that are neither revoked nor lapsed (below), logged out or not, from
  * their leaf's first entry on: a device that was added and has not yet come to fetch its Welcome holds everything after
  * it. The sender's own device is a holder like the others, so a submission is recognised when it is repeated for as long
  * as its device may repeat it.
@@ -13,9 +13,11 @@
  * or whose devices have all lapsed or gone, holds the log from its mark on, until its time. The conversation among an
  * account's own devices is not archived: there acknowledgements alone count, and without a holder the retention time.
  *
- * A device lapses when it was not seen for `deviceUnseenMs`, or is more than `deviceBacklogEntriesMax` entries or
- * `deviceBacklogBytesMax` behind and away. It stops to hold the log. It is told by `expired` in the answer to `subscribe`, and
- * is current again with a new leaf, or at once if nothing that it lacks was deleted.
+ * A device lapses when it was not seen for `deviceUnseenMs`: it stops to hold any log. It lapses in a single conversation
+ * when it is away and more than `deviceBacklogEntriesMax` entries or `deviceBacklogBytesMax` behind in that one: it stops to
+ * hold that log and no other, so that nobody can write away what somebody else is owed. Either way what its account has not
+ * settled stays. It is told by `expired` in the answer to `subscribe`, and holds again when it comes back and subscribes, a
+ * device that was unseen for so long only with a new leaf or if nothing that it lacks was deleted.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { limits as protocolLimits } from "@sotto/protocol";
@@ -44,7 +46,7 @@ export interface RetentionOptions {
 }
 
 export interface Retention extends AsyncDisposable {
-  /** One whole round. `start` does this again and again. */
+  /** One whole round. `start` does this again and again. `lapsed`: devices that lapsed, as a whole or in conversations. */
   runOnce(): Promise<{ deleted: number; lapsed: number }>;
   start(): void;
 }
@@ -70,7 +72,7 @@ export function createRetention(options: RetentionOptions): Retention {
         entriesBehindMax: limits.deviceBacklogEntriesMax,
         bytesBehindMax: limits.deviceBacklogBytesMax,
       });
-      lapsed += slice.lapsed.length;
+      lapsed += slice.lapsed.length + slice.behind.length;
       more = slice.more;
       if (more) await pause(pauseMs);
     }

@@ -102,13 +102,17 @@ export interface Store extends AsyncDisposable {
    */
   deleteExpired(limits: { acceptedBefore: number; now: number }): Promise<{ deleted: number; more: boolean }>;
   /**
-   * Marks devices as lapsed that were last seen before `unseenBefore`, or before `idleBefore` while more than
-   * `entriesBehindMax` entries or `bytesBehindMax` bytes behind. Looks at a bounded number of devices at a time, in turn;
+   * Marks devices as lapsed that were last seen before `unseenBefore`. One that was last seen before `idleBefore` lapses in
+   * each conversation in which it is more than `entriesBehindMax` entries or `bytesBehindMax` bytes behind, and in no other:
+   * what somebody writes in one takes nothing away from another. Looks at a bounded number of devices at a time, in turn;
    * `more` says that a round is not complete.
    */
-  lapseDevices(limits: LapseLimits): Promise<{ lapsed: DeviceId[]; more: boolean }>;
-  /** The device is current again: it lost nothing, or has a new leaf. */
-  reviveDevice(device: DeviceId): Promise<void>;
+  lapseDevices(limits: LapseLimits): Promise<{ lapsed: DeviceId[]; behind: DeviceId[]; more: boolean }>;
+  /**
+   * The device is here and reads on: it holds again every log in which it was behind. `whole`: it lost nothing, so that it
+   * is no longer lapsed either.
+   */
+  reviveDevice(device: DeviceId, whole: boolean): Promise<void>;
 
   // The archive
   /**
@@ -240,8 +244,10 @@ export interface Device {
   lastSeenAt: number;
   loggedOut: boolean;
   revokedAt: number | undefined;
-  /** Too far behind, or unseen for too long: no longer holds the log. */
+  /** Unseen for too long: holds no log any more. */
   lapsed: boolean;
+  /** So far behind in some conversation that it does not hold the log of that one. */
+  behind: boolean;
 }
 
 export interface NewKeyPackage {

@@ -249,6 +249,7 @@ export function storeSuite(name: string, open: OpenStore): void {
           loggedOut: false,
           revokedAt: undefined,
           lapsed: false,
+          behind: false,
         };
         same(await reopened.getDevice(alice.device.device), device);
         same(await reopened.listDevices(alice.account), [device]);
@@ -1401,15 +1402,41 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(first.deleted + (await deleteAllExpired(store, { acceptedBefore: now + 1, now })), 3_000);
       });
 
-      it("a device lapses by entries, by bytes or by time, and one that was seen just now does not", async ({
+      it("a device lapses in a conversation by entries or by bytes, and one that was seen just now does not", async ({
         store,
       }) => {
         const { alice, bob } = await talk(store);
         const generous = { unseenBefore: 0, idleBefore: now + 1, entriesBehindMax: 100, bytesBehindMax: 1e6 };
         same((await store.lapseDevices(generous)).lapsed, []);
         same((await store.lapseDevices({ ...generous, idleBefore: now, entriesBehindMax: 4 })).lapsed, []);
-        same((await store.lapseDevices({ ...generous, entriesBehindMax: 5 })).lapsed, [alice.device]);
-        same((await store.lapseDevices({ ...generous, bytesBehindMax: 20 })).lapsed, [bob.device]);
+        same((await store.lapseDevices({ ...generous, entriesBehindMax: 5 })).behind, [alice.device]);
+        same((await store.lapseDevices({ ...generous, bytesBehindMax: 20 })).behind, [bob.device]);
+        same((await store.lapseDevices({ ...generous, bytesBehindMax: 20 })).behind, []);
+        assert.equal((await store.getDevice(bob.device))?.lapsed, false);
+        assert.equal((await store.getDevice(bob.device))?.behind, true);
+        await store.reviveDevice(bob.device, false);
+        assert.equal((await store.getDevice(bob.device))?.behind, false);
+      });
+
+      it("what is written in one conversation takes nothing away from another", async ({ store, reopen }) => {
+        const { alice, bob, conversation } = await talk(store);
+        const mallory = await createPerson(store, "mallory");
+        const other = await createConversationOf(store, mallory, bob);
+        await store.appendCommit(newAdd(other, mallory, 0, [[1, bob]]));
+        for (let i = 0; i < 50; i++) await store.appendMessage(newMessage(other, mallory, { epoch: 1 }));
+        await settle(store, conversation, 6, alice, bob);
+        await settle(store, other, 51, mallory, bob);
+        store.setCursor(alice.device, conversation, 6);
+        store.setCursor(mallory.device, other, 51);
+        store.setCursor(bob.device, conversation, 3);
+        store.setCursor(bob.device, other, 1);
+        const reopened = await reopen();
+        const limits = { unseenBefore: 0, idleBefore: now + 1, entriesBehindMax: 20, bytesBehindMax: 1e6 };
+        same((await reopened.lapseDevices(limits)).behind, [bob.device]);
+        await deleteAllExpired(reopened, keepAll);
+        assert.equal((await reopened.getConversation(conversation))?.expired, 3, "the rest is owed to bob");
+        assert.equal((await reopened.getConversation(other))?.expired, 51);
+        assert.equal((await reopened.getDevice(bob.device))?.lapsed, false);
       });
 
       it("a lapsed device comes back with a new leaf, or when it lost nothing", async ({ store }) => {
@@ -1420,7 +1447,7 @@ export function storeSuite(name: string, open: OpenStore): void {
           newCommit(conversation, bob, 1, { removedLeaves: [1], addedLeaves: [leafOf(bob, 1)] }),
         );
         assert.equal((await store.getDevice(bob.device))?.lapsed, false);
-        await store.reviveDevice(alice.device);
+        await store.reviveDevice(alice.device, true);
         assert.equal((await store.getDevice(alice.device))?.lapsed, false);
       });
 

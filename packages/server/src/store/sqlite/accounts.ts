@@ -38,12 +38,14 @@ interface DeviceRow {
   logged_out: number;
   revoked_at: number | null;
   lapsed: number;
+  behind: number;
 }
 
-/** A device that may receive: neither revoked nor logged out, nor so far behind that it must rejoin. */
+/** A device that may receive: neither revoked nor logged out, nor unseen for too long. */
 const active = "revoked_at IS NULL AND logged_out = 0 AND lapsed = 0";
 
-const deviceColumns = `d.device, a.account, d.signature_key, d.added_at, d.last_seen_at, d.logged_out, d.revoked_at, d.lapsed
+const deviceColumns = `d.device, a.account, d.signature_key, d.added_at, d.last_seen_at, d.logged_out, d.revoked_at, d.lapsed,
+  EXISTS (SELECT 1 FROM leaves l WHERE l.device = d.number AND l.lapsed = 1) AS behind
   FROM devices d JOIN accounts a ON a.number = d.account`;
 
 export function accountRows(database: DatabaseSync, vaults: VaultRows) {
@@ -294,6 +296,7 @@ function toDevice(found: unknown): Device | undefined {
       loggedOut: row.logged_out === 1,
       revokedAt: row.revoked_at ?? undefined,
       lapsed: row.lapsed === 1,
+      behind: row.behind === 1,
     }
   );
 }

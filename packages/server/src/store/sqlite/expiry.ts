@@ -12,6 +12,12 @@ const entriesPerSlice = 500;
 const conversationsPerSlice = 200;
 const devicesPerSlice = 100;
 
+/** A device's leaf, and the place in the log up to which it needs no more. */
+interface LeafRow {
+  readonly conversation: number;
+  readonly done: number;
+}
+
 export function expiryRows(database: DatabaseSync, conversations: ConversationRows) {
   const sql = {
     oldest: database.prepare(
@@ -22,7 +28,7 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
       `SELECT min(max(coalesce(k.sequence, 0), l.from_sequence)) AS floor
        FROM leaves l JOIN devices d ON d.number = l.device AND d.revoked_at IS NULL AND d.lapsed = 0
        LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation
-       WHERE l.conversation = ?`,
+       WHERE l.conversation = ? AND l.lapsed = 0`,
     ),
     // What every member account needs no more.
     settled: database.prepare(
@@ -43,9 +49,10 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     ),
     leavesOf: database.prepare(
       `SELECT l.conversation, max(coalesce(k.sequence, 0), l.from_sequence) AS done FROM leaves l
-       LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation WHERE l.device = ?`,
+       LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation WHERE l.device = ? AND l.lapsed = 0`,
     ),
     setLapsed: database.prepare("UPDATE devices SET lapsed = 1 WHERE number = ?"),
+    setLeafLapsed: database.prepare("UPDATE leaves SET lapsed = 1 WHERE device = ? AND conversation = ?"),
   };
 
   function deleteUpTo(state: ConversationState, sequence: number): number {
@@ -105,7 +112,7 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     numbersAfter: (number: number): number[] =>
       (sql.numbersAfter.all(number) as { number: number }[]).map((row) => row.number),
 
-    /** Looks at the devices after `after` and lapses those beyond the limits. */
+    /** Looks at the devices after `after` and lapses those beyond the limits, as a whole or in single conversations. */
     lapse(after: number, limits: LapseLimits, seenAt: (device: DeviceId) => number) {
       const rows = sql.idleDevices.all(after, limits.idleBefore) as {
         number: number;
@@ -113,29 +120,32 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
         last_seen_at: number;
       }[];
       const lapsed: DeviceId[] = [];
+      const behind: DeviceId[] = [];
       const touched: number[] = [];
       for (const row of rows) {
         const lastSeenAt = Math.max(row.last_seen_at, seenAt(row.device));
         if (lastSeenAt >= limits.idleBefore) continue;
-        const leaves = sql.leavesOf.all(row.number) as { conversation: number; done: number }[];
-        if (lastSeenAt >= limits.unseenBefore && !isBehind(leaves, limits)) continue;
-        sql.setLapsed.run(row.number);
-        lapsed.push(row.device);
-        for (const leaf of leaves) touched.push(leaf.conversation);
+        const leaves = sql.leavesOf.all(row.number) as unknown as LeafRow[];
+        const isUnseen = lastSeenAt < limits.unseenBefore;
+        const given = isUnseen ? leaves : leaves.filter((leaf) => isBehind(leaf, limits));
+        if (isUnseen) {
+          sql.setLapsed.run(row.number);
+          lapsed.push(row.device);
+        } else if (given.length > 0) {
+          for (const { conversation } of given) sql.setLeafLapsed.run(row.number, conversation);
+          behind.push(row.device);
+        }
+        for (const { conversation } of given) touched.push(conversation);
       }
-      return { lapsed, touched, next: rows.length < devicesPerSlice ? undefined : rows.at(-1)!.number };
+      return { lapsed, behind, touched, next: rows.length < devicesPerSlice ? undefined : rows.at(-1)!.number };
     },
   };
 
-  function isBehind(leaves: readonly { conversation: number; done: number }[], limits: LapseLimits): boolean {
-    let entries = 0;
-    let bytes = 0;
-    for (const { conversation, done } of leaves) {
-      const state = conversations.getByNumber(conversation)!;
-      const total = (sql.totalAt.get(conversation, done) as { total: number } | undefined)?.total ?? state.expiredTotal;
-      entries += Math.max(0, state.head - Math.max(done, state.expired));
-      bytes += Math.max(0, state.total - total);
-    }
-    return entries > limits.entriesBehindMax || bytes > limits.bytesBehindMax;
+  function isBehind({ conversation, done }: LeafRow, limits: LapseLimits): boolean {
+    const state = conversations.getByNumber(conversation)!;
+    const entries = state.head - Math.max(done, state.expired);
+    if (entries <= 0) return false;
+    const total = (sql.totalAt.get(conversation, done) as { total: number } | undefined)?.total ?? state.expiredTotal;
+    return entries > limits.entriesBehindMax || state.total - total > limits.bytesBehindMax;
   }
 }

@@ -39,6 +39,9 @@ export function logRows(
     ),
     revoked: database.prepare("SELECT 1 FROM devices WHERE device = ? AND revoked_at IS NOT NULL"),
     revive: database.prepare("UPDATE devices SET lapsed = 0 WHERE device = ?"),
+    reviveLeaves: database.prepare(
+      "UPDATE leaves SET lapsed = 0 WHERE lapsed = 1 AND device = (SELECT number FROM devices WHERE device = ?)",
+    ),
     count: database.prepare("SELECT count(*) AS entries FROM log"),
     fileBytes: database.prepare("SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()"),
   };
@@ -153,7 +156,10 @@ export function logRows(
       return entries;
     },
 
-    revive: (device: DeviceId): void => void sql.revive.run(device),
+    revive(device: DeviceId, whole: boolean): void {
+      sql.reviveLeaves.run(device);
+      if (whole) sql.revive.run(device);
+    },
 
     counts: () => ({
       entries: (sql.count.get() as { entries: number }).entries,

@@ -215,4 +215,10 @@ export const migrations: readonly string[] = [
   CREATE UNIQUE INDEX archive_chunks_by_number ON archive_chunks (account, conversation, number);
   ALTER TABLE accounts ADD COLUMN archive_bytes INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- A device that is too far behind in one conversation stops to hold that log alone; \`devices.lapsed\` is for who was
+  -- not seen for long.
+  ALTER TABLE leaves ADD COLUMN lapsed INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX leaves_lapsed ON leaves (device) WHERE lapsed = 1;
+  `,
 ];

@@ -206,12 +206,12 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     },
 
     async lapseDevices(lapseLimits) {
-      const { lapsed, touched, next } = await write(() => expiry.lapse(lapseAfter, lapseLimits, late.seenAt));
+      const { lapsed, behind, touched, next } = await write(() => expiry.lapse(lapseAfter, lapseLimits, late.seenAt));
       lapseAfter = next ?? 0;
       touch(touched);
-      return { lapsed, more: next !== undefined };
+      return { lapsed, behind, more: next !== undefined };
     },
-    reviveDevice: (device) => write(() => entries.revive(device)),
+    reviveDevice: (device, whole) => write(() => entries.revive(device, whole)),
 
     async putArchiveChunk(chunk) {
       const { outcome, touched } = await write(() => archives.put(chunk));
