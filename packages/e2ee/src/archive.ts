@@ -16,6 +16,7 @@ import {
   type DeviceId,
   encodeCbor,
   idBytes,
+  isCount,
   type Random,
   verifySignature,
 } from "@sotto/protocol";
@@ -182,8 +183,4 @@ function decodeMessages(plaintext: Uint8Array, { from, to }: ArchiveRange): Arch
     messages.push({ sequence, epoch, account, device, acceptedAtMs, content });
   }
   return messages;
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }

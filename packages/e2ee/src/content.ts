@@ -14,6 +14,9 @@ import {
   decodeCbor,
   encodeCbor,
   idBytes,
+  isBytes,
+  isCount,
+  isRecord,
   joinBytes,
   limits,
 } from "@sotto/protocol";
@@ -182,16 +185,4 @@ function utf8Bytes(text: string): number {
 
 function malformed(reason: string): { kind: "malformed"; reason: string } {
   return { kind: "malformed", reason };
-}
-
-function isBytes(value: unknown, length: number): value is Uint8Array {
-  return value instanceof Uint8Array && value.length === length;
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 }

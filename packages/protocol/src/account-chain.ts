@@ -7,7 +7,7 @@
  * it came. `ext` is a map for later; verification ignores what it does not know there.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { decodeCbor, encodeCbor } from "./cbor.ts";
+import { decodeCbor, encodeCbor, isBytes, isCount, isRecord } from "./cbor.ts";
 import { type AccountId, type DeviceId, idBytes, sameBytes, toHex } from "./ids.ts";
 import { limits } from "./limits.ts";
 import { namePattern } from "./schema.ts";
@@ -359,16 +359,4 @@ export function decodeChainState(bytes: Uint8Array): ChainState {
     ),
     rootVault: { version: vault[0], hash: vault[1] },
   };
-}
-
-function isBytes(value: unknown, length: number): value is Uint8Array {
-  return value instanceof Uint8Array && value.length === length;
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 }

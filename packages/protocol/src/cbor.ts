@@ -34,3 +34,17 @@ export function decodeCbor(bytes: Uint8Array): unknown {
     throw new CborError("not deterministic CBOR", { cause });
   }
 }
+
+// What a decoded value is.
+
+export function isBytes(value: unknown, length: number): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === length;
+}
+
+export function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+}

@@ -10,7 +10,7 @@
  * Decoding checks the shape of the frame alone; params, results and payloads are checked against their rows in
  * `methods.ts` and `events.ts` by whoever knows which row it is. The caller has capped the size.
  */
-import { CborError, decodeCbor, encodeCbor } from "./cbor.ts";
+import { CborError, decodeCbor, encodeCbor, isRecord } from "./cbor.ts";
 import type { Failure } from "./errors.ts";
 import { idBytes } from "./ids.ts";
 
@@ -47,8 +47,4 @@ export function decodeFrame(bytes: Uint8Array): Frame {
     return { kind: "ack", sequence: id, conversation: third };
   }
   throw new CborError("not a frame of a known kind");
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 }

@@ -1,5 +1,5 @@
 export * from "./ids.ts";
-export { CborError, decodeCbor, encodeCbor } from "./cbor.ts";
+export { CborError, decodeCbor, encodeCbor, isBytes, isCount, isRecord } from "./cbor.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./frame.ts";
