@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createDeviceKeys } from "@sotto/e2ee";
-import { limits, parseInviteLink, sameBytes } from "@sotto/protocol";
+import { buckets, limits, parseInviteLink, sameBytes } from "@sotto/protocol";
 import {
   authenticate,
   logIn,
@@ -161,7 +161,10 @@ test("this machine itself registers without an invite on the first day, if it sp
   assert.equal(await policy(), "open");
   assert.equal(await policy({}, "127.0.0.1"), "open");
   assert.equal(await policy({ host: "chat.example.org" }), "invite", "a tunnel asks for another name");
-  assert.equal(await policy({ "x-forwarded-for": "203.0.113.7" }), "invite", "a proxy speaks for others");
+  for (const name of ["x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via"])
+    assert.equal(await policy({ [name]: "203.0.113.7" }), "invite", `a proxy speaks for others: ${name}`);
+  assert.equal(await policy({ host: "localhost" }), "invite", "a forward asks for another port");
+  assert.equal(await policy({ host: `localhost:${server.port}` }, "127.0.0.1"), "invite", "nginx names no host in TLS");
   nowMs += limits.localRegistrationMs;
   assert.equal(await policy(), "invite");
   nowMs -= 2 * limits.localRegistrationMs;
@@ -278,6 +281,27 @@ test("guessing is slowed down whether or not the second half is sent, and device
   await back.request("authenticate", proofOf(back, alice));
   await using local = await RawClient.connect(server);
   await (await logIn(local, "alice", alice.password)).finish();
+});
+
+test("behind a port forward on this machine the owner's login opens the door to no guesser", async () => {
+  await using server = await startServer();
+  await using device = await RawClient.connect(server);
+  const alice = await register(device, "alice");
+  await using owner = await RawClient.connect(server);
+  await (await logIn(owner, "alice", alice.password)).finish();
+  const codes: string[] = [];
+  while (codes.length < buckets.loginFailedAnywhere.burst + 10) {
+    await using guesser = await RawClient.connect(server);
+    for (let i = 0; i < limits.loginsPerConnectionMax; i++) codes.push(await refusal(logIn(guesser, "alice", "guess")));
+  }
+  assert.ok(
+    codes.slice(0, 50).every((code) => code === "ok"),
+    "the limit by address does not apply",
+  );
+  assert.ok(
+    codes.slice(-5).every((code) => code === "rate-limited"),
+    "the one by name does",
+  );
 });
 
 test("a connection has few logins, whatever the names", async () => {

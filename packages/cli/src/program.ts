@@ -157,10 +157,8 @@ Examples:
       .addOption(
         new Option(
           "--local-registration <on|off>",
-          "whether this machine may register without an invite in the first 24 hours",
-        )
-          .choices(["on", "off"])
-          .default("on"),
+          "whether this machine may register without an invite in the first 24 hours (default: on, with --host off)",
+        ).choices(["on", "off"]),
       )
       .addOption(
         new Option("--strangers <what>", "messages of people one never wrote to").choices(["allow", "request"]),

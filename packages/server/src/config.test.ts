@@ -26,6 +26,11 @@ test("settings are read as a command line has them", () => {
   assert.equal(config.rateFactor, 1000);
 });
 
+test("where the server has a name for people elsewhere, this machine registers nobody without being told to", () => {
+  assert.equal(readConfig({ data: "d", hosts: ["chat.example.org"] }).localRegistration, false);
+  assert.equal(readConfig({ data: "d", hosts: ["chat.example.org"], localRegistration: "on" }).localRegistration, true);
+});
+
 test("with open registration strangers wait as requests unless the operator says otherwise", () => {
   assert.equal(readConfig({ data: "d", registration: "open" }).strangers, "request");
   assert.equal(readConfig({ data: "d", registration: "open", strangers: "allow" }).strangers, "allow");

@@ -71,8 +71,8 @@ export const settings = {
   },
   localRegistration: {
     flag: "--local-registration on|off",
-    help: "whether this machine itself may register without an invite during the first 24 hours of the data folder",
-    schema: v.optional(onOff, true),
+    help: "whether this machine itself may register without an invite during the first 24 hours of the data folder (default: on, with --host off)",
+    schema: v.optional(onOff),
   },
   strangers: {
     flag: "--strangers allow|request",
@@ -104,7 +104,9 @@ export const settings = {
 
 type SettingName = keyof typeof settings;
 type Values = { [Name in SettingName]: v.InferOutput<(typeof settings)[Name]["schema"]> };
-export type Config = Readonly<Omit<Values, "strangers"> & { strangers: "allow" | "request" }>;
+export type Config = Readonly<
+  Omit<Values, "strangers" | "localRegistration"> & { strangers: "allow" | "request"; localRegistration: boolean }
+>;
 /** What a command line or a program hands in: as typed, everything but the data folder optional. */
 export type ConfigInput = { [Name in SettingName]?: v.InferInput<(typeof settings)[Name]["schema"]> } & {
   data: string;
@@ -137,6 +139,9 @@ export function readConfig(input: Readonly<Record<string, unknown>>): Config {
       "--cert and --key go together; give both, or neither for a self-made certificate",
     );
   }
+  // Whoever names the server expects people from elsewhere, perhaps through a proxy or a port forward on this machine.
+  const localRegistration = config.localRegistration ?? config.hosts.length === 0;
   const strangers = config.strangers ?? (config.registration === "open" ? "request" : "allow");
-  return { ...config, hosts: [...new Set(config.hosts.map((name) => name.toLowerCase()))], strangers };
+  const hosts = [...new Set(config.hosts.map((name) => name.toLowerCase()))];
+  return { ...config, hosts, strangers, localRegistration };
 }

@@ -20,7 +20,7 @@ export interface ServeOptions {
   cert?: string;
   key?: string;
   registration: "open" | "invite" | "closed";
-  localRegistration: "on" | "off";
+  localRegistration?: "on" | "off";
   strangers?: "allow" | "request";
   log: "pretty" | "json";
   metricsToken?: string;
@@ -149,7 +149,7 @@ function nextSteps(server: Server): string[] {
   }
   if (server.firstInvite !== undefined) {
     steps.push(
-      "On any other machine with Sotto, the client with the invite:",
+      `On any ${here ? "other " : ""}machine with Sotto, the client with the invite:`,
       `    ${client({ link: server.firstInvite })}`,
     );
   }

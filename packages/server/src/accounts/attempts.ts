@@ -4,7 +4,8 @@
  * login is finished, which gives the attempt back.
  *
  * There is no lock-out: a name's hourly limit does not touch addresses from which somebody logged in before, nor devices,
- * which come back by their keys.
+ * which come back by their keys. Loopback is no such address: whoever reaches the server through a proxy or a port forward
+ * comes from there too. The limits by address do not apply to it, a name's hourly limit always does.
  */
 import { limits, ProtocolError } from "@sotto/protocol";
 import type { Connection } from "../gateway/connection.ts";
@@ -15,7 +16,7 @@ const trustedPlacesMax = 10_000;
 export interface Attempts {
   /** Counts a failure. @throws ProtocolError `rate-limited` */
   take(name: string, connection: Connection): void;
-  /** It was none; the place is trusted from now on. */
+  /** It was none; the place is trusted from now on, unless it is loopback. */
   giveBack(name: string, connection: Connection): void;
 }
 
@@ -44,6 +45,7 @@ export function createAttempts(rates: RateLimits): Attempts {
       if (!connection.peer.isLoopback) rates.refund("loginFailed", place);
       if (trustedPlaces.has(place)) return;
       rates.refund("loginFailedAnywhere", name);
+      if (connection.peer.isLoopback) return;
       if (trustedPlaces.size >= trustedPlacesMax) trustedPlaces.delete(trustedPlaces.values().next().value!);
       trustedPlaces.add(place);
     },

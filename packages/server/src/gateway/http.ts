@@ -234,16 +234,22 @@ function allowedOrigins(config: Config, port: number): ReadonlySet<string> {
   return new Set([...own, ...config.origins].map((origin) => origin.toLowerCase()));
 }
 
-const localNames = new Set(["localhost", "127.0.0.1", "[::1]"]);
+const localAddresses = new Set(["127.0.0.1", "[::1]"]);
+/** What proxies add about whom they speak for. */
+const proxyHeader = /^(?:forwarded|via|x-forwarded(?:-.+)?|x-real-ip|x-client-ip|true-client-ip|cf-connecting-ip)$/;
 
-/** Tunnels and proxies come from loopback too, but speak for others: they ask for another name, or say so. */
+/**
+ * Tunnels and proxies come from loopback too, but speak for others: they say so, or ask for another name or port. A client
+ * names the same host in the handshake and in the request, where an address is no server name (RFC 6066 §3). One that
+ * forwards TCP and whose caller lies is not recognised: for that there is `--local-registration off`.
+ */
 function asksForThisMachine(request: IncomingMessage, stream: TLSSocket): boolean {
-  const { host = "", forwarded } = request.headers;
-  if (forwarded !== undefined || request.headers["x-forwarded-for"] !== undefined || request.headers.via !== undefined)
-    return false;
+  if (Object.keys(request.headers).some((name) => proxyHeader.test(name))) return false;
+  const [, host = "", port = "443"] = /^(.+?)(?::(\d+))?$/.exec(request.headers.host?.toLowerCase() ?? "") ?? [];
+  if (Number(port) !== stream.localPort) return false;
   // Node says false where the client named no host.
   const name = stream.servername as string | false | null | undefined;
-  return (!name || name === "localhost") && localNames.has(host.replace(/:\d+$/, "").toLowerCase());
+  return name ? name === "localhost" && host === "localhost" : localAddresses.has(host);
 }
 
 function refuseUpgrade(stream: TLSSocket, status: string): void {
