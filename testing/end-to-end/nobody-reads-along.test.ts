@@ -87,7 +87,11 @@ describe("nobody reads along", { concurrency: false }, () => {
     (await bob.run("send", "@alice", answerCanary)).succeeded();
     (await alice.run("inbox")).succeeded();
     (await bob.run("logout")).succeeded();
-    (await new Person("mallory", "a wrong password entirely").runWithPassword("login", "bob")).failed(4, /bob/);
+    const mallory = new Person("mallory", "a wrong password entirely");
+    (await mallory.runWithPassword("login", "bob", "--server", `localhost:${wire.port}`)).failed(
+      4,
+      /password is not right/,
+    );
     (await bob.runWithPassword("login", "bob")).succeeded();
   });
 
