@@ -111,6 +111,9 @@ test("what is written after a restore is read by a device that knows those place
   for (const person of [alice, bob]) {
     const codes = person.events.flatMap((event) => (event.type === "security" ? [event.code] : []));
     const expected = new Set(["log-shortened", "vault-rolled-back"]);
-    assert.ok(codes.includes("log-shortened") && codes.every((code) => expected.has(code)), `${person.name}: ${codes.join()}`);
+    assert.ok(
+      codes.includes("log-shortened") && codes.every((code) => expected.has(code)),
+      `${person.name}: ${codes.join()}`,
+    );
   }
 });
