@@ -39,6 +39,35 @@ test("somebody is looked up once, by exact name, and known from then on", async 
     assert.throws(() => plainName(bad), { code: "name-invalid" });
 });
 
+test("a chain that comes in pieces is asked for until the server says that it is whole", async () => {
+  const bob = makeAccount("bob");
+  const carol = makeAccount("carol");
+  const { contacts, answers, asked } = await makeState(makeAccount("alice"));
+  answers.push(
+    () => ({ account: bob.account, chain: bob.entries.slice(0, 1), more: true }),
+    () => ({ chains: [{ account: bob.account, entries: bob.entries.slice(1), more: false }] }),
+  );
+  assert.equal(contacts.chain((await contacts.find("bob")).account)?.n, 2);
+  answers.push(
+    () => ({
+      chains: [
+        { account: bob.account, entries: [grown(bob).entry], more: false },
+        { account: carol.account, entries: [], more: true },
+      ],
+    }),
+    () => ({ chains: [{ account: carol.account, entries: carol.entries, more: false }] }),
+    () => ({ chains: [{ account: carol.account, entries: [], more: true }] }),
+  );
+  await contacts.fetch([bob.account, carol.account]);
+  assert.equal(contacts.chain(carol.account)?.n, 2, "what no longer fitted came in the next reply");
+  await contacts.fetch([carol.account]);
+  assert.deepEqual(
+    asked,
+    ["lookupAccount", ...Array.from({ length: 4 }, () => "getChains")],
+    "nothing more is no loop",
+  );
+});
+
 test("an answer that is somebody else, no chain, or a piece of one is not believed, and nothing is kept", async () => {
   const bob = makeAccount("bob");
   const carol = makeAccount("carol");

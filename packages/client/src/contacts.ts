@@ -91,7 +91,9 @@ export class Contacts implements Directory {
         : refused;
     }
     const contact = await this.#take(found.account, found.chain, plain);
-    return contact;
+    if (!found.more) return contact;
+    await this.fetch([found.account]);
+    return this.#state.contacts.get(toHex(found.account)) ?? contact;
   }
 
   /**
@@ -113,16 +115,21 @@ export class Contacts implements Directory {
         throw refusedBy("fetch account chains", error);
       }
       const unfinished: Uint8Array[] = [];
-      for (const { account, entries } of reply.chains) {
+      // A reply without any entry brings nobody further, whatever it says of more.
+      const goesOn = reply.chains.some(({ entries }) => entries.length > 0);
+      for (const { account, entries, more } of reply.chains) {
+        if (!slice.some((asked) => sameBytes(asked, account))) continue;
+        // Of those that no longer fit this reply, the next one brings the entries.
+        if (more && goesOn) unfinished.push(account);
         // An account that does not exist has no entries.
-        if (!slice.some((asked) => sameBytes(asked, account)) || (entries.length === 0 && !this.chain(account)))
-          continue;
+        if (entries.length === 0 && !this.chain(account)) continue;
         try {
           await this.#take(account, entries, undefined);
-          if (entries.length === limits.chainEntriesPerReplyMax) unfinished.push(account);
         } catch (error) {
           if (!(error instanceof ClientError) || error.kind !== "security") throw error;
           disbelieved ??= error;
+          const at = unfinished.indexOf(account);
+          if (at >= 0) unfinished.splice(at, 1);
         }
       }
       if (unfinished.length > 0) await this.fetch(unfinished, request);

@@ -128,10 +128,11 @@ async function open(
   const { account, vault } = opened;
   const rejected = (why: string) => new ClientError("vault-rejected", `the server's record of this account ${why}`);
   const entries = [...opened.chain];
-  for (let page = opened.chain; page.length > 0 && page.length % 256 === 0;) {
-    const more = await session.request("getChains", { accounts: [{ account, from: entries.length }] });
-    page = more.chains[0]?.entries ?? [];
-    entries.push(...page);
+  for (let { more } = opened; more;) {
+    const reply = await session.request("getChains", { accounts: [{ account, from: entries.length }] });
+    const page = reply.chains[0];
+    entries.push(...(page?.entries ?? []));
+    more = page !== undefined && page.more && page.entries.length > 0;
   }
   const verified = verifyChain(entries);
   if (verified.kind !== "valid") throw rejected("is not a chain that its identity key signed");

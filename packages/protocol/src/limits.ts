@@ -71,6 +71,8 @@ export const limits = {
   accountProofMs: 10 * minute,
 
   // Conversations.
+  // The answer to `subscribe` names them all, and is one frame.
+  conversationsPerAccountMax: 1_000,
   leavesPerConversationMax: 250,
   conversationLogBytesMax: 1024 * MiB,
   entryRetentionMs: 90 * day,

@@ -29,6 +29,8 @@ interface Method {
 const opaque = bytesUpTo(limits.opaqueMessageBytesMax);
 const keyPackage = v.strictObject({ suite, bytes: bytesUpTo(limits.keyPackageBytesMax) });
 const chain = v.pipe(v.array(bytesUpTo(limits.chainEntryBytesMax)), v.maxLength(limits.chainEntriesPerReplyMax));
+/** Whether the chain goes on after the entries of this reply; `getChains` has the rest. */
+const more = v.boolean();
 const invite = bytesUpTo(32);
 
 /** The sealed records that bring an account back, and the identity key's signature over all of them and the OPAQUE record. */
@@ -50,12 +52,13 @@ const accountVaultEntries = {
   signature: bytesUpTo(64),
   writtenAt: timeMs,
 };
-/** What a login or a recovery brings; a chain that is longer than fits goes on with `getChains`. */
+/** What a login or a recovery brings. */
 const opened = v.object({
   account: id,
   /** The OPAQUE record, which the vault's signature covers. */
   record: opaque,
   chain,
+  more,
   vault: v.object(rootEntries),
   accountVault: v.object(accountVaultEntries),
 });
@@ -260,17 +263,18 @@ export const methods = {
     caller: "device",
     bucket: "lookup",
     params: v.strictObject({ name: text(64) }),
-    result: v.object({ account: id, chain }),
+    result: v.object({ account: id, chain, more }),
     failures: ["not-found"],
   },
   getChains: {
-    about: "The entries of accounts' chains from the place `from` on (0: all); none for an account that is not here.",
+    about:
+      "The entries of accounts' chains from the place `from` on (0: all), as many as fit a frame; `more` says where to ask on. None for an account that is not here.",
     caller: "account",
     bucket: "request",
     params: v.strictObject({
       accounts: v.pipe(v.array(v.strictObject({ account: id, from: count })), v.maxLength(limits.chainsPerRequestMax)),
     }),
-    result: v.object({ chains: v.array(v.object({ account: id, entries: chain })) }),
+    result: v.object({ chains: v.array(v.object({ account: id, entries: chain, more })) }),
     failures: [],
   },
   publishKeyPackages: {
@@ -309,7 +313,7 @@ export const methods = {
       groupInfo: bytesUpTo(limits.groupInfoBytesMax),
     }),
     result: v.object({ sequence: count, acceptedAt: timeMs }),
-    failures: ["conversation-exists", "not-found", "commit-refused", "unavailable"],
+    failures: ["conversation-exists", "not-found", "commit-refused", "quota-exceeded", "unavailable"],
   },
   submitCommit: {
     about:

@@ -17,7 +17,7 @@ export async function openAccount(
   account: AccountId,
   record?: Uint8Array,
 ): Promise<Result<"finishLogin">> {
-  const found = await store.getLoginRecords(account, limits.chainEntriesPerReplyMax);
+  const found = await store.getLoginRecords(account, limits.chainEntriesPerReplyMax + 1);
   if (found === undefined || found.account.disabled) throw new ProtocolError("wrong-password");
   // The vaults of a new password must not go to who knew the old one.
   if (record !== undefined && !sameBytes(record, found.account.record)) throw new ProtocolError("login-expired");
@@ -26,5 +26,6 @@ export async function openAccount(
   const { vault, accountVault } = found;
   const { record: current } = found.account;
   connection.becomeAccount(account, { rootVersion: vault.rootVersion, provedAtMs: now() });
-  return { account, record: current, chain: fittingEntries(found.chain, chainBytesMax).entries, vault, accountVault };
+  const { entries, more } = fittingEntries(found.chain, chainBytesMax);
+  return { account, record: current, chain: entries, more, vault, accountVault };
 }

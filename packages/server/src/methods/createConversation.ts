@@ -45,6 +45,7 @@ export const createConversation: MethodFile<"createConversation"> =
       groupInfo,
     });
     if (outcome === "refused") throw new ProtocolError("commit-refused");
+    if (outcome === "full") throw new ProtocolError("quota-exceeded");
     if (outcome === "exists") throw new ProtocolError("conversation-exists");
     delivery.conversationChanged(conversation);
     return { sequence: 0, acceptedAt: createdAt };

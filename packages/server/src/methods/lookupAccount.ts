@@ -1,5 +1,6 @@
 /** Finds an account by its exact name. */
-import { limits, ProtocolError } from "@sotto/protocol";
+import { ProtocolError } from "@sotto/protocol";
+import { chainReplyBytesMax, readChainPage } from "../accounts/chain-page.ts";
 import type { MethodFile } from "./method.ts";
 
 export const lookupAccount: MethodFile<"lookupAccount"> =
@@ -7,5 +8,6 @@ export const lookupAccount: MethodFile<"lookupAccount"> =
   async ({ name }) => {
     const found = await store.getAccountByName(name);
     if (found === undefined || found.disabled) throw new ProtocolError("not-found");
-    return { account: found.account, chain: await store.getChain(found.account, 0, limits.chainEntriesPerReplyMax) };
+    const { entries, more } = await readChainPage(store, found.account, 0, chainReplyBytesMax);
+    return { account: found.account, chain: entries, more };
   };

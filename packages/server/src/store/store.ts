@@ -63,8 +63,8 @@ export interface Store extends AsyncDisposable {
   isClaimed(ref: Uint8Array, by: AccountId, now: number): Promise<boolean>;
 
   // Conversations
-  /** `refused`: the creating device was revoked. */
-  createConversation(conversation: NewConversation): Promise<"created" | "exists" | "refused">;
+  /** `refused`: the creating device was revoked. `full`: one of the members has as many as there may be. */
+  createConversation(conversation: NewConversation): Promise<"created" | "exists" | "refused" | "full">;
   getConversation(conversation: ConversationId): Promise<Conversation | undefined>;
   /** Every conversation of which the account is a member now. */
   listConversations(account: AccountId): Promise<Conversation[]>;

@@ -38,6 +38,7 @@ export interface OpenedStore extends AsyncDisposable {
 export interface SuiteQuotas {
   logBytesMax?: number;
   archiveBytesMax?: number;
+  conversationsPerAccountMax?: number;
 }
 
 export type OpenStore = (options?: SuiteQuotas) => Promise<OpenedStore>;
@@ -499,6 +500,30 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await reopened.getGroupInfo(conversation, "current"), { epoch: 0, bytes: utf8("GroupInfo of epoch 0") });
         assert.equal(await reopened.getGroupInfo(conversation, "previous"), undefined);
       });
+
+      it(
+        "an account is in a bounded number of conversations, whoever opens them",
+        async ({ store }) => {
+          const [alice, bob] = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+          const carol = await createPerson(store, "carol");
+          const create = (...members: Person[]) =>
+            store.createConversation({
+              conversation: id(),
+              kind: "direct",
+              suite: suiteNumber,
+              createdAt: now,
+              members: members.map(({ account }) => ({ account, role: "member" as const })),
+              leaf: { ...leafOf(members[0]!, 0), firstEpoch: 0, from: 0 },
+              groupInfo: utf8("GroupInfo"),
+            });
+          assert.equal(await create(alice, bob), "created");
+          assert.equal(await create(bob, alice), "created");
+          assert.equal(await create(alice, carol), "full");
+          assert.equal(await create(carol, alice), "full");
+          assert.equal(await create(carol), "created");
+        },
+        { conversationsPerAccountMax: 2 },
+      );
 
       it("of two creators of one conversation, one succeeds", async ({ store }) => {
         const people = [await createPerson(store, "alice"), await createPerson(store, "bob")];

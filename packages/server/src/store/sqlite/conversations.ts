@@ -37,7 +37,7 @@ export const toConversation = (state: ConversationState): Conversation => ({
  */
 const cacheWeightMax = 100_000;
 
-export function conversationRows(database: DatabaseSync) {
+export function conversationRows(database: DatabaseSync, options: { conversationsPerAccountMax: number }) {
   const sql = {
     find: database.prepare(
       `SELECT number, conversation, kind, suite, generation, epoch, min_send_epoch AS minSendEpoch, expired,
@@ -70,6 +70,9 @@ export function conversationRows(database: DatabaseSync) {
     listOfAccount: database.prepare(
       `SELECT c.conversation FROM members m JOIN conversations c ON c.number = m.conversation
        WHERE m.account = (SELECT number FROM accounts WHERE account = ?) ORDER BY c.number`,
+    ),
+    countOfAccount: database.prepare(
+      "SELECT count(*) AS conversations FROM members WHERE account = (SELECT number FROM accounts WHERE account = ?)",
     ),
     count: database.prepare("SELECT count(*) AS conversations FROM conversations"),
   };
@@ -146,8 +149,11 @@ export function conversationRows(database: DatabaseSync) {
     list: (account: AccountId): ConversationState[] =>
       (sql.listOfAccount.all(account) as { conversation: ConversationId }[]).map((row) => get(row.conversation)!),
 
-    create(conversation: NewConversation): "created" | "exists" | "refused" {
+    create(conversation: NewConversation): "created" | "exists" | "refused" | "full" {
       if (get(conversation.conversation) !== undefined) return "exists";
+      const isFull = ({ account }: Pick<Member, "account">) =>
+        (sql.countOfAccount.get(account) as { conversations: number }).conversations >= options.conversationsPerAccountMax;
+      if (conversation.members.some(isFull)) return "full";
       if (sql.revoked.get(conversation.leaf.device) !== undefined) return "refused";
       const { lastInsertRowid } = sql.insert.run(
         conversation.conversation,

@@ -26,6 +26,8 @@ export interface SqliteStoreOptions {
   logBytesMax?: number;
   /** What an account may archive; then chunks are answered with `full`. */
   archiveBytesMax?: number;
+  /** How many conversations an account may be in; then new ones are answered with `full`. */
+  conversationsPerAccountMax?: number;
   /** What the database file may grow to; then writes fail with `unavailable` until something is deleted. */
   databaseBytesMax?: number;
   /** Told of failures that no caller can be told of, such as a checkpoint that did not succeed. */
@@ -45,6 +47,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const {
     logBytesMax = limits.conversationLogBytesMax,
     archiveBytesMax = limits.archiveBytesPerAccountMax,
+    conversationsPerAccountMax = limits.conversationsPerAccountMax,
     log = () => {},
   } = options;
   const open = openDatabase(options.folder, options.databaseBytesMax);
@@ -53,7 +56,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const accounts = accountRows(database, vaults);
   const inbox = inboxRows(database);
   const accountChanges = accountChangeRows(database, { accounts, vaults, inbox });
-  const conversations = conversationRows(database);
+  const conversations = conversationRows(database, { conversationsPerAccountMax });
   const entries = logRows(database, conversations, inbox, { logBytesMax });
   const archives = archiveRows(database, conversations, { archiveBytesMax });
   const expiry = expiryRows(database, conversations);
