@@ -3,7 +3,14 @@
  * in front of a real one. What a test makes goes when its file ends.
  */
 import assert from "node:assert/strict";
-import { type Client, type ClientEvent, type ConversationEvent, createClient, type Message } from "@sotto/client";
+import {
+  type Client,
+  type ClientEvent,
+  type ConversationEvent,
+  createClient,
+  type Message,
+  type Transport,
+} from "@sotto/client";
 import { nodePlatform, nodeTransport } from "@sotto/client/node";
 import { FaultyNetwork, LyingServer, MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
 import { decodeFrame } from "@sotto/protocol";
@@ -26,25 +33,32 @@ export class Device {
   name: string;
   readonly disk: MemoryDisk;
   readonly #held = new Map<string, () => Promise<void>>();
-  readonly network = new FaultyNetwork({
-    connect: async (address, handlers, signal) => {
-      const socket = await nodeTransport.connect(address, handlers, signal);
-      return { ...socket, send: (bytes) => this.#sendHeld(bytes, socket.send) };
-    },
-  });
-  readonly lies = new LyingServer(this.network);
+  readonly network: FaultyNetwork;
+  readonly lies: LyingServer;
   readonly events: ClientEvent[] = [];
   client!: Client;
 
-  private constructor(server: Pick<Server, "port">, name: string, disk: MemoryDisk) {
+  private constructor(server: Pick<Server, "port">, name: string, disk: MemoryDisk, transport: Transport) {
     this.server = server;
     this.name = name;
     this.disk = disk;
+    this.network = new FaultyNetwork({
+      connect: async (address, handlers, signal) => {
+        const socket = await transport.connect(address, handlers, signal);
+        return { ...socket, send: (bytes) => this.#sendHeld(bytes, socket.send) };
+      },
+    });
+    this.lies = new LyingServer(this.network);
   }
 
-  /** A device in no account yet; `disk`: what it finds there. */
-  static async empty(server: Pick<Server, "port">, name = "", disk = new MemoryDisk()): Promise<Device> {
-    const device = new Device(server, name, disk);
+  /** A device in no account yet, unless there is one on its disk. */
+  static async empty(
+    server: Pick<Server, "port">,
+    name = "",
+    disk = new MemoryDisk(),
+    transport: Transport = nodeTransport,
+  ): Promise<Device> {
+    const device = new Device(server, name, disk, transport);
     await device.open();
     present.add(device);
     return device;
