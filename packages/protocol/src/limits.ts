@@ -127,6 +127,13 @@ export const buckets = {
   },
   lookup: { burst: 60, refillMs: second, by: "account", reason: "names are found by exact spelling, not by trying" },
   claim: { burst: 6, refillMs: 10 * minute, by: "account-and-target", reason: "key packages are used up by claims" },
+  keyPackages: {
+    burst: 10,
+    refillMs: 30 * second,
+    by: "device",
+    reason: "each package is verified; a device publishes fifty at a time, when few are left",
+  },
+  presence: { burst: 10, refillMs: 30 * second, by: "account", reason: "everybody one talks with is told" },
   message: {
     burst: 60,
     refillMs: 200,

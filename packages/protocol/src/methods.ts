@@ -280,7 +280,7 @@ export const methods = {
   publishKeyPackages: {
     about: "Adds key packages of the calling device, up to the limit; last resorts replace the one of the same suite.",
     caller: "device",
-    bucket: "request",
+    bucket: "keyPackages",
     params: v.strictObject({ keyPackages, lastResorts }),
     result: v.object({
       keyPackages: v.array(v.object({ suite: count, available: count, lastResortUsed: v.boolean() })),
@@ -460,7 +460,7 @@ export const methods = {
     about:
       "Lets one's presence be seen by those with whom one shares a conversation, or hides it; who hides it sees nobody's.",
     caller: "device",
-    bucket: "request",
+    bucket: "presence",
     params: v.strictObject({ visible: v.boolean() }),
     result: v.object({}),
     failures: ["unavailable"],

@@ -6,12 +6,18 @@ import type { MethodFile } from "./method.ts";
 export const publishKeyPackages: MethodFile<"publishKeyPackages"> =
   ({ store, chains, now }) =>
   async (params, { account, device }) => {
-    const checked = await checkKeyPackages(params, { chain: await chains.current(account), device }, now());
-    const before = await store.countKeyPackages(device, now());
-    for (const { suite, available } of before) {
-      const more = checked.filter((made) => !made.lastResort && made.suite === suite).length;
-      if (available + more > limits.keyPackagesPerDeviceMax) throw new ProtocolError("quota-exceeded");
+    // Counted before it is checked: each package costs several signatures.
+    const countsBySuite = new Map(
+      (await store.countKeyPackages(device, now())).map(({ suite, available }) => [suite, available]),
+    );
+    for (const { suite } of params.keyPackages) {
+      const count = (countsBySuite.get(suite) ?? 0) + 1;
+      if (count > limits.keyPackagesPerDeviceMax) throw new ProtocolError("quota-exceeded");
+      countsBySuite.set(suite, count);
     }
-    await store.addKeyPackages(device, checked);
+    await store.addKeyPackages(
+      device,
+      await checkKeyPackages(params, { chain: await chains.current(account), device }, now()),
+    );
     return { keyPackages: await store.countKeyPackages(device, now()) };
   };
