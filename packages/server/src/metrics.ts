@@ -69,8 +69,11 @@ export function createMetrics(): Metrics {
         ['{kind="message"}', appended.message],
         ['{kind="commit"}', appended.commit],
       ]);
-      for (const { name, help, read } of gauges)
-        add(name, name.endsWith("_total") ? "counter" : "gauge", help, [["", await read()]]);
+      for (const { name, help, read } of gauges) {
+        // What cannot be read, while the disk is full say, is left out; the others are wanted then most of all.
+        const value = await Promise.try(read).catch(() => undefined);
+        if (value !== undefined) add(name, name.endsWith("_total") ? "counter" : "gauge", help, [["", value]]);
+      }
       const seconds = (nanoseconds: number) => (Number.isFinite(nanoseconds) ? nanoseconds / 1e9 : 0);
       add("event_loop_delay_seconds", "gauge", "Delay of the event loop since the last look.", [
         ['{quantile="0.5"}', seconds(loopDelay.percentile(50))],

@@ -24,6 +24,8 @@ import { Connection, type ConnectionOwner, Flusher, ignoreError } from "./connec
 const headerBytesMax = 16 * 1024;
 const keepAliveTimeoutMs = 5_000;
 const closeTimeoutMs = 2_000;
+/** Pages are few and small: who wants more of them than this comes again, and is counted again. */
+const requestsPerSocketMax = 16;
 /** How often Node looks for headers that are late. */
 const headersCheckIntervalMs = 1_000;
 
@@ -79,8 +81,9 @@ export function createGateway(options: GatewayOptions): Gateway {
       keepAliveTimeout: keepAliveTimeoutMs,
       noDelay: true,
     },
-    (request, response) => void page(request, response),
+    (request, response) => void answerPage(request, response),
   );
+  server.maxRequestsPerSocket = requestsPerSocketMax;
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -137,6 +140,17 @@ export function createGateway(options: GatewayOptions): Gateway {
     });
   }
 
+  /** Never rejects: a page that cannot be made costs an answer, not the process. */
+  async function answerPage(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await page(request, response);
+    } catch (error) {
+      log.error("a page failed", describeError(error));
+      if (response.headersSent) response.destroy();
+      else reply(response, 503, "it failed; the server's log says more\n");
+    }
+  }
+
   async function page(request: IncomingMessage, response: ServerResponse): Promise<void> {
     request.resume();
     const path = request.url?.split("?")[0];
@@ -181,8 +195,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     async stop(withinMs) {
       isStopping = true;
       clearInterval(pings);
-      const isClosed = once(server, "close");
-      server.close();
+      // Not `once`: an accept that fails meanwhile must not stop the stopping.
+      const isClosed = new Promise<void>((done) => server.close(() => done()));
       server.closeIdleConnections();
       for (const connection of connections) connection.end("shutting-down");
       const late = setTimeout(() => openSockets.forEach((socket) => socket.destroy()), withinMs);
