@@ -30,6 +30,8 @@ export const authenticate: MethodFile<"authenticate"> =
     }
     if ((await store.recordBoot(device, boot)) === "copied") throw new ProtocolError("store-copied");
     if (known.loggedOut) await store.setDeviceLoggedOut(device, false);
+    // It may have logged out, on another connection, while it proved itself here.
+    if ((await store.getDevice(device))?.loggedOut !== false) throw new ProtocolError("device-logged-out");
     openSession(services, connection, account, device);
     return { keyPackages: await store.countKeyPackages(device, now()) };
   };

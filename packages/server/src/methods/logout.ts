@@ -2,9 +2,11 @@
 import type { MethodFile } from "./method.ts";
 
 export const logout: MethodFile<"logout"> =
-  ({ store }) =>
+  ({ store, delivery }) =>
   async (_, { connection, device }) => {
     await store.setDeviceLoggedOut(device, true);
-    connection.endsAfterReply = "logged-out";
+    // A device has one session. If it is no longer this one, the device came again while the request waited.
+    if (connection.isOpen) connection.endsAfterReply = "logged-out";
+    else delivery.endDevice(device, "logged-out");
     return {};
   };
