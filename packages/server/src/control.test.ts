@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -29,6 +30,19 @@ test("a folder whose path is too long for a socket works too", { skip: process.p
   mkdirSync(folder);
   await using _ = await openControl(folder, answers, silentLog);
   assert.deepEqual(await askServer(folder, { do: "invite" }), { link: "link for 1" });
+});
+
+test("a program that stays connected does not hold up the stopping", async () => {
+  const folder = join(root, "idle");
+  mkdirSync(folder);
+  const control = await openControl(folder, answers, silentLog);
+  const idle = connect(join(folder, "control.sock"));
+  await once(idle, "connect");
+  await askServer(folder, { do: "invite" });
+  const startedMs = performance.now();
+  await control[Symbol.asyncDispose]();
+  assert.ok(performance.now() - startedMs < 1_000);
+  idle.destroy();
 });
 
 test("a server that does not run, or cannot answer, is told apart", async () => {

@@ -56,7 +56,12 @@ type Answering = {
 
 /** Listens in the data folder. Without a socket the server runs all the same; the log says so. */
 export async function openControl(folder: string, answers: Answering, log: Log): Promise<AsyncDisposable> {
-  const server = createServer((socket) => serve(socket, answers, log));
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    serve(socket, answers, log);
+  });
   try {
     // Whoever holds the data folder's lock owns this name; what is there was left by a server that died.
     rmSync(join(folder, socketFile), { force: true });
@@ -71,7 +76,10 @@ export async function openControl(folder: string, answers: Answering, log: Log):
   server.unref();
   return {
     async [Symbol.asyncDispose]() {
-      await new Promise<void>((done) => server.close(() => done()));
+      const isClosed = new Promise<void>((done) => server.close(() => done()));
+      // Whoever asks and waits learns that the server is gone; the server waits for nobody.
+      for (const socket of sockets) socket.destroy();
+      await isClosed;
       rmSync(join(folder, socketFile), { force: true });
     },
   };
