@@ -46,6 +46,8 @@ export const limits = {
   pingIntervalMs: 30 * second,
   missedPongsMax: 2,
   requestsInFlightPerSocketMax: 256,
+  // Each answer says when to come back; whoever asks on all the same is cut off.
+  rateLimitedInARowMax: 200,
 
   // Delivery: what a device may owe acknowledgements for, and how much may wait in its socket.
   unackedEntriesMax: 100,

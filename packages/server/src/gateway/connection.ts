@@ -81,6 +81,8 @@ export class Connection {
   /** Set by a login or a recovery, and kept when the connection becomes a device: what `accounts/proof.ts` asks for. */
   proof: AccountProof | undefined;
   requestsInFlight = 0;
+  /** Requests answered `rate-limited` since one was answered otherwise. */
+  rateLimitedInARow = 0;
   /** Password logins begun here. */
   loginsBegun = 0;
   /** Set by a method whose reply is the last thing that this connection hears, but for the reason. */

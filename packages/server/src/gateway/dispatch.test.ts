@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  buckets,
   decodeFrame,
   encodeAck,
   encodeRequest,
@@ -49,6 +50,7 @@ function open(handlers: Partial<Record<MethodName, (...given: never[]) => unknow
     version: 1,
     isOpen: true,
     requestsInFlight: 0,
+    rateLimitedInARow: 0,
     endsAfterReply: undefined,
     peer: { isLoopback: false, key: "203.0.113.7", block: "203.0.113" },
     identity: {
@@ -176,4 +178,27 @@ test("requests beyond what may be in flight are refused at once", async () => {
   assert.equal(busy.length, 5);
   await new Promise((turn) => setImmediate(turn));
   for (const done of held) done();
+});
+
+test("a request over its limit is refused before its parameters are looked at", async () => {
+  const { ask } = open({ listDevices: () => ({ devices: [] }) });
+  const code = async () => {
+    const answer = await ask("listDevices", { cursors: "nonsense" });
+    return answer?.kind === "failure" ? answer.failure["code"] : "ok";
+  };
+  for (let i = 0; i < buckets.request.burst; i++) assert.equal(await code(), "malformed");
+  assert.equal(await code(), "rate-limited");
+});
+
+test("who asks on without waiting is cut off, who asks something else meanwhile is not", async () => {
+  const { ask, refused } = open({ listDevices: () => ({ devices: [] }), lookupAccount: () => ({}) });
+  const flood = async (times: number) => {
+    for (let i = 0; i < times; i++) await ask("listDevices", {});
+  };
+  await flood(buckets.request.burst + limits.rateLimitedInARowMax - 1);
+  await ask("lookupAccount", { name: "bob" });
+  await flood(limits.rateLimitedInARowMax - 1);
+  assert.deepEqual(refused, []);
+  await flood(1);
+  assert.deepEqual(refused, ["too many requests"]);
 });

@@ -3,7 +3,7 @@
  * method's file, encodes its answer. Everything that it needs to know of a method is in the protocol's table. Messages and
  * acks, which are nearly all there is, skip the general decoder and nothing else.
  *
- * A peer that does not speak the protocol is cut off; a request that fails is answered with its code; a bug is answered
+ * A peer that does not speak the protocol, or does not stop to ask when it was told to wait, is cut off; a request that fails is answered with its code; a bug is answered
  * `internal` and leaves one log line without anybody's data. Replies may overtake each other.
  */
 import {
@@ -65,12 +65,16 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
       throw new ProtocolError("not-authenticated");
     }
     let params = given as Record<string, unknown>;
+    // Before the parameters are checked, where it does not take them to know whom to count: checking a full frame costs more
+    // than most methods.
+    const countsByParams = bucket !== "none" && needsParams(connection, buckets[bucket].by);
+    if (bucket !== "none" && !countsByParams) takeToken(connection, bucket, params);
     if (!isChecked) {
       const parsed = v.safeParse(schema, given);
       if (!parsed.success) throw new ProtocolError("malformed");
       params = parsed.output;
     }
-    if (bucket !== "none") takeToken(connection, bucket, params);
+    if (countsByParams) takeToken(connection, bucket, params);
 
     const handler = handlers[name] as AnyHandler;
     if (caller === "anyone" || identity.kind === "anyone") return handler(params, { connection });
@@ -129,13 +133,16 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
         connection.send(encodeReply(id, result));
       }
       metrics.request(name, "ok");
+      connection.rateLimitedInARow = 0;
     } catch (error) {
       const failure = toProtocolError(error, name);
       connection.send(encodeFailure(id, failure.toFailure()));
       metrics.request(name, failure.code);
+      connection.rateLimitedInARow = failure.code === "rate-limited" ? connection.rateLimitedInARow + 1 : 0;
     } finally {
       connection.requestsInFlight--;
     }
+    if (connection.rateLimitedInARow >= limits.rateLimitedInARowMax) connection.refuse("too many requests");
     if (connection.endsAfterReply !== undefined) connection.end(connection.endsAfterReply);
   }
 
@@ -175,6 +182,11 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
   }
 
   return { receive, isHealthy: () => monotonicMs() - storeFailedMs > storeFailureMs };
+}
+
+/** Whether it takes the parameters to know whom a bucket counts. */
+function needsParams({ identity }: Connection, by: (typeof buckets)[keyof typeof buckets]["by"]): boolean {
+  return by === "account-and-target" || (by === "device" && identity.kind !== "device");
 }
 
 /** What a bucket counts by, or undefined where it does not apply. */
