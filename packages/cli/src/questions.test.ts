@@ -58,6 +58,30 @@ test("a character that arrives in two chunks is one character", async () => {
   assert.equal(await answer, "é");
 });
 
+test("a key whose sequence arrives in pieces leaves nothing of it in the answer", async () => {
+  const terminal = createTerminal();
+  const answer = askSecret(terminal.environment, "Password: ");
+  for (const piece of ["a\u001b", "[", "1;5", "Db\u001bO", "Pc\u001b"]) {
+    terminal.type(piece);
+    await new Promise((turn) => setImmediate(turn));
+  }
+  // The Escape key alone.
+  await new Promise((later) => setTimeout(later, 80));
+  terminal.type("d\r");
+  assert.equal(await answer, "abcd");
+});
+
+test("a paste brings no control characters, and into what is shown nothing invisible", async () => {
+  const terminal = createTerminal();
+  const secret = askSecret(terminal.environment, "Password: ");
+  terminal.type("a\u0000\u0007\u009b\u0085👩\u200d🚀\r");
+  assert.equal(await secret, "a👩\u200d🚀", "as it would come from a file");
+  const line = askLine(terminal.environment, "Name: ");
+  terminal.type("al\u202e\u200b\u009bice\r");
+  assert.equal(await line, "alice");
+  assert.ok(terminal.shown().endsWith("Name: alice\n"));
+});
+
 test("only a clear yes is a yes", async () => {
   for (const [typed, expected] of [
     ["y", true],

@@ -13,12 +13,12 @@ export function canAsk(environment: Environment): boolean {
 
 /** A line as it was typed, without the line break. @throws Interrupted at Ctrl-C, or Ctrl-D on an empty line */
 export function askLine(environment: Environment, question: string): Promise<string> {
-  return readAnswer(environment, question, (text) => text);
+  return readAnswer(environment, question, { shown: (text) => text, dropped: invisible });
 }
 
 /** The same without showing it. */
 export function askSecret(environment: Environment, question: string): Promise<string> {
-  return readAnswer(environment, question, () => "");
+  return readAnswer(environment, question, { shown: () => "", dropped: controls });
 }
 
 /** No is what anything but a clear yes means. */
@@ -44,9 +44,21 @@ export function takeTypedAhead(stdin: Source): string {
 
 // oxlint-disable-next-line no-control-regex -- arrow keys and the like arrive as escape sequences
 const keySequence = /\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O.|.)?/g;
+// oxlint-disable-next-line no-control-regex -- the same, without its end
+const begunSequence = /\x1b(?:\[[0-9;?]*[ -/]*|O)?$/;
+/** A terminal sends the parts of one sequence together; what stays alone this long is the Escape key. */
+const sequenceWithinMs = 50;
+// What a paste may hold and nobody types: controls everywhere, and what is shown nothing invisible either, such as marks that
+// turn the direction of the text. A secret keeps those: it is the same as when it comes from a file.
+const controls = /\p{Cc}/u;
+const invisible = /\p{C}/u;
 const clearLine = "\r\x1b[K";
 
-function readAnswer(environment: Environment, question: string, shown: (text: string) => string): Promise<string> {
+function readAnswer(
+  environment: Environment,
+  question: string,
+  { shown, dropped }: { shown: (text: string) => string; dropped: RegExp },
+): Promise<string> {
   const { stdin, stderr } = environment;
   if (!canAsk(environment)) {
     throw new CommandError("usage", "terminal-needed", `${question.trim()} there is no terminal to ask on`);
@@ -55,8 +67,11 @@ function readAnswer(environment: Environment, question: string, shown: (text: st
     const decoder = new StringDecoder("utf8");
     const promptLine = question.slice(question.lastIndexOf("\n") + 1);
     let text = "";
+    let begun = "";
+    let escapeTimer: NodeJS.Timeout | undefined;
 
     const finish = (settle: () => void, typedAhead = "") => {
+      clearTimeout(escapeTimer);
       typedAheadBySource.set(stdin, typedAhead);
       stdin.off("data", onData);
       stdin.off("end", onEnd);
@@ -68,14 +83,19 @@ function readAnswer(environment: Environment, question: string, shown: (text: st
     const interrupt = () => finish(() => reject(new Interrupted("interrupted")));
     const onEnd = interrupt;
 
-    const take = (keys: string) => {
+    const take = (given: string) => {
+      clearTimeout(escapeTimer);
+      const joined = begun + given;
+      begun = begunSequence.exec(joined)?.[0] ?? "";
+      if (begun !== "") escapeTimer = setTimeout(() => (begun = ""), sequenceWithinMs);
+      const keys = joined.slice(0, joined.length - begun.length);
       const characters = Array.from(keys.replace(keySequence, ""));
       for (const [index, key] of characters.entries()) {
         if (key === "\r" || key === "\n") {
           const rest = characters.slice(index + 1);
           // A terminal in raw mode sends one of the two; a paste may bring both.
           if (key === "\r" && rest[0] === "\n") rest.shift();
-          finish(() => resolve(text), rest.join(""));
+          finish(() => resolve(text), rest.join("") + begun);
           return;
         }
         if (key === "\u0003" || (key === "\u0004" && text === "")) return interrupt();
@@ -83,7 +103,7 @@ function readAnswer(environment: Environment, question: string, shown: (text: st
         if (key === "\u007f" || key === "\b") text = withoutLastCharacter(text);
         else if (key === "\u0015") text = "";
         else if (key === "\u0017") text = text.replace(/\S*\s*$/, "");
-        else if (key >= " ") text += key;
+        else if (!dropped.test(key)) text += key;
         if (shown(text) === shown(before)) continue;
         stderr.write(text.length > before.length ? shown(key) : `${clearLine}${promptLine}${shown(text)}`);
       }
