@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import {
   type Event,
@@ -172,4 +173,11 @@ test("a request above the frame limit is refused here, and nothing leaves", asyn
   };
   await assert.rejects(session.request("sendMessage", params), { code: "too-large" });
   assert.equal(server.heard.length, 1);
+});
+
+test("an attempt that is over leaves nothing on the signal that would have ended it", async () => {
+  const { signal } = new AbortController();
+  const handlers = { onEvent() {}, onClose() {} };
+  await openSession(new ScriptedServer().platform, address, handlers, signal);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });

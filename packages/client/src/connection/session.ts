@@ -129,16 +129,14 @@ export async function openSession(
   }
 
   let stopConnectTimer = () => {};
+  let giveUp = () => {};
   const givenUp = new AbortController();
   const tooLate = new Promise<never>((_, reject) => {
     stopConnectTimer = platform.clock.after(connectTimeoutMs, () =>
       reject(new ClientError("unreachable", `${where} did not answer within ${connectTimeoutMs / 1000} s`)),
     );
-    signal?.addEventListener(
-      "abort",
-      () => reject(new ClientError("unreachable", `connecting to ${where} was given up`)),
-      { once: true },
-    );
+    giveUp = () => reject(new ClientError("unreachable", `connecting to ${where} was given up`));
+    signal?.addEventListener("abort", giveUp, { once: true });
   });
   tooLate.catch(() => {});
   const onClose = (reason: string): void => end(reason, true);
@@ -177,6 +175,8 @@ export async function openSession(
     throw connectError(where, error);
   } finally {
     stopConnectTimer();
+    // The signal lives as long as the client, which connects again and again.
+    signal?.removeEventListener("abort", giveUp);
   }
 }
 
