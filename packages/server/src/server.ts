@@ -159,6 +159,9 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     isHealthy: dispatch.isHealthy,
   });
   metrics.gauge("connections", "Open WebSockets.", () => gateway.connections.size);
+  metrics.gauge("unsent_bytes", "Bytes that wait for connections which do not read.", () =>
+    [...gateway.connections].reduce((sum, connection) => sum + connection.unsentBytes(), 0),
+  );
   metrics.gauge("unauthenticated_sockets", "Sockets that have not shown who they are.", () => admission.size);
   metrics.gauge("devices_online", "Devices with a session.", () => delivery.counts().sessions);
   metrics.gauge("store_commits_total", "Transactions of the store; each is one fsync.", () => store.commits());
