@@ -4,6 +4,7 @@
  * wrote it, replaced by compare-and-set; two devices that write at once are merged key by key, the newer or further one winning.
  */
 import {
+  type ChainState,
   Secret,
   chainDevice,
   decodeDeviceKeys,
@@ -139,7 +140,10 @@ export class AccountVault {
     const chain = contacts.chain(own.account)!;
     const signed = { account: own.account, version: stored.version, accountVault: stored.bytes };
     // The first version came with the account, under the identity key's eyes; it says nothing yet.
-    const genuine = stored.version === 1 || verifyAccountVault(signed, chain, stored.device, stored.signature);
+    // Whoever removes a device writes the next version, so a removed one has written none that is newer than what was seen.
+    const isRemoved = chainDevice(chain, stored.device)?.revokedN !== undefined && known !== undefined;
+    const genuine =
+      stored.version === 1 || (!isRemoved && verifyAccountVault(signed, chain, stored.device, stored.signature));
     if (!genuine)
       throw new ClientError("vault-rejected", "the server shows account data that no device of this account wrote");
     const content = readContent(
@@ -280,7 +284,16 @@ export class AccountVault {
 }
 
 /** What a vault says to a device that knows nothing yet. @throws ClientError `vault-rejected` */
-export function openVault(own: Pick<AccountRecord, "account" | "amks">, stored: StoredVault): VaultContent {
+export function openVault(
+  own: Pick<AccountRecord, "account" | "amks">,
+  stored: StoredVault,
+  chain: ChainState,
+): VaultContent {
+  // One whose writer was removed since is still the account's: nobody else may have been left to write another.
+  const signed = { account: own.account, version: stored.version, accountVault: stored.bytes };
+  if (stored.version !== 1 && !verifyAccountVault(signed, chain, stored.device, stored.signature)) {
+    throw new ClientError("vault-rejected", "the server shows account data that no device of this account wrote");
+  }
   try {
     const amks = own.amks.map(({ version, key }) => ({ version, key: new Secret(key) }));
     return readContent(
@@ -298,7 +311,7 @@ export function openVault(own: Pick<AccountRecord, "account" | "amks">, stored: 
  * `[account, name, n, head, verified, verified at]`, `[id, peer, read up to, delivered, read by peer, last at, settled, chunk, hash]`,
  * `[values, at]`, `[device, name, at]`; sorted, so that the same content has the same bytes.
  */
-function writeContent({ contacts, conversations, settings, devices }: VaultContent): Uint8Array {
+export function writeContent({ contacts, conversations, settings, devices }: VaultContent): Uint8Array {
   return encodeCbor([
     vaultFormat,
     sorted(contacts).map(([account, { name, n, head, verified, verifiedAt }]) => [

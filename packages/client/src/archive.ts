@@ -131,7 +131,11 @@ export class Archive {
         tail && record.archive?.tail && sameBytes(record.archive.tail.hash, tail.hash) && record.archive.tail.own;
       transaction.putConversation({
         ...record,
-        archive: { settled, ...(tail ? { tail: { ...tail, own: own ?? false } } : {}) },
+        // Beyond what is here nothing can be settled that matters here, whatever the server says.
+        archive: {
+          settled: Math.min(settled, record.cursor),
+          ...(tail ? { tail: { ...tail, own: own ?? false } } : {}),
+        },
       });
     });
   }
@@ -146,7 +150,8 @@ export class Archive {
     const own = state.account!;
     const cursor = conversation.cursor;
     const { tail } = archive;
-    const fresh = await this.#messages(id, archive.settled + 1, cursor);
+    const late = conversation.late ?? [];
+    const fresh = await this.#messages(id, archive.settled + 1, cursor, late);
     if (fresh.length === 0 || !state.settings.history) {
       const { settled } = await connection().request("settle", {
         conversation: conversation.conversation,
@@ -157,7 +162,7 @@ export class Archive {
       return settled > archive.settled;
     }
     // Only a chunk that this device wrote is known to hold what is here.
-    const open = tail?.own ? await this.#messages(id, tail.from, tail.to) : [];
+    const open = tail?.own ? await this.#messages(id, tail.from, tail.to, late) : [];
     const reopened = tail !== undefined && open.length > 0 && fits([...open, fresh[0]!]);
     const from = reopened ? tail.from : tail ? tail.to + 1 : 1;
     const messages = reopened ? [...open] : [];
@@ -201,23 +206,34 @@ export class Archive {
     });
   }
 
-  async #messages(id: string, from: number, to: number): Promise<ArchivedMessage[]> {
+  async #messages(
+    id: string,
+    from: number,
+    to: number,
+    late: NonNullable<ConversationRecord["late"]>,
+  ): Promise<ArchivedMessage[]> {
     const messages: ArchivedMessage[] = [];
+    const put = (sequence: number, row: MessageRow) =>
+      messages.push({
+        sequence,
+        epoch: row.epoch ?? 0,
+        account: row.from,
+        device: row.device,
+        acceptedAtMs: row.acceptedAt ?? row.sentAt,
+        content: row.content,
+      });
+    for (const { place, sequence } of late) {
+      if (sequence < from || sequence > to) continue;
+      const row = await this.#options.state.readRow(id, place);
+      if (row?.kind === "message") put(sequence, row);
+    }
     for await (const page of this.#options.state.pagesOfRows(id, { from: placeOf(from), to: placeOf(to + 1) })) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
-        if (row.kind !== "message" || sequence === undefined) continue;
-        messages.push({
-          sequence,
-          epoch: row.epoch ?? 0,
-          account: row.from,
-          device: row.device,
-          acceptedAtMs: row.acceptedAt ?? row.sentAt,
-          content: row.content,
-        });
+        if (row.kind === "message" && sequence !== undefined) put(sequence, row);
       }
     }
-    return messages;
+    return messages.sort((a, b) => a.sequence - b.sequence);
   }
 
   /**
@@ -247,6 +263,8 @@ export class Archive {
         "archive-rejected",
         `restore the conversation with ${contacts.nameOf(conversation.peer)}: the server's copy of it ${why}`,
       );
+    if (progress.before === 0 && (chunks[0]?.number ?? 0) < (progress.anchor?.number ?? 0))
+      throw refused("leaves out what was there");
     for (const chunk of chunks) {
       if (before !== 0 && chunk.number !== before - 1) throw refused("has a gap");
       if (expected && !sameBytes(archiveChunkHash(chunk.bytes), expected)) throw refused("was exchanged");
@@ -255,7 +273,9 @@ export class Archive {
       const anchor = progress.anchor;
       const isAnchored =
         expected !== undefined ||
-        (anchor?.number === chunk.number && sameBytes(anchor.hash, archiveChunkHash(chunk.bytes)));
+        (anchor?.hash !== undefined &&
+          anchor.number === chunk.number &&
+          sameBytes(anchor.hash, archiveChunkHash(chunk.bytes)));
       const opened = openArchiveChunk({
         account: own.account,
         conversation: conversation.conversation,
@@ -298,17 +318,10 @@ export class Archive {
         ...(from === undefined ? {} : { from }),
       };
       if (progress.before === 0) {
-        const tail = newest && {
-          number: newest.number,
-          from: newest.from,
-          to: newest.to,
-          previous: newest.previous,
-          hash: archiveChunkHash(newest.bytes),
-          own: false,
-        };
-        record.archive = { settled, ...(tail ? { tail } : {}) };
-        // What passed the mark without a chunk held no messages; what a refused chunk held is asked for again.
-        record.restoredTo = newest && restoredTo !== newest.to ? (restoredTo ?? 0) : settled;
+        // What passed the mark without a chunk held no messages, as far as one of the account's devices says so and not the
+        // server alone; what a refused chunk held is asked for again.
+        const vouched = Math.max(newest?.to ?? 0, progress.anchor?.settled ?? 0);
+        record.restoredTo = newest && restoredTo !== newest.to ? (restoredTo ?? 0) : Math.min(settled, vouched);
       }
       transaction.putConversation(record);
       transaction.emit({ type: "read", conversation: id, unread: record.unread });

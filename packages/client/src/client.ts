@@ -279,6 +279,8 @@ class Engine implements Client {
       pin: this.#pin,
       boot: await this.#ensureBoot(),
       password: options.password,
+    }).catch((error: unknown) => {
+      throw error instanceof ClientError && error.code === "device-refused" ? this.#revoked(own, error) : error;
     });
     await this.#state.transact((transaction) => transaction.putAccount({ ...this.#state.account!, status: "active" }));
     return this.whoami();

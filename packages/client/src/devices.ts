@@ -178,22 +178,14 @@ export async function addThisDevice(options: {
   state: State;
   boot: BootRecord;
   opened: OpenedAccount;
-  replace?: Uint8Array;
 }): Promise<AccountRecord> {
-  const { platform, state, boot, opened, replace } = options;
+  const { platform, state, boot, opened } = options;
   const { root, session } = opened;
   const nowMs = platform.clock.now();
   const device = createDeviceKeys(platform.random);
-  const entries: Uint8Array[] = [];
-  let { chain } = opened;
-  if (replace) {
-    const revoked = appendRevocation(chain, root.identitySeed, { device: replace, nowMs });
-    entries.push(revoked.entry);
-    chain = revoked.chain;
-  }
+  const { chain } = opened;
   // Devices are named in the account vault, where neither the server nor anybody else reads it.
   const added = appendDevice(chain, root.identitySeed, { ...devicePublicKeys(device), name: "", nowMs });
-  entries.push(added.entry);
   const own: AccountRecord = {
     status: "adding",
     account: opened.account,
@@ -206,7 +198,7 @@ export async function addThisDevice(options: {
     inbox: 0,
   };
   // Read now, so that an account whose data does not open gets no half-made device.
-  openVault(own, opened.accountVault);
+  openVault(own, opened.accountVault, chain);
   const packages = await createKeyPackages(
     own,
     platform,
@@ -218,12 +210,12 @@ export async function addThisDevice(options: {
     for (const made of packages) putKeyPackage(transaction, made);
   });
   try {
-    await session.request("addDevice", { device: device.device, entries, ...toPublish(packages), boot });
+    await session.request("addDevice", { device: device.device, entries: [added.entry], ...toPublish(packages), boot });
   } catch (error) {
     if (error instanceof ProtocolError) {
       await state.transact((transaction) => transaction.deleteAccount());
       if (error.code === "device-limit") {
-        const { devices } = openVault(own, opened.accountVault);
+        const { devices } = openVault(own, opened.accountVault, opened.chain);
         const named = activeDevices(opened.chain).map(({ device }) => {
           const id = toHex(device);
           const name = devices[id]?.name;

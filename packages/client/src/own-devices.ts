@@ -57,17 +57,18 @@ export class OwnDevices {
     fingerprint?: string;
     replace?: string;
   }): Promise<ServerPin> {
-    const { platform } = this.#options;
+    const { platform, stretching } = this.#options;
     const opened = await openWithPassword({ platform, ...options });
     try {
-      const replace =
-        options.replace === undefined
-          ? undefined
-          : deviceByPrefix(
-              activeDevices(opened.chain).map(({ device }) => device),
-              options.replace,
-            );
-      await this.#add(opened, replace);
+      if (options.replace === undefined) await this.#add(opened);
+      else {
+        // Whose place is taken is removed like any other: with a new master key, which it does not get.
+        const devices = activeDevices(opened.chain).map(({ device }) => device);
+        const revoke = [deviceByPrefix(devices, options.replace)];
+        const { password } = options;
+        const changed = await this.#change("take the place of the device", opened, { password, stretching, revoke });
+        await this.#add({ ...opened, chain: changed.chain, root: { ...opened.root, amks: changed.amks } });
+      }
       return opened.pin;
     } finally {
       opened.session.close();
@@ -95,7 +96,7 @@ export class OwnDevices {
         revoke,
       });
       const root = { ...opened.root, amks: changed.amks };
-      await this.#add({ ...opened, chain: changed.chain, root }, undefined);
+      await this.#add({ ...opened, chain: changed.chain, root });
       return opened.pin;
     } finally {
       opened.session.close();
@@ -200,9 +201,9 @@ export class OwnDevices {
     }
   }
 
-  async #add(opened: OpenedAccount, replace: Uint8Array | undefined): Promise<void> {
+  async #add(opened: OpenedAccount): Promise<void> {
     const { platform, state, boot, restore, vault, deviceName } = this.#options;
-    const own = await addThisDevice({ platform, state, boot: await boot(), opened, ...(replace ? { replace } : {}) });
+    const own = await addThisDevice({ platform, state, boot: await boot(), opened });
     await restore.begin(opened.session.request, opened.accountVault);
     await state.transact((transaction) => transaction.putAccount({ ...state.account!, status: "active" }));
     await vault.nameDevice(toHex(own.device), deviceName);

@@ -136,13 +136,15 @@ export interface ConversationRecord {
   /** What the account has archived: everything up to `settled`, the newest chunk being `tail`. Absent until the server was asked. */
   archive?: { settled: number; tail?: ArchiveTail };
   /** On a new device: chunks from `before` on are here (0: none yet, 1: all), and what the next one must be. */
-  restore?: { before: number; previous?: Uint8Array; from?: number; anchor?: { number: number; hash: Uint8Array } };
+  restore?: { before: number; previous?: Uint8Array; from?: number; anchor?: ArchiveAnchor };
   /** Up to where the archive had everything. */
   restoredTo?: number;
   /** The sequence of the commit by which this device came in by itself. */
   joinedAt?: number;
   /** On a new device: what came after the last one went silent, asked for again from its authors. */
   gap?: { from: number; to: number };
+  /** What came late and took an old place: archived under the sequence at which it came. */
+  late?: { place: string; sequence: number }[];
   lastAt: number;
   lastFrom: Uint8Array;
 }
@@ -177,6 +179,13 @@ export interface EventRow extends RowFrame {
   event: string;
   /** For people. */
   text: string;
+}
+
+/** What the account vault says of the archive: the newest chunk that its writer knew, and how far all was settled. */
+export interface ArchiveAnchor {
+  settled: number;
+  number: number;
+  hash?: Uint8Array;
 }
 
 export interface ArchiveTail {

@@ -7,7 +7,7 @@
 import { contentId, decodeContent, encodeContent } from "@sotto/e2ee";
 import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
-import { type StoredVault, conversationsOf, openVault } from "./account-vault.ts";
+import { type StoredVault, conversationsOf, openVault, writeContent } from "./account-vault.ts";
 import type { Archive } from "./archive.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
@@ -51,7 +51,7 @@ export class Restore {
   async begin(request: Session["request"], stored: StoredVault): Promise<void> {
     const { state, contacts, platform } = this.#options;
     const own = state.account!;
-    const content = openVault(own, stored);
+    const content = openVault(own, stored, contacts.chain(own.account)!);
     const accounts = Object.keys(content.contacts).map((id) => Uint8Array.fromHex(id));
     await contacts.fetch(accounts, request);
     for (const [account, theirs] of Object.entries(content.contacts)) {
@@ -77,8 +77,14 @@ export class Restore {
           brokenAt: platform.clock.now(),
           restore: {
             before: 0,
-            ...(theirs.archive?.hash
-              ? { anchor: { number: theirs.archive.number ?? 0, hash: theirs.archive.hash.slice() } }
+            ...(theirs.archive
+              ? {
+                  anchor: {
+                    settled: theirs.archive.settled,
+                    number: theirs.archive.number ?? 0,
+                    ...(theirs.archive.hash ? { hash: theirs.archive.hash.slice() } : {}),
+                  },
+                }
               : {}),
           },
           readUpTo: theirs.readUpTo,
@@ -91,7 +97,7 @@ export class Restore {
       transaction.putSettings({ ...state.settings, ...content.settings.values });
       transaction.putVault({
         version: stored.version,
-        content: new Uint8Array(),
+        content: writeContent(content),
         writtenAt: stored.writtenAt,
         writtenBy: stored.device.slice(),
         settingsAt: content.settings.at,
@@ -192,7 +198,7 @@ export class Restore {
       from: conversation.peer,
       sentAt: now,
       event: "on-the-way",
-      text: `what was written while no device of yours was there is on its way from ${contacts.nameOf(conversation.peer)}`,
+      text: `what was written while no device of yours was there, if anything was, is on its way from ${contacts.nameOf(conversation.peer)}`,
     });
   }
 
@@ -231,11 +237,14 @@ export class Restore {
     transaction: Transaction,
     conversation: ConversationRecord,
     sender: { account: Uint8Array; device: Uint8Array },
+    sequence: number,
     resend: { sequence: number; content: Uint8Array },
   ): Promise<void> {
     const content = decodeContent(resend.content);
-    if (content.kind !== "text" || resend.sequence < 1 || resend.sequence > conversation.cursor) return;
-    await this.#options.timeline.insert(transaction, conversation, resend.sequence, {
+    const { gap } = conversation;
+    // Nobody puts messages into a past that this device did not ask for.
+    if (content.kind !== "text" || !gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
+    const place = await this.#options.timeline.insert(transaction, conversation, resend.sequence, {
       kind: "message",
       id: contentId(sender.account, conversation.conversation, resend.content),
       from: sender.account.slice(),
@@ -244,6 +253,8 @@ export class Restore {
       acceptedAt: content.sentAtMs,
       content: resend.content.slice(),
     });
+    // The archive has passed that place: it takes the message where it came.
+    if (place !== undefined) conversation.late = [...(conversation.late ?? []), { place, sequence }];
   }
 }
 

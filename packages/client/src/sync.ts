@@ -634,7 +634,7 @@ export class Sync {
         return;
       case "resend":
         if (!this.#isThisDevice(sender))
-          await this.#options.restore.onResend(transaction, conversation, sender, content);
+          await this.#options.restore.onResend(transaction, conversation, sender, sequence, content);
         return;
       case "unknown":
         await this.#note(

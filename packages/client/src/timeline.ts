@@ -167,20 +167,21 @@ export class Timeline {
     if (isUnread) conversation.readUpTo = Math.min(conversation.readUpTo, before - 1);
   }
 
-  /** A message that comes late, at the place that it had. Changes `conversation`. */
+  /** A message that comes late, at the place that it had; undefined if it is known. Changes `conversation`. */
   async insert(
     transaction: Transaction,
     conversation: ConversationRecord,
     sequence: number,
     row: MessageRow,
-  ): Promise<void> {
-    if (await transaction.place(row.id)) return;
+  ): Promise<string | undefined> {
+    if (await transaction.place(row.id)) return undefined;
     const id = toHex(conversation.conversation);
     const place = await freePlace(transaction, id, sequence);
     transaction.putRow(id, place, row);
-    if (this.isOwn(row)) return;
+    if (this.isOwn(row)) return place;
     if (sequence > conversation.readUpTo) conversation.unread++;
     transaction.emit({ type: "message", ...this.toMessage(conversation, place, row) });
+    return place;
   }
 
   /** Something that happened and is no message. */
