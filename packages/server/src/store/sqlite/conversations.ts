@@ -152,7 +152,8 @@ export function conversationRows(database: DatabaseSync, options: { conversation
     create(conversation: NewConversation): "created" | "exists" | "refused" | "full" {
       if (get(conversation.conversation) !== undefined) return "exists";
       const isFull = ({ account }: Pick<Member, "account">) =>
-        (sql.countOfAccount.get(account) as { conversations: number }).conversations >= options.conversationsPerAccountMax;
+        (sql.countOfAccount.get(account) as { conversations: number }).conversations >=
+        options.conversationsPerAccountMax;
       if (conversation.members.some(isFull)) return "full";
       if (sql.revoked.get(conversation.leaf.device) !== undefined) return "refused";
       const { lastInsertRowid } = sql.insert.run(
