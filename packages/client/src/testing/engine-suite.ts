@@ -493,6 +493,12 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await bob.online();
     await eventually("it is here", async () => (await laptop.texts(bob)).length === 3);
     assert.deepEqual(await laptop.texts(bob), ["before", "meanwhile one", "meanwhile two"]);
+    await laptop.client.flush({ timeoutMs: patienceMs });
+    laptop.network.goOffline();
+    bob.network.goOffline();
+    const tablet = await create("tablet");
+    await tablet.signIn(alice);
+    assert.deepEqual((await tablet.texts(bob)).toSorted(), ["before", "meanwhile one", "meanwhile two"]);
   });
 
   story("a device that is removed is cut off, and cannot read what comes later", async (create) => {
