@@ -1071,7 +1071,7 @@ class Engine implements Client {
     this.#conversations.openEverywhere();
     const own = this.#state.account;
     if (!own || !before || !after || !sameBytes(own.account, account)) return;
-    for (const { code, text } of accountNews(before, after)) this.#emit({ type: "security", code, text });
+    for (const event of accountNews(before, after)) this.#emit(event);
   }
 
   async #resumeRegistration(): Promise<Registered | undefined> {

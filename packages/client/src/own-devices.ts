@@ -5,7 +5,7 @@
 import { type ChainState, activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
 import { type ChainDevice, type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
-import type { OwnDevice } from "./api.ts";
+import type { ClientEvent, OwnDevice } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
@@ -266,22 +266,26 @@ function deviceByPrefix(devices: readonly Uint8Array[], which: string): Uint8Arr
 }
 
 /** What a person should hear of the growth of the own chain, when another device made it. */
-export function accountNews(before: ChainState, after: ChainState): { code: string; text: string }[] {
-  const news: { code: string; text: string }[] = [];
+export function accountNews(before: ChainState, after: ChainState): ClientEvent[] {
+  const news: ClientEvent[] = [];
   const known = activeDevices(before);
   const active = activeDevices(after);
   const isIn = (devices: readonly ChainDevice[], device: ChainDevice) =>
     devices.some((other) => sameBytes(other.device, device.device));
   for (const device of active.filter((candidate) => !isIn(known, candidate))) {
     const text = `a new device signed in to this account: ${toHex(device.device).slice(0, 8)}`;
-    news.push({ code: "device-added", text });
+    news.push({ type: "security", code: "device-added", text });
   }
   for (const device of known.filter((candidate) => !isIn(active, candidate))) {
     const text = `a device was removed from this account: ${toHex(device.device).slice(0, 8)}`;
-    news.push({ code: "device-removed", text });
+    news.push({ type: "security", code: "device-removed", text });
   }
   if (after.rootVault.version > before.rootVault.version && news.length === 0) {
-    news.push({ code: "password-changed", text: "the password or the recovery code of this account was changed" });
+    news.push({
+      type: "security",
+      code: "password-changed",
+      text: "the password or the recovery code of this account was changed",
+    });
   }
   return news;
 }
