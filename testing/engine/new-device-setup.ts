@@ -17,7 +17,7 @@ import { decodeFrame } from "@sotto/protocol";
 import type { Server } from "@sotto/server";
 
 export const password = "correct horse battery staple";
-export const patienceMs = 10_000;
+const patienceMs = 10_000;
 const present = new Set<Device>();
 let people = 0;
 
