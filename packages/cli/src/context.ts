@@ -3,7 +3,7 @@
  * manners that all commands share: catch up with the server first, say so when it cannot be reached, and before leaving give
  * receipts and messages a moment to get out.
  */
-import type { Client } from "@sotto/client";
+import { type Client, ClientError } from "@sotto/client";
 import type { Environment } from "./environment.ts";
 import { CommandError } from "./errors.ts";
 import { homeFolder } from "./home-folder.ts";
@@ -62,9 +62,10 @@ export async function reach(client: Client): Promise<Reached> {
 export async function withClient<T>(
   context: Context,
   body: (client: Client, reached: Reached) => Promise<T>,
+  reaching: (client: Client) => Promise<Reached> = reach,
 ): Promise<T> {
   return await withHome(context, async (client) => {
-    const reached = await reach(client);
+    const reached = await reaching(client);
     try {
       return await body(client, reached);
     } finally {
@@ -73,12 +74,27 @@ export async function withClient<T>(
   });
 }
 
-/** The same for commands that only read: without a connection they answer from this device. */
+/** The same for commands that only read: without a connection they answer from this device, also one that was removed. */
 export async function withReader<T>(context: Context, body: (client: Client) => Promise<T>): Promise<T> {
-  return await withClient(context, (client, reached) => {
-    noteAway(context, reached, "showing what is on this device");
-    return body(client);
-  });
+  return await withClient(
+    context,
+    (client, reached) => {
+      noteAway(context, reached, "showing what is on this device");
+      return body(client);
+    },
+    reachToRead,
+  );
+}
+
+/** What a removed device had read stays its own. */
+async function reachToRead(client: Client): Promise<Reached> {
+  try {
+    return await reach(client);
+  } catch (error) {
+    if (error instanceof ClientError && error.code === "device-revoked")
+      return { connected: false, reason: error.message };
+    throw error;
+  }
 }
 
 /** Says on standard error that the server is away, and what that means for this command. */
