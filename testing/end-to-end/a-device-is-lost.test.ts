@@ -112,8 +112,7 @@ describe("a device is lost", { concurrency: false }, () => {
       assert.deepEqual(await texts(again, "@bob"), ["hello", "between us", "indeed"]);
     });
 
-    const unnamed = { todo: "the server's device-refused passes through as it is, without a hint" };
-    test("even the password does not bring a removed device's folder back, and it says so", unnamed, async () => {
+    test("even the password does not bring a removed device's folder back, and it says so", async () => {
       refused(await laptop.runWithPassword("login", "alice", "--json"), 4, "device-revoked");
     });
 
