@@ -346,11 +346,12 @@ class Engine implements Client {
 
   async restore(options: { timeoutMs: number }): Promise<{ done: boolean; asOf?: string; writtenBy?: string }> {
     this.#account();
-    if (this.#restore.isDue && this.#connection?.connected) await this.#within(options.timeoutMs, this.#restore.run());
+    // Also when all pages are here: the places in the groups may still be on their way.
+    if (this.#connection?.connected) await this.#within(options.timeoutMs, this.#restore.run());
     const vault = this.#state.vault;
     const by = vault && this.#state.vault?.devices[toHex(vault.writtenBy)]?.name;
     return {
-      done: !this.#restore.isDue,
+      done: !this.#restore.isUnfinished,
       ...(vault && vault.writtenAt > 0 ? { asOf: rfc3339(vault.writtenAt) } : {}),
       ...(by ? { writtenBy: by } : {}),
     };
@@ -756,6 +757,7 @@ class Engine implements Client {
 
   /** Archives and writes the account vault. */
   async #share(): Promise<void> {
+    if (this.#restore.isUnfinished) await this.#restore.run();
     await this.#archive.run();
     if (this.#vault.hasNews()) await this.#vault.sync();
   }

@@ -131,6 +131,13 @@ export class Restore {
     }
   }
 
+  /** Whether this device still has no place in some conversation, or a part of the past is not here. */
+  get isUnfinished(): boolean {
+    return (
+      this.isDue || [...this.#options.state.conversations.values()].some(({ restore, brokenAt }) => restore && brokenAt)
+    );
+  }
+
   /** Joins what is to be joined and reads what is to be read: the newest page of every conversation first, then the older ones. */
   run(): Promise<void> {
     this.#running ??= this.#run().finally(() => {
@@ -144,7 +151,10 @@ export class Restore {
     let messages = 0;
     const due = () => [...state.conversations].filter(([, conversation]) => isDue(conversation)).map(([id]) => id);
     const all = due();
-    if (all.length === 0) return;
+    if (all.length === 0) {
+      await conversations.joinAll();
+      return;
+    }
     for (const [done, id] of all.entries()) {
       messages += (await archive.restore(id)).messages;
       this.#progress(done + 1, all.length, messages);
