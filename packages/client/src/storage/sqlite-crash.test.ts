@@ -28,7 +28,8 @@ test("the judge notices a store that acknowledges before it has written", async 
 
 test("the judge notices a store that writes the changes of a batch one by one", async () => {
   const { faults } = await crashRepeatedly("writes-piecemeal", controlRounds);
-  assert.match(faults.join("\n"), /entries/);
+  // A batch that is there in part, or left over beside a head that passed it.
+  assert.match(faults.join("\n"), /entries|is there though the head is/);
 });
 
 /** Kills the writer `roundsMax` times at moments of chance, and stops at the first fault. */
