@@ -269,7 +269,6 @@ class Engine implements Client {
       return this.whoami();
     }
     if (!own) throw this.#noAccount();
-    if (own.status === "revoked") throw this.#revoked(own);
     if (own.name !== name) throw new ClientError("has-account", `log in as ${name}: this folder is @${own.name}'s`);
     this.#connection?.close();
     this.#connection = undefined;
@@ -786,7 +785,7 @@ class Engine implements Client {
     return parseAddress(server);
   }
 
-  #revoked(own: AccountRecord, cause?: unknown): ClientError {
+  #revoked(own: AccountRecord, cause: unknown): ClientError {
     return new ClientError("device-revoked", `this device was removed from @${own.name}'s account`, { cause });
   }
 
@@ -802,7 +801,6 @@ class Engine implements Client {
   #account(): AccountRecord {
     const own = this.#state.account;
     if (!own || own.status === "registering" || own.status === "adding") throw this.#noAccount();
-    if (own.status === "revoked") throw this.#revoked(own);
     if (own.status === "logged-out") throw new ClientError("logged-out", `@${own.name} is logged out`);
     return own;
   }
@@ -1032,7 +1030,7 @@ class Engine implements Client {
   async #catchUp(): Promise<void> {
     try {
       if (this.#restore.isDue) await this.#restore.run();
-      this.#conversations.comeBackEverywhere();
+      void this.#conversations.joinAll();
       await this.#vault.sync();
     } catch (error) {
       const refused = refusedBy("catch up", error);

@@ -126,11 +126,6 @@ export class Conversations {
     await Promise.allSettled(missing.map(([id]) => this.open(id)));
   }
 
-  /** Joins all groups again that moved on without this device. */
-  comeBackEverywhere(): void {
-    for (const [id, { brokenAt }] of this.#options.state.conversations) if (brokenAt !== undefined) this.comeBack(id);
-  }
-
   /**
    * Joins by Welcome. Writes nothing if the chains of some accounts are missing: they are returned to be fetched.
    * @param asked accounts whose chains were fetched for it; what is still missing then does not exist

@@ -22,9 +22,9 @@ import type { Settings } from "./api.ts";
 export interface AccountRecord {
   /**
    * `registering`, `adding`: the new account, or this device of an old one, was sent and not yet answered. `logged-out`: the
-   * server refuses the device until `login`. `revoked`: another device of the account removed this one.
+   * server refuses the device until `login`.
    */
-  status: "registering" | "adding" | "active" | "logged-out" | "revoked";
+  status: "registering" | "adding" | "active" | "logged-out";
   account: Uint8Array;
   name: string;
   device: Uint8Array;
