@@ -8,7 +8,6 @@ import {
   createChain,
   createDeviceKeys,
   createIdentity,
-  createKeyPackage,
   createRecoveryCode,
   createVaults,
   decodeDeviceKeys,
@@ -18,24 +17,17 @@ import {
   rootVaultHash,
   signDeviceChallenge,
   verifyChain,
-  type CreatedKeyPackage,
-  type Suite,
 } from "@sotto/e2ee";
-import { ProtocolError, type Result, createId, limits, sameBytes, toHex } from "@sotto/protocol";
+import { ProtocolError, type Result, createId, sameBytes, toHex } from "@sotto/protocol";
 import type { Registered } from "./api.ts";
 import { type Session, openSession } from "./connection/session.ts";
 import { plainName } from "./contacts.ts";
 import { ClientError, refusedBy } from "./errors.ts";
+import { createKeyPackages, keyPackageTargets, putKeyPackage, toPublish } from "./key-packages.ts";
 import type { Address, Platform } from "./platform.ts";
-import { type AccountRecord, type BootRecord, type KeyPackageRecord, encodeRecord, keys } from "./records.ts";
+import { type AccountRecord, type BootRecord, encodeRecord, keys } from "./records.ts";
 import { type ServerPin, checkServer, pinServer } from "./server-pin.ts";
-import type { State, Transaction } from "./state.ts";
-
-/** How many key packages a device keeps on the server, by suite; X-Wing is what conversations use unless told otherwise. */
-export const keyPackageTargets: readonly { suite: Suite; target: number; refillBelow: number }[] = [
-  { suite: 83, target: limits.keyPackagesPerDeviceTarget, refillBelow: limits.keyPackagesRefillBelow },
-  { suite: 1, target: 10, refillBelow: 4 },
-];
+import type { State } from "./state.ts";
 
 export interface RegisterOptions {
   platform: Platform;
@@ -228,48 +220,4 @@ export function authenticate(session: Session, own: AccountRecord, boot: BootRec
   const { deployment, challenge } = session.hello;
   const signature = signDeviceChallenge(decodeDeviceKeys(own.deviceKeys), { deployment, challenge });
   return session.request("authenticate", { account: own.account, device: own.device, signature, boot });
-}
-
-export async function createKeyPackages(
-  own: AccountRecord,
-  platform: Platform,
-  wanted: readonly { suite: Suite; count: number; lastResort: boolean }[],
-): Promise<{ made: CreatedKeyPackage; suite: Suite; lastResort: boolean }[]> {
-  const device = decodeDeviceKeys(own.deviceKeys);
-  const all: { made: CreatedKeyPackage; suite: Suite; lastResort: boolean }[] = [];
-  for (const { suite, count, lastResort } of wanted) {
-    for (let i = 0; i < count + (lastResort ? 1 : 0); i++) {
-      const last = i === count;
-      const made = await createKeyPackage({
-        device,
-        account: own.account,
-        certificate: own.certificate,
-        suite,
-        notBeforeMs: platform.clock.now(),
-        lastResort: last,
-      });
-      all.push({ made, suite, lastResort: last });
-    }
-  }
-  return all;
-}
-
-export function putKeyPackage(
-  transaction: Transaction,
-  { made, suite, lastResort }: { made: CreatedKeyPackage; suite: Suite; lastResort: boolean },
-): void {
-  const record: KeyPackageRecord = {
-    suite,
-    bytes: made.bytes,
-    privateBytes: made.privateBytes,
-    notAfter: made.notAfterMs,
-    lastResort,
-  };
-  transaction.put(keys.keyPackage(toHex(made.ref)), encodeRecord(record));
-}
-
-export function toPublish(packages: readonly { made: CreatedKeyPackage; suite: Suite; lastResort: boolean }[]) {
-  const rows = (lastResort: boolean) =>
-    packages.filter((one) => one.lastResort === lastResort).map(({ made, suite }) => ({ suite, bytes: made.bytes }));
-  return { keyPackages: rows(false), lastResorts: rows(true) };
 }

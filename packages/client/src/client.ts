@@ -2,40 +2,25 @@
  * The client engine put together: state, contacts, conversations, outbox, sync and one connection, behind the surface of
  * api.ts. Nothing connects until something needs the server.
  */
-import { type Suite, contentId as contentIdOf, encodeContent, safetyNumber } from "@sotto/e2ee";
+import { type Suite, safetyNumber } from "@sotto/e2ee";
 import {
   type Event,
   ProtocolError,
-  type Result,
-  fromHex,
-  limits,
   formatFingerprint,
   parseFingerprint,
   parseInviteLink,
   sameBytes,
   toHex,
 } from "@sotto/protocol";
-import {
-  authenticate,
-  createKeyPackages,
-  forget,
-  keyPackageTargets,
-  logIn,
-  putKeyPackage,
-  register,
-  registeredFrom,
-  toPublish,
-} from "./account.ts";
+import { authenticate, forget, logIn, register, registeredFrom } from "./account.ts";
 import { AccountVault } from "./account-vault.ts";
 import { Archive } from "./archive.ts";
-import { createAttempt, readAttempt } from "./attempt.ts";
 import type {
   Client,
   ClientEvent,
   Conversation,
   ConversationEvent,
   Message,
-  MessageState,
   Notification,
   OwnDevice,
   Registered,
@@ -47,25 +32,17 @@ import { Connection } from "./connection/connection.ts";
 import { type Session, openSession } from "./connection/session.ts";
 import { Contacts, plainName } from "./contacts.ts";
 import { Conversations, defaultSuite } from "./conversations.ts";
+import { diagnose } from "./diagnose.ts";
 import { ClientError, refusedBy } from "./errors.ts";
+import { KeyPackages } from "./key-packages.ts";
+import { Lookup } from "./lookup.ts";
+import { Messages, type SendOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { OwnDevices, accountNews } from "./own-devices.ts";
 import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
 import type { Address, Platform } from "./platform.ts";
-import {
-  type AccountRecord,
-  type BootRecord,
-  type ConversationRecord,
-  type KeyPackageRecord,
-  emptyVault,
-  type MessageRow,
-  decodeRecord,
-  encodeRecord,
-  keys,
-  pendingPlaceOf,
-  placeOf,
-} from "./records.ts";
+import { type AccountRecord, type BootRecord, decodeRecord, emptyVault, encodeRecord, keys } from "./records.ts";
 import { type ServerPin, formatAddress, parseAddress, pinServer } from "./server-pin.ts";
 import { State } from "./state.ts";
 import { Sync } from "./sync.ts";
@@ -79,28 +56,6 @@ export interface ClientOptions {
   /** What this device is called among the account's own; nobody else reads it. */
   deviceName?: string;
 }
-
-/** What a second process may name so that a call that was cut off is not carried out twice. */
-export interface SendOptions {
-  to: string;
-  text: string;
-  replyTo?: string;
-  /** 32 random bytes as hexadecimal, new for every message and the same when the call is made again. */
-  attempt?: string;
-}
-
-type KeyPackageCount = Result<"authenticate">["keyPackages"][number];
-
-const historyDefault = 50;
-const idPrefixDigitsMin = 4;
-const stateOrder: Record<MessageState, number> = {
-  failed: -1,
-  sending: 0,
-  received: 0,
-  accepted: 1,
-  delivered: 2,
-  read: 3,
-};
 
 /** Loads what the storage holds. @throws ClientError `store-…` */
 export async function createClient(platform: Platform, options: ClientOptions = {}): Promise<Client> {
@@ -133,6 +88,8 @@ class Engine implements Client {
   readonly #conversations: Conversations;
   readonly #outbox: Outbox;
   readonly #sync: Sync;
+  readonly #keyPackages: KeyPackages;
+  readonly #messages: Messages;
   readonly #archive: Archive;
   readonly #vault: AccountVault;
   readonly #restore: Restore;
@@ -142,7 +99,6 @@ class Engine implements Client {
   #connection: Connection | undefined;
   /** Ends the waiting of calls that only wait, when the client closes. */
   readonly #closing = new Set<() => void>();
-  #refilling = false;
   #closed = false;
 
   constructor(
@@ -168,6 +124,7 @@ class Engine implements Client {
       (conversation) => this.#outbox.reasonToWait(conversation)?.message,
     );
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
+    this.#keyPackages = new KeyPackages(parts);
     this.#conversations = new Conversations({ ...parts, suite: this.#options.suite });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
@@ -204,6 +161,14 @@ class Engine implements Client {
       onOther: (event) => this.#onEvent(event),
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
+    });
+    this.#messages = new Messages({
+      ...parts,
+      conversations: this.#conversations,
+      outbox: this.#outbox,
+      lookup: new Lookup({ ...parts, connected: (attempted) => this.#connected(attempted) }),
+      own: () => this.#account(),
+      subscribe: (listener) => this.subscribe(listener),
     });
   }
 
@@ -432,193 +397,37 @@ class Engine implements Client {
 
   // Messages
 
-  async send(options: SendOptions): Promise<Message> {
-    const own = this.#account();
-    if (options.text.trim() === "") throw new ClientError("text-empty", "send: there is nothing to send");
-    const bytes = new TextEncoder().encode(options.text).length;
-    if (bytes > limits.textBytesMax)
-      throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
-    const attempt =
-      readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
-      readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
-    const peer = await this.#peerOf(options.to);
-    this.#contacts.requireTrusted(peer);
-    const replyTo = options.replyTo === undefined ? undefined : (await this.#findMessage(options.replyTo)).row.id;
-    const message = await this.#state.transact(async (transaction) => {
-      const { submission, salt, sentAt } = attempt;
-      const conversation = this.#conversations.direct(transaction, own, peer);
-      const id = toHex(conversation.conversation);
-      const content = encodeContent({
-        kind: "text",
-        text: options.text,
-        salt,
-        sentAtMs: sentAt,
-        head: this.#contacts.ownHead(),
-        ...(replyTo ? { inReplyTo: replyTo } : {}),
-      });
-      const contentId = contentIdOf(own.account, conversation.conversation, content);
-      const earlier = await transaction.place(contentId);
-      const before = earlier && (await transaction.row(id, earlier.place));
-      if (earlier && before?.kind === "message") return this.#timeline.toMessage(conversation, earlier.place, before);
-      const order = this.#outbox.nextOrder();
-      const row: MessageRow = {
-        kind: "message",
-        id: contentId,
-        from: own.account,
-        device: own.device,
-        sentAt,
-        content,
-      };
-      conversation.lastAt = sentAt;
-      transaction.putConversation(conversation);
-      this.#timeline.putPending(transaction, conversation, order, row);
-      transaction.putOutboxItem({
-        order,
-        conversation: conversation.conversation,
-        kind: "text",
-        content,
-        submission,
-      });
-      return this.#timeline.toMessage(conversation, pendingPlaceOf(order), row);
-    });
-    this.#outbox.kick();
-    return message;
+  send(options: SendOptions): Promise<Message> {
+    return this.#messages.send(options);
   }
 
-  async waitFor(options: {
-    id: string;
-    state: "accepted" | "delivered" | "read";
-    timeoutMs: number;
-  }): Promise<Message> {
-    const { promise, resolve, reject } = Promise.withResolvers<Message>();
-    const closing = () => reject(new ClientError("unreachable", "wait for a message: the client was closed"));
-    promise.catch(() => {});
-    this.#closing.add(closing);
-    const done = (message: Message) =>
-      message.state === "failed" ||
-      stateOrder[message.state] >= stateOrder[options.state] ||
-      (message.waiting !== undefined && this.#needsOthers(message.conversation));
-    const stop = this.subscribe((event) => {
-      if (event.type !== "receipt" || event.id !== options.id) return;
-      const { type: _, ...message } = event;
-      if (done(message)) resolve(message);
-    });
-    const stopTimer = this.#platform.clock.after(options.timeoutMs, () => {
-      void this.#findMessage(options.id).then(
-        (found) => resolve(found.message),
-        () => {},
-      );
-    });
-    try {
-      const { message } = await this.#findMessage(options.id);
-      return done(message) ? message : await promise;
-    } finally {
-      this.#closing.delete(closing);
-      stopTimer();
-      stop();
-    }
+  waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message> {
+    return this.#messages.waitFor(options);
   }
 
-  async inbox(options: { from?: string }): Promise<Message[]> {
-    this.#account();
-    const only = options.from === undefined ? undefined : toHex((await this.#find(options.from)).conversation);
-    const unread: { acceptedAt: number; message: Message }[] = [];
-    for (const [id, conversation] of this.#state.conversations) {
-      if (conversation.unread === 0 || (only !== undefined && id !== only)) continue;
-      for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
-        for (const { place, row } of page) {
-          if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
-          unread.push({
-            acceptedAt: row.acceptedAt ?? row.sentAt,
-            message: this.#timeline.toMessage(conversation, place, row),
-          });
-        }
-      }
-    }
-    return unread.sort((a, b) => a.acceptedAt - b.acceptedAt).map(({ message }) => message);
+  inbox(options: { from?: string }): Promise<Message[]> {
+    return this.#messages.inbox(options);
   }
 
-  async markRead(options: { ids: string[] }): Promise<void> {
-    const own = this.#account();
-    await this.#state.transact(async (transaction) => {
-      const upToByConversation = new Map<string, number>();
-      for (const id of options.ids) {
-        const bytes = fromHex(id);
-        const at = bytes && (await transaction.place(bytes));
-        if (!at || at.place.startsWith("p")) continue;
-        upToByConversation.set(
-          at.conversation,
-          Math.max(upToByConversation.get(at.conversation) ?? 0, Number(at.place)),
-        );
-      }
-      for (const [id, upTo] of upToByConversation) {
-        const conversation = transaction.conversation(id);
-        if (!conversation) continue;
-        await this.#timeline.markRead(transaction, conversation, upTo);
-        const mayTell =
-          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
-        if (mayTell && upTo > conversation.readSentUpTo) {
-          this.#outbox.putReceipt(transaction, conversation, "read", upTo);
-        }
-        transaction.putConversation(conversation);
-      }
-    });
-    this.#outbox.kick();
+  markRead(options: { ids: string[] }): Promise<void> {
+    return this.#messages.markRead(options);
   }
 
-  async history(options: {
+  history(options: {
     with: string;
     limit?: number;
     before?: string;
     events?: boolean;
   }): Promise<(Message | ConversationEvent)[]> {
-    this.#account();
-    const conversation = await this.#find(options.with);
-    const id = toHex(conversation.conversation);
-    const limit = options.limit ?? historyDefault;
-    let to = options.before === undefined ? undefined : (await this.#findMessage(options.before, id)).place;
-    const found: (Message | ConversationEvent)[] = [];
-    while (found.length < limit) {
-      const rows = await this.#state.readRows(id, {
-        ...(to === undefined ? {} : { to }),
-        limit: limit - found.length,
-        reverse: true,
-      });
-      if (rows.length === 0) break;
-      for (const { place, row } of rows) {
-        if (row.kind === "message") found.push(this.#timeline.toMessage(conversation, place, row));
-        else if (options.events) found.push(this.#timeline.toEvent(conversation, row));
-      }
-      to = rows.at(-1)!.place;
-    }
-    return found.reverse();
+    return this.#messages.history(options);
   }
 
-  async notifications(): Promise<Notification[]> {
-    this.#account();
-    return [...this.#state.conversations.values()]
-      .filter((conversation) => conversation.unread > 0)
-      .sort((a, b) => a.lastAt - b.lastAt)
-      .map((conversation) => ({
-        conversation: toHex(conversation.conversation),
-        title: this.#contacts.nameOf(conversation.peer),
-        unread: conversation.unread,
-        lastFrom: this.#contacts.nameOf(conversation.lastFrom),
-        lastAt: rfc3339(conversation.lastAt),
-      }));
+  notifications(): Promise<Notification[]> {
+    return this.#messages.notifications();
   }
 
-  async conversations(): Promise<Conversation[]> {
-    this.#account();
-    return [...this.#state.conversations.values()]
-      .sort((a, b) => a.lastAt - b.lastAt)
-      .map((conversation) => ({
-        conversation: toHex(conversation.conversation),
-        title: this.#contacts.nameOf(conversation.peer),
-        kind: conversation.kind,
-        unread: conversation.unread,
-        lastAt: rfc3339(conversation.lastAt),
-      }));
+  conversations(): Promise<Conversation[]> {
+    return this.#messages.list();
   }
 
   // People
@@ -685,50 +494,9 @@ class Engine implements Client {
     return next;
   }
 
-  async diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
-    const checks: { check: string; ok: boolean; detail: string }[] = [];
-    const own = this.#state.account;
-    checks.push({
-      check: "store",
-      ok: true,
-      detail: `${this.#state.conversations.size} conversations, ${this.#state.outbox.size} waiting to be sent`,
-    });
-    checks.push({
-      check: "account",
-      ok: own?.status === "active",
-      detail: own ? `@${own.name}, ${own.status}` : "none in this folder",
-    });
-    if (!own || !this.#pin) return checks;
-    try {
-      const started = this.#platform.clock.now();
-      const session = await openSession(this.#platform, this.#pin, { onEvent: () => {}, onClose: () => {} });
-      session.close();
-      const roundTripMs = this.#platform.clock.now() - started;
-      checks.push({
-        check: "server",
-        ok: true,
-        detail: `${formatAddress(this.#pin)} answers, protocol ${session.hello.version}, in ${roundTripMs} ms`,
-      });
-      const skewMs = session.hello.timeMs - this.#platform.clock.now();
-      checks.push({
-        check: "clock",
-        ok: Math.abs(skewMs) < 60_000,
-        detail: `${Math.round(skewMs / 1000)} s from the server's`,
-      });
-    } catch (error) {
-      checks.push({ check: "server", ok: false, detail: refusedBy("connect", error).message });
-      return checks;
-    }
-    const synced = await this.sync({ timeoutMs: 5_000 }).catch((error: unknown) => ({
-      connected: false,
-      reason: refusedBy("connect", error).message,
-    }));
-    checks.push({
-      check: "session",
-      ok: synced.connected,
-      detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in"),
-    });
-    return checks;
+  diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
+    const sync = () => this.sync({ timeoutMs: 5_000 });
+    return diagnose({ state: this.#state, platform: this.#platform, pin: this.#pin, sync });
   }
 
   subscribe(listener: (event: ClientEvent) => void): () => void {
@@ -739,6 +507,7 @@ class Engine implements Client {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#messages.close();
     for (const end of this.#closing) end();
     this.#archive.close();
     this.#vault.close();
@@ -883,12 +652,6 @@ class Engine implements Client {
     this.#pin = pin;
   }
 
-  /** Whether the messages of a conversation wait for something that no pause brings. */
-  #needsOthers(conversation: string): boolean {
-    const reason = this.#outbox.reasonToWait(conversation);
-    return reason !== undefined && (reason.kind === "security" || reason.code === "no-device");
-  }
-
   /** Asks once more for what the server hid of some accounts: shown, it ends the stop. */
   #askForHidden(): void {
     const accounts = this.#contacts.stoppedByHiding();
@@ -928,69 +691,8 @@ class Engine implements Client {
     await this.#state.idle();
     const subscribed = await this.#sync.subscribe((method, params) => session.request(method, params));
     await this.#restore.onSubscribed(session.request, subscribed);
-    // The server names every suite of which it has something; of the others it has nothing.
-    const counts = keyPackageTargets.map(
-      ({ suite }) =>
-        authenticated.keyPackages.find((count) => count.suite === suite) ?? {
-          suite,
-          available: 0,
-          lastResortUsed: true,
-        },
-    );
-    void this.#refillKeyPackages(session.request, counts).catch(() => {
+    void this.#keyPackages.refillAll(own, session.request, authenticated.keyPackages).catch(() => {
       // The next connection tries again; until then claims take the last resort.
-    });
-  }
-
-  /** One refill at a time: what is announced while one runs has been counted before it. */
-  async #refillKeyPackages(request: Session["request"], counts: readonly KeyPackageCount[]): Promise<void> {
-    if (this.#refilling) return;
-    this.#refilling = true;
-    try {
-      const wanted = keyPackageTargets.flatMap(({ suite, target, refillBelow }) => {
-        const { available, lastResortUsed } = counts.find((count) => count.suite === suite) ?? {
-          available: target,
-          lastResortUsed: false,
-        };
-        if (available >= refillBelow && !lastResortUsed) return [];
-        return [{ suite, count: available < refillBelow ? target - available : 0, lastResort: lastResortUsed }];
-      });
-      if (wanted.length === 0) return;
-      await this.#forgetOldKeyPackages(wanted.flatMap(({ suite, lastResort }) => (lastResort ? [suite] : [])));
-      const packages = await createKeyPackages(this.#account(), this.#platform, wanted);
-      await this.#state.transact((transaction) => {
-        for (const made of packages) putKeyPackage(transaction, made);
-      });
-      try {
-        await request("publishKeyPackages", toPublish(packages));
-      } catch (error) {
-        // A definite no: nobody will ever use them.
-        if (error instanceof ProtocolError && !error.retryable) {
-          await this.#state.transact((transaction) => {
-            for (const { made } of packages) transaction.delete(keys.keyPackage(toHex(made.ref)));
-          });
-        }
-        throw error;
-      }
-    } finally {
-      this.#refilling = false;
-    }
-  }
-
-  /** Private halves that no Welcome can use any more. @param replaced suites whose last resort is about to be replaced */
-  async #forgetOldKeyPackages(replaced: readonly number[]): Promise<void> {
-    const stored = await this.#state.readPrefix(keys.keyPackage(""));
-    // A Welcome may have been waiting on the server for as long as the server keeps anything.
-    const before = this.#platform.clock.now() - limits.entryRetentionMs;
-    await this.#state.transact((transaction) => {
-      for (const { key, value } of stored) {
-        const record = decodeRecord<KeyPackageRecord>(value);
-        const { notAfter, lastResort, replacedAt, suite } = record;
-        if (lastResort ? replacedAt !== undefined && replacedAt < before : notAfter < before) transaction.delete(key);
-        else if (lastResort && replacedAt === undefined && replaced.includes(suite)) {
-          transaction.put(key, encodeRecord({ ...record, replacedAt: this.#platform.clock.now() }));
-        }
-      }
     });
   }
 
@@ -1010,7 +712,9 @@ class Engine implements Client {
         });
         return;
       case "keyPackagesLow":
-        void this.#refillKeyPackages(this.#link().request.bind(this.#link()), [event.payload]).catch(() => {});
+        void this.#keyPackages
+          .refill(this.#account(), this.#link().request.bind(this.#link()), [event.payload])
+          .catch(() => {});
         return;
       case "sessionEnded":
         if (event.payload.reason === "logged-out" || event.payload.reason === "revoked") {
@@ -1091,53 +795,5 @@ class Engine implements Client {
     }
     await this.#state.transact((transaction) => transaction.putAccount({ ...own, status: "active" }));
     return registeredFrom(own);
-  }
-
-  /** The account behind `@name` or a direct conversation's id. Asks the server only for names that were never met. */
-  async #peerOf(to: string): Promise<Uint8Array> {
-    if (to.trim().startsWith("@")) {
-      const name = plainName(to);
-      if (!this.#state.accountByName.has(name)) await this.#connected(`find @${name}`);
-      return (await this.#contacts.find(name)).account;
-    }
-    return (await this.#find(to)).peer;
-  }
-
-  /** A conversation by `@name`, id or unique prefix of the id. @throws ClientError */
-  async #find(which: string): Promise<ConversationRecord> {
-    const wanted = which.trim();
-    if (wanted.startsWith("@")) {
-      const name = plainName(wanted);
-      const account = this.#state.accountByName.get(name);
-      const found =
-        account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
-      if (!found) throw new ClientError("no-conversation", `there is no conversation with @${name}`);
-      return found;
-    }
-    const prefix = wanted.toLowerCase();
-    const found = [...this.#state.conversations].filter(([id]) => id.startsWith(prefix));
-    if (prefix.length < idPrefixDigitsMin || found.length === 0) {
-      throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, {
-        hint: `people are written with an @: @${wanted}`,
-      });
-    }
-    if (found.length > 1)
-      throw new ClientError("ambiguous", `"${wanted}" begins several ids: ${found.map(([id]) => id).join(", ")}`);
-    return found[0]![1];
-  }
-
-  /** A message by its id or a unique prefix of it. @throws ClientError */
-  async #findMessage(which: string, within?: string): Promise<{ message: Message; row: MessageRow; place: string }> {
-    const prefix = which.trim().toLowerCase();
-    const candidates = /^[0-9a-f]{4,32}$/.test(prefix) ? await this.#state.findContent(prefix, 20) : [];
-    const found = candidates.filter((candidate) => within === undefined || candidate.conversation === within);
-    if (found.length > 1)
-      throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
-    const one = found[0];
-    const conversation = one && this.#state.conversations.get(one.conversation);
-    const row = one && (await this.#state.readRow(one.conversation, one.place));
-    if (!one || !conversation || row?.kind !== "message")
-      throw new ClientError("no-message", `there is no message "${which}"`);
-    return { message: this.#timeline.toMessage(conversation, one.place, row), row, place: one.place };
   }
 }

@@ -30,9 +30,10 @@ import {
   verifyChain,
 } from "@sotto/e2ee";
 import { ProtocolError, type Result, encodeCbor, sameBytes, toHex } from "@sotto/protocol";
-import { createKeyPackages, keyPackageTargets, provePassword, putKeyPackage, toPublish } from "./account.ts";
+import { provePassword } from "./account.ts";
 import { type StoredVault, openVault } from "./account-vault.ts";
 import { type Session, openSession } from "./connection/session.ts";
+import { createKeyPackages, keyPackageTargets, putKeyPackage, toPublish } from "./key-packages.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Address, Platform } from "./platform.ts";
 import { type AccountRecord, type BootRecord, encodeRecord, keys } from "./records.ts";

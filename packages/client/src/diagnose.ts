@@ -1,0 +1,69 @@
+/** What `doctor` asks: the state of this home, the store, the server and the session; no secrets. */
+import { openSession } from "./connection/session.ts";
+import { refusedBy } from "./errors.ts";
+import type { Platform } from "./platform.ts";
+import { type ServerPin, formatAddress } from "./server-pin.ts";
+import type { State } from "./state.ts";
+
+interface Check {
+  check: string;
+  ok: boolean;
+  detail: string;
+}
+
+/** @param options.sync connects and catches up, within a few seconds */
+export async function diagnose({
+  state,
+  platform,
+  pin,
+  sync,
+}: {
+  state: State;
+  platform: Platform;
+  pin: ServerPin | undefined;
+  sync: () => Promise<{ connected: boolean; reason?: string }>;
+}): Promise<Check[]> {
+  const checks: Check[] = [];
+  const own = state.account;
+  checks.push({
+    check: "store",
+    ok: true,
+    detail: `${state.conversations.size} conversations, ${state.outbox.size} waiting to be sent`,
+  });
+  checks.push({
+    check: "account",
+    ok: own?.status === "active",
+    detail: own ? `@${own.name}, ${own.status}` : "none in this folder",
+  });
+  if (!own || !pin) return checks;
+  try {
+    const started = platform.clock.now();
+    const session = await openSession(platform, pin, { onEvent: () => {}, onClose: () => {} });
+    session.close();
+    const roundTripMs = platform.clock.now() - started;
+    checks.push({
+      check: "server",
+      ok: true,
+      detail: `${formatAddress(pin)} answers, protocol ${session.hello.version}, in ${roundTripMs} ms`,
+    });
+    const skewMs = session.hello.timeMs - platform.clock.now();
+    checks.push({
+      check: "clock",
+      ok: Math.abs(skewMs) < 60_000,
+      detail: `${Math.round(skewMs / 1000)} s from the server's`,
+    });
+  } catch (error) {
+    checks.push({ check: "server", ok: false, detail: refusedBy("connect", error).message });
+    return checks;
+  }
+  const synced = await sync().catch((error: unknown) => ({
+    connected: false,
+    reason: refusedBy("connect", error).message,
+  }));
+  checks.push({
+    check: "session",
+    ok: synced.connected,
+    detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in"),
+  });
+  return checks;
+}

@@ -1,0 +1,81 @@
+/**
+ * What people and programs write to name something: `@name`, an id, or a unique prefix of one. Only a name that was never met is
+ * asked of the server.
+ */
+import { toHex } from "@sotto/protocol";
+import type { Message } from "./api.ts";
+import { type Contacts, plainName } from "./contacts.ts";
+import { ClientError } from "./errors.ts";
+import type { ConversationRecord, MessageRow } from "./records.ts";
+import type { State } from "./state.ts";
+import type { Timeline } from "./timeline.ts";
+
+const idPrefixDigitsMin = 4;
+
+export class Lookup {
+  readonly #state: State;
+  readonly #contacts: Contacts;
+  readonly #timeline: Timeline;
+  readonly #connected: (attempted: string) => Promise<void>;
+
+  /** @param options.connected resolves when there is a session; rejects, saying what was attempted, when there is none */
+  constructor(options: {
+    state: State;
+    contacts: Contacts;
+    timeline: Timeline;
+    connected: (attempted: string) => Promise<void>;
+  }) {
+    this.#state = options.state;
+    this.#contacts = options.contacts;
+    this.#timeline = options.timeline;
+    this.#connected = options.connected;
+  }
+
+  /** The account behind `@name` or a direct conversation's id. Asks the server only for names that were never met. */
+  async peer(to: string): Promise<Uint8Array> {
+    if (to.trim().startsWith("@")) {
+      const name = plainName(to);
+      if (!this.#state.accountByName.has(name)) await this.#connected(`find @${name}`);
+      return (await this.#contacts.find(name)).account;
+    }
+    return (await this.conversation(to)).peer;
+  }
+
+  /** A conversation by `@name`, id or unique prefix of the id. @throws ClientError */
+  async conversation(which: string): Promise<ConversationRecord> {
+    const wanted = which.trim();
+    if (wanted.startsWith("@")) {
+      const name = plainName(wanted);
+      const account = this.#state.accountByName.get(name);
+      const found =
+        account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
+      if (!found) throw new ClientError("no-conversation", `there is no conversation with @${name}`);
+      return found;
+    }
+    const prefix = wanted.toLowerCase();
+    const found = [...this.#state.conversations].filter(([id]) => id.startsWith(prefix));
+    if (prefix.length < idPrefixDigitsMin || found.length === 0) {
+      throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, {
+        hint: `people are written with an @: @${wanted}`,
+      });
+    }
+    if (found.length > 1)
+      throw new ClientError("ambiguous", `"${wanted}" begins several ids: ${found.map(([id]) => id).join(", ")}`);
+    return found[0]![1];
+  }
+
+  /** A message by its id or a unique prefix of it. @throws ClientError */
+  async message(which: string, within?: string): Promise<{ message: Message; row: MessageRow; place: string }> {
+    const prefix = which.trim().toLowerCase();
+    const candidates = /^[0-9a-f]{4,32}$/.test(prefix) ? await this.#state.findContent(prefix, 20) : [];
+    const found = candidates.filter((candidate) => within === undefined || candidate.conversation === within);
+    if (found.length > 1)
+      throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
+    const one = found[0];
+    const conversation = one && this.#state.conversations.get(one.conversation);
+    const row = one && (await this.#state.readRow(one.conversation, one.place));
+    if (!one || !conversation || row?.kind !== "message")
+      throw new ClientError("no-message", `there is no message "${which}"`);
+    return { message: this.#timeline.toMessage(conversation, one.place, row), row, place: one.place };
+  }
+}

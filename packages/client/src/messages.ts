@@ -1,0 +1,276 @@
+/**
+ * Messages as people use them: write one, wait for its ticks, read what is new, leaf back. All of it is answered from the store;
+ * the outbox and the sync carry what changes.
+ */
+import { contentId as contentIdOf, encodeContent } from "@sotto/e2ee";
+import { fromHex, limits, toHex } from "@sotto/protocol";
+import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
+import { createAttempt, readAttempt } from "./attempt.ts";
+import type { Contacts } from "./contacts.ts";
+import type { Conversations } from "./conversations.ts";
+import { ClientError } from "./errors.ts";
+import type { Lookup } from "./lookup.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Platform } from "./platform.ts";
+import { type AccountRecord, type MessageRow, pendingPlaceOf, placeOf } from "./records.ts";
+import type { State } from "./state.ts";
+import { type Timeline, rfc3339 } from "./timeline.ts";
+
+/** What a second process may name so that a call that was cut off is not carried out twice. */
+export interface SendOptions {
+  to: string;
+  text: string;
+  replyTo?: string;
+  /** 32 random bytes as hexadecimal, new for every message and the same when the call is made again. */
+  attempt?: string;
+}
+
+const historyDefault = 50;
+const stateOrder: Record<MessageState, number> = {
+  failed: -1,
+  sending: 0,
+  received: 0,
+  accepted: 1,
+  delivered: 2,
+  read: 3,
+};
+
+export interface MessagesOptions {
+  state: State;
+  platform: Platform;
+  contacts: Contacts;
+  conversations: Conversations;
+  timeline: Timeline;
+  outbox: Outbox;
+  lookup: Lookup;
+  /** The account, if there is one that is signed in. @throws ClientError */
+  own: () => AccountRecord;
+  subscribe: (listener: (event: ClientEvent) => void) => () => void;
+}
+
+export class Messages {
+  readonly #state: State;
+  readonly #platform: Platform;
+  readonly #contacts: Contacts;
+  readonly #conversations: Conversations;
+  readonly #timeline: Timeline;
+  readonly #outbox: Outbox;
+  readonly #lookup: Lookup;
+  readonly #own: () => AccountRecord;
+  readonly #subscribe: MessagesOptions["subscribe"];
+  /** Ends the waiting of calls that only wait, when the client closes. */
+  readonly #closing = new Set<() => void>();
+
+  constructor(options: MessagesOptions) {
+    this.#state = options.state;
+    this.#platform = options.platform;
+    this.#contacts = options.contacts;
+    this.#conversations = options.conversations;
+    this.#timeline = options.timeline;
+    this.#outbox = options.outbox;
+    this.#lookup = options.lookup;
+    this.#own = options.own;
+    this.#subscribe = options.subscribe;
+  }
+
+  async send(options: SendOptions): Promise<Message> {
+    const own = this.#own();
+    if (options.text.trim() === "") throw new ClientError("text-empty", "send: there is nothing to send");
+    const bytes = new TextEncoder().encode(options.text).length;
+    if (bytes > limits.textBytesMax)
+      throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
+    const attempt =
+      readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
+      readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
+    const peer = await this.#lookup.peer(options.to);
+    this.#contacts.requireTrusted(peer);
+    const replyTo = options.replyTo === undefined ? undefined : (await this.#lookup.message(options.replyTo)).row.id;
+    const message = await this.#state.transact(async (transaction) => {
+      const { submission, salt, sentAt } = attempt;
+      const conversation = this.#conversations.direct(transaction, own, peer);
+      const id = toHex(conversation.conversation);
+      const content = encodeContent({
+        kind: "text",
+        text: options.text,
+        salt,
+        sentAtMs: sentAt,
+        head: this.#contacts.ownHead(),
+        ...(replyTo ? { inReplyTo: replyTo } : {}),
+      });
+      const contentId = contentIdOf(own.account, conversation.conversation, content);
+      const earlier = await transaction.place(contentId);
+      const before = earlier && (await transaction.row(id, earlier.place));
+      if (earlier && before?.kind === "message") return this.#timeline.toMessage(conversation, earlier.place, before);
+      const order = this.#outbox.nextOrder();
+      const row: MessageRow = {
+        kind: "message",
+        id: contentId,
+        from: own.account,
+        device: own.device,
+        sentAt,
+        content,
+      };
+      conversation.lastAt = sentAt;
+      transaction.putConversation(conversation);
+      this.#timeline.putPending(transaction, conversation, order, row);
+      transaction.putOutboxItem({
+        order,
+        conversation: conversation.conversation,
+        kind: "text",
+        content,
+        submission,
+      });
+      return this.#timeline.toMessage(conversation, pendingPlaceOf(order), row);
+    });
+    this.#outbox.kick();
+    return message;
+  }
+
+  async waitFor(options: {
+    id: string;
+    state: "accepted" | "delivered" | "read";
+    timeoutMs: number;
+  }): Promise<Message> {
+    const { promise, resolve, reject } = Promise.withResolvers<Message>();
+    const closing = () => reject(new ClientError("unreachable", "wait for a message: the client was closed"));
+    promise.catch(() => {});
+    this.#closing.add(closing);
+    const done = (message: Message) =>
+      message.state === "failed" ||
+      stateOrder[message.state] >= stateOrder[options.state] ||
+      (message.waiting !== undefined && this.#needsOthers(message.conversation));
+    const stop = this.#subscribe((event) => {
+      if (event.type !== "receipt" || event.id !== options.id) return;
+      const { type: _, ...message } = event;
+      if (done(message)) resolve(message);
+    });
+    const stopTimer = this.#platform.clock.after(options.timeoutMs, () => {
+      void this.#lookup.message(options.id).then(
+        (found) => resolve(found.message),
+        () => {},
+      );
+    });
+    try {
+      const { message } = await this.#lookup.message(options.id);
+      return done(message) ? message : await promise;
+    } finally {
+      this.#closing.delete(closing);
+      stopTimer();
+      stop();
+    }
+  }
+
+  async inbox(options: { from?: string }): Promise<Message[]> {
+    this.#own();
+    const only =
+      options.from === undefined ? undefined : toHex((await this.#lookup.conversation(options.from)).conversation);
+    const unread: { acceptedAt: number; message: Message }[] = [];
+    for (const [id, conversation] of this.#state.conversations) {
+      if (conversation.unread === 0 || (only !== undefined && id !== only)) continue;
+      for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
+        for (const { place, row } of page) {
+          if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
+          unread.push({
+            acceptedAt: row.acceptedAt ?? row.sentAt,
+            message: this.#timeline.toMessage(conversation, place, row),
+          });
+        }
+      }
+    }
+    return unread.sort((a, b) => a.acceptedAt - b.acceptedAt).map(({ message }) => message);
+  }
+
+  async markRead(options: { ids: string[] }): Promise<void> {
+    const own = this.#own();
+    await this.#state.transact(async (transaction) => {
+      const upToByConversation = new Map<string, number>();
+      for (const id of options.ids) {
+        const bytes = fromHex(id);
+        const at = bytes && (await transaction.place(bytes));
+        if (!at || at.place.startsWith("p")) continue;
+        upToByConversation.set(
+          at.conversation,
+          Math.max(upToByConversation.get(at.conversation) ?? 0, Number(at.place)),
+        );
+      }
+      for (const [id, upTo] of upToByConversation) {
+        const conversation = transaction.conversation(id);
+        if (!conversation) continue;
+        await this.#timeline.markRead(transaction, conversation, upTo);
+        const mayTell =
+          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
+        if (mayTell && upTo > conversation.readSentUpTo) {
+          this.#outbox.putReceipt(transaction, conversation, "read", upTo);
+        }
+        transaction.putConversation(conversation);
+      }
+    });
+    this.#outbox.kick();
+  }
+
+  async history(options: {
+    with: string;
+    limit?: number;
+    before?: string;
+    events?: boolean;
+  }): Promise<(Message | ConversationEvent)[]> {
+    this.#own();
+    const conversation = await this.#lookup.conversation(options.with);
+    const id = toHex(conversation.conversation);
+    const limit = options.limit ?? historyDefault;
+    let to = options.before === undefined ? undefined : (await this.#lookup.message(options.before, id)).place;
+    const found: (Message | ConversationEvent)[] = [];
+    while (found.length < limit) {
+      const rows = await this.#state.readRows(id, {
+        ...(to === undefined ? {} : { to }),
+        limit: limit - found.length,
+        reverse: true,
+      });
+      if (rows.length === 0) break;
+      for (const { place, row } of rows) {
+        if (row.kind === "message") found.push(this.#timeline.toMessage(conversation, place, row));
+        else if (options.events) found.push(this.#timeline.toEvent(conversation, row));
+      }
+      to = rows.at(-1)!.place;
+    }
+    return found.reverse();
+  }
+
+  async notifications(): Promise<Notification[]> {
+    this.#own();
+    return [...this.#state.conversations.values()]
+      .filter((conversation) => conversation.unread > 0)
+      .sort((a, b) => a.lastAt - b.lastAt)
+      .map((conversation) => ({
+        conversation: toHex(conversation.conversation),
+        title: this.#contacts.nameOf(conversation.peer),
+        unread: conversation.unread,
+        lastFrom: this.#contacts.nameOf(conversation.lastFrom),
+        lastAt: rfc3339(conversation.lastAt),
+      }));
+  }
+
+  async list(): Promise<Conversation[]> {
+    this.#own();
+    return [...this.#state.conversations.values()]
+      .sort((a, b) => a.lastAt - b.lastAt)
+      .map((conversation) => ({
+        conversation: toHex(conversation.conversation),
+        title: this.#contacts.nameOf(conversation.peer),
+        kind: conversation.kind,
+        unread: conversation.unread,
+        lastAt: rfc3339(conversation.lastAt),
+      }));
+  }
+
+  /** Ends every call that waits. */
+  close(): void {
+    for (const end of this.#closing) end();
+  }
+
+  /** Whether the messages of a conversation wait for something that no pause brings. */
+  #needsOthers(conversation: string): boolean {
+    const reason = this.#outbox.reasonToWait(conversation);
+    return reason !== undefined && (reason.kind === "security" || reason.code === "no-device");
+  }
+}
