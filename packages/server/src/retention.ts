@@ -19,7 +19,6 @@
  * settled stays. It is told by `expired` in the answer to `subscribe`, and holds again when it comes back and subscribes, a
  * device that was unseen for so long only with a new leaf or if nothing that it lacks was deleted.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { limits as protocolLimits } from "@sotto/protocol";
 import type { Delivery } from "./delivery.ts";
 import type { Store } from "./store/store.ts";
@@ -88,7 +87,16 @@ export function createRetention(options: RetentionOptions): Retention {
 
   /** Ends early when retention stops. */
   async function pause(durationMs: number): Promise<void> {
-    await sleep(durationMs, undefined, { signal: stopping.signal, ref: false }).catch(() => {});
+    if (stopping.signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // The timer of the process as it is now: a simulated world puts its own in its place.
+    const timer = setTimeout(resolve, durationMs);
+    timer.unref();
+    const stop = () => resolve();
+    stopping.signal.addEventListener("abort", stop, { once: true });
+    await promise;
+    clearTimeout(timer);
+    stopping.signal.removeEventListener("abort", stop);
   }
 
   async function repeat(): Promise<void> {

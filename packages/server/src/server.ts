@@ -1,30 +1,20 @@
 /**
- * The server, put together: data folder and store, keys, methods, delivery, gateway, control socket. Composition only; what
- * each part does is in its own file. Opening is all or nothing: what was opened is closed again if a later part fails.
+ * The server, put together: data folder and store, keys, the core with its methods and delivery, gateway, control socket.
+ * Composition only; what each part does is in its own file. Opening is all or nothing: what was opened is closed again if a
+ * later part fails.
  */
 import { formatFingerprint, limits, type Random, versions } from "@sotto/protocol";
 import { firstInvite, makeInvite, type Reach, rememberReach } from "./accounts/invites.ts";
-import { createAttempts } from "./accounts/attempts.ts";
-import { createChains } from "./accounts/chains.ts";
-import { createLogins } from "./accounts/logins.ts";
-import { openOpaque } from "./accounts/opaque.ts";
-import { createRecoveries } from "./accounts/recoveries.ts";
-import { createRegistration } from "./accounts/registration.ts";
 import { type ConfigInput, readConfig } from "./config.ts";
 import { openControl } from "./control.ts";
+import { openCore } from "./core.ts";
 import { openDataFolder } from "./data-folder.ts";
-import { createDelivery } from "./delivery.ts";
 import { openDeploymentKey } from "./deployment-key.ts";
 import { createAdmission } from "./gateway/admission.ts";
-import { createDispatch } from "./gateway/dispatch.ts";
 import { createGateway } from "./gateway/http.ts";
-import { Sessions } from "./gateway/sessions.ts";
-import { type Log, reportTo, shortKey, silentLog } from "./log.ts";
-import { createHandlers } from "./methods/registry.ts";
+import { type Log, reportTo, silentLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
-import { createPresence, type Presence } from "./presence.ts";
 import { createRateLimits } from "./rate-limits.ts";
-import { createRetention } from "./retention.ts";
 import { toServerError } from "./server-error.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import { systemRandom } from "./system-random.ts";
@@ -100,47 +90,12 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
       },
     }),
   );
-  const opaque = await openOpaque({ folder, store, random, deployment: deploymentKey.publicKey });
 
   const rates = createRateLimits({ monotonicMs, factor: config.rateFactor });
   const metrics = opened.use(createMetrics());
-  const sessions = new Sessions(config.rateFactor);
-  const registration = createRegistration({ config, store, now, createdAt });
-  const attempts = createAttempts(rates);
-  const logins = createLogins({ store, opaque, attempts, random, monotonicMs });
-  const deployment = deploymentKey.publicKey;
-  const recoveries = createRecoveries({ store, opaque, attempts, deployment, random, monotonicMs });
-  const chains = createChains(store);
-  const delivery = createDelivery({
-    store,
-    limits,
-    now,
-    log: report,
-    presenceChanged: (account, online) => presence.changed(account, online),
-  });
-  const presence: Presence = opened.use(createPresence({ store, delivery, now, log }));
-  const retention = opened.use(createRetention({ store, delivery, limits, now, log: report }));
-  retention.start();
-
-  const services = {
-    config,
-    store,
-    delivery,
-    sessions,
-    deploymentKey,
-    opaque,
-    logins,
-    recoveries,
-    chains,
-    registration,
-    presence,
-    metrics,
-    random,
-    now,
-    log,
-  };
-  const handlers = createHandlers(services);
-  const dispatch = createDispatch({ handlers, store, rates, metrics, log, monotonicMs });
+  const core = opened.use(
+    await openCore({ config, folder, store, deploymentKey, createdAt, rates, metrics, now, monotonicMs, random, log }),
+  );
   const admission = createAdmission({ rates, factor: config.rateFactor });
   const gateway = createGateway({
     config,
@@ -148,22 +103,16 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     metrics,
     log,
     tls: () => tls.current,
-    received: dispatch.receive,
-    closed: (connection) => {
-      const { identity } = connection;
-      if (identity.kind === "device") log.info("device went", { device: shortKey(identity.deviceKey) });
-      logins.forget(connection);
-      recoveries.forget(connection);
-      sessions.remove(connection);
-    },
-    isHealthy: dispatch.isHealthy,
+    received: core.receive,
+    closed: core.closed,
+    isHealthy: core.isHealthy,
   });
   metrics.gauge("connections", "Open WebSockets.", () => gateway.connections.size);
   metrics.gauge("unsent_bytes", "Bytes that wait for connections which do not read.", () =>
     [...gateway.connections].reduce((sum, connection) => sum + connection.unsentBytes(), 0),
   );
   metrics.gauge("unauthenticated_sockets", "Sockets that have not shown who they are.", () => admission.size);
-  metrics.gauge("devices_online", "Devices with a session.", () => delivery.counts().sessions);
+  metrics.gauge("devices_online", "Devices with a session.", () => core.delivery.counts().sessions);
   metrics.gauge("store_commits_total", "Transactions of the store; each is one fsync.", () => store.commits());
   metrics.gauge(
     "accounts",
@@ -198,7 +147,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
           fingerprint: formatFingerprint(tls.current.spkiSha256),
           registration: config.registration,
           connections: gateway.connections.size,
-          devicesOnline: delivery.counts().sessions,
+          devicesOnline: core.delivery.counts().sessions,
           ...(await store.stats()),
         }),
       },
