@@ -8,7 +8,7 @@ import { contentId, decodeContent, encodeContent } from "@sotto/e2ee";
 import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
 import { type StoredVault, conversationsOf, openVault, writeContent } from "./account-vault.ts";
-import type { Archive } from "./archive.ts";
+import type { ArchiveReading } from "./archive-reading.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
 import { type Conversations, emptyConversation } from "./conversations.ts";
@@ -29,7 +29,7 @@ export interface RestoreOptions {
   timeline: Timeline;
   conversations: Conversations;
   outbox: Outbox;
-  archive: Archive;
+  archive: ArchiveReading;
   platform: Platform;
   emit: (event: ClientEvent) => void;
 }
@@ -156,14 +156,14 @@ export class Restore {
       return;
     }
     for (const [done, id] of all.entries()) {
-      messages += (await archive.restore(id)).messages;
+      messages += await archive.newestPage(id);
       this.#progress(done + 1, all.length, messages);
     }
     // At the same time: until this device has its place, nobody can write to an account that has no other.
     const joined = conversations.joinAll();
     for (const id of due()) {
       while (isDue(state.conversations.get(id)!)) {
-        messages += (await archive.restore(id)).messages;
+        messages += await archive.olderPage(id);
         this.#progress(all.length, all.length, messages);
       }
     }

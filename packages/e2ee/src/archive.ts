@@ -16,8 +16,11 @@ import {
   type DeviceId,
   encodeCbor,
   idBytes,
+  isBytes,
   isCount,
+  joinBytes,
   type Random,
+  sameBytes,
   verifySignature,
 } from "@sotto/protocol";
 import type { DeviceKeys } from "./device.ts";
@@ -28,6 +31,14 @@ export const archiveChunkMessagesMax = 256;
 export const archiveChunkBytesMax = 64 * 1024;
 const format = 1;
 const paddingBytes = 1024;
+/**
+ * Nearly all messages of a chunk end with the same chain head (`ext` of content.ts): such an end is written once. No more than
+ * that, so that the size of a chunk says nothing of how alike the texts in it are.
+ */
+const sharedEndBytes = 42;
+/** At most: what surrounds the content of a message, an author, a shared end. */
+const frameBytes = 40;
+const authorBytes = 2 * (idBytes + 1) + 1;
 
 /** One message as it was authenticated when it was read. */
 export interface ArchivedMessage {
@@ -80,16 +91,7 @@ export function sealArchiveChunk(
     messages.some(({ sequence }) => sequence < options.from || sequence > options.to)
   )
     throw new E2eeError("content-too-large");
-  const encoded = encodeCbor(
-    messages.map(({ sequence, epoch, account: sender, device: sendingDevice, acceptedAtMs, content }) => [
-      sequence,
-      epoch,
-      sender,
-      sendingDevice,
-      acceptedAtMs,
-      content,
-    ]),
-  );
+  const encoded = encodeMessages(messages, options.from);
   if (encoded.length > archiveChunkBytesMax && messages.length > 1) throw new E2eeError("content-too-large");
   const plaintext = new Uint8Array(Math.ceil((encoded.length + 4) / paddingBytes) * paddingBytes);
   new DataView(plaintext.buffer).setUint32(0, encoded.length);
@@ -167,20 +169,73 @@ function chunkBytes(
   return encodeCbor(["sotto archive chunk v1", account, conversation, from, to, previous, amkVersion, sha256(sealed)]);
 }
 
+/**
+ * CBOR `[authors, ends, messages]`: an author `[account, device]`; a message `[sequence after the range's first, author, epoch,
+ * milliseconds after the message before, content without its end, end]`, where author and end count from 0 and from 1 (0: none).
+ */
+function encodeMessages(messages: readonly ArchivedMessage[], from: number): Uint8Array {
+  const tables = new Tables();
+  let timeMs = 0;
+  const rows = messages.map((message) => {
+    const sinceMs = message.acceptedAtMs - timeMs;
+    timeMs = message.acceptedAtMs;
+    const { author, rest, end } = tables.add(message);
+    return [message.sequence - from, author, message.epoch, sinceMs, rest, end];
+  });
+  return encodeCbor([tables.authors, tables.ends, rows]);
+}
+
+/** How many of these messages, from the first on, go into one chunk: at least one. */
+export function messagesInChunk(messages: readonly ArchivedMessage[]): number {
+  const tables = new Tables();
+  let bytes = 2 * frameBytes;
+  for (const [count, message] of messages.entries()) {
+    const { rest } = tables.add(message);
+    bytes += rest.length + frameBytes;
+    const tableBytes = tables.authors.length * authorBytes + tables.ends.length * (sharedEndBytes + 2);
+    if (count === archiveChunkMessagesMax || (count > 0 && bytes + tableBytes > archiveChunkBytesMax)) return count;
+  }
+  return messages.length;
+}
+
+/** What the messages of one chunk have in common. */
+class Tables {
+  readonly authors: [AccountId, DeviceId][] = [];
+  readonly ends: Uint8Array[] = [];
+
+  add({ account, device, content }: ArchivedMessage): { author: number; rest: Uint8Array; end: number } {
+    let author = this.authors.findIndex((known) => sameBytes(known[0], account) && sameBytes(known[1], device));
+    if (author < 0) author = this.authors.push([account, device]) - 1;
+    if (content.length < sharedEndBytes) return { author, rest: content, end: 0 };
+    const shared = content.subarray(-sharedEndBytes);
+    let end = this.ends.findIndex((known) => sameBytes(known, shared));
+    if (end < 0) end = this.ends.push(shared) - 1;
+    return { author, rest: content.subarray(0, -sharedEndBytes), end: end + 1 };
+  }
+}
+
 function decodeMessages(plaintext: Uint8Array, { from, to }: ArchiveRange): ArchivedMessage[] | undefined {
   const length = new DataView(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength).getUint32(0);
-  const list = decodeCbor(plaintext.slice(4, 4 + length));
+  const fields = decodeCbor(plaintext.slice(4, 4 + length));
+  if (!Array.isArray(fields) || fields.length !== 3) return undefined;
+  const [authors, ends, list] = fields as unknown[];
+  if (!Array.isArray(authors) || !Array.isArray(ends) || !ends.every((end) => end instanceof Uint8Array))
+    return undefined;
   if (!Array.isArray(list) || list.length > archiveChunkMessagesMax) return undefined;
   const messages: ArchivedMessage[] = [];
+  let acceptedAtMs = 0;
   for (const item of list as unknown[]) {
     if (!Array.isArray(item) || item.length !== 6) return undefined;
-    const [sequence, epoch, account, device, acceptedAtMs, content] = item as unknown[];
-    if (!isCount(sequence) || !isCount(epoch) || !isCount(acceptedAtMs) || sequence < from || sequence > to)
-      return undefined;
-    if (!(account instanceof Uint8Array) || account.length !== idBytes) return undefined;
-    if (!(device instanceof Uint8Array) || device.length !== idBytes || !(content instanceof Uint8Array))
-      return undefined;
-    messages.push({ sequence, epoch, account, device, acceptedAtMs, content });
+    const [after, author, epoch, sinceMs, rest, end] = item as unknown[];
+    if (!isCount(after) || !isCount(author) || !isCount(epoch) || !isCount(end)) return undefined;
+    if (!Number.isSafeInteger(sinceMs) || !(rest instanceof Uint8Array)) return undefined;
+    acceptedAtMs += sinceMs as number;
+    if (!isCount(acceptedAtMs) || from + after > to) return undefined;
+    const [account, device] = (Array.isArray(authors[author]) ? authors[author] : []) as unknown[];
+    if (!isBytes(account, idBytes) || !isBytes(device, idBytes)) return undefined;
+    const shared = end === 0 ? new Uint8Array() : ends[end - 1];
+    if (shared === undefined) return undefined;
+    messages.push({ sequence: from + after, epoch, account, device, acceptedAtMs, content: joinBytes(rest, shared) });
   }
   return messages;
 }
