@@ -8,6 +8,7 @@ import {
   type ArchivedMessage,
   Secret,
   archiveChunkHash,
+  archiveChunkMessagesMax,
   decodeDeviceKeys,
   messagesInChunk,
   sealArchiveChunk,
@@ -136,7 +137,7 @@ export class Archive {
     const cursor = conversation.cursor;
     const { tail } = archive;
     const late = conversation.late ?? [];
-    const fresh = await this.#messages(id, archive.settled + 1, cursor, late);
+    const { messages: fresh, isAll } = await this.#messages(id, archive.settled + 1, cursor, late);
     if (fresh.length === 0 || !state.settings.history) {
       const { settled } = await connection().request("settle", {
         conversation: conversation.conversation,
@@ -147,12 +148,12 @@ export class Archive {
       return settled > archive.settled;
     }
     // Only a chunk that this device wrote is known to hold what is here.
-    const open = tail?.own ? await this.#messages(id, tail.from, tail.to, late) : [];
+    const open = tail?.own ? (await this.#messages(id, tail.from, tail.to, late)).messages : [];
     const reopened = tail !== undefined && open.length > 0 && messagesInChunk([...open, fresh[0]!]) > open.length;
     const from = reopened ? tail.from : tail ? tail.to + 1 : 1;
     const all = reopened ? [...open, ...fresh] : fresh;
     const messages = all.slice(0, messagesInChunk(all));
-    const to = messages.length === all.length ? cursor : messages.at(-1)!.sequence;
+    const to = isAll && messages.length === all.length ? cursor : messages.at(-1)!.sequence;
     const previous = reopened ? tail.previous : (tail?.hash ?? new Uint8Array(32));
     const number = reopened ? tail.number : (tail?.number ?? 0) + 1;
     const bytes = sealArchiveChunk({
@@ -189,12 +190,14 @@ export class Archive {
     });
   }
 
+  /** What is archived of a range, in its order; not all of it if that is more than a chunk holds. */
   async #messages(
     id: string,
     from: number,
     to: number,
     late: NonNullable<ConversationRecord["late"]>,
-  ): Promise<ArchivedMessage[]> {
+  ): Promise<{ messages: ArchivedMessage[]; isAll: boolean }> {
+    const { state } = this.#options;
     const messages: ArchivedMessage[] = [];
     const put = (sequence: number, row: MessageRow) =>
       messages.push({
@@ -205,18 +208,22 @@ export class Archive {
         acceptedAtMs: row.acceptedAt ?? row.sentAt,
         content: row.content,
       });
-    for (const { place, sequence } of late) {
-      if (sequence < from || sequence > to) continue;
-      const row = await this.#options.state.readRow(id, place);
-      if (row?.kind === "message") put(sequence, row);
-    }
-    for await (const page of this.#options.state.pagesOfRows(id, { from: placeOf(from), to: placeOf(to + 1) })) {
+    let readTo = to;
+    for await (const page of state.pagesOfRows(id, { from: placeOf(from), to: placeOf(to + 1) })) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
         if (row.kind === "message" && sequence !== undefined) put(sequence, row);
       }
+      if (messages.length <= archiveChunkMessagesMax) continue;
+      readTo = messages.at(-1)!.sequence;
+      break;
     }
-    return messages.sort((a, b) => a.sequence - b.sequence);
+    for (const { place, sequence } of late) {
+      if (sequence < from || sequence > readTo) continue;
+      const row = await state.readRow(id, place);
+      if (row?.kind === "message") put(sequence, row);
+    }
+    return { messages: messages.sort((a, b) => a.sequence - b.sequence), isAll: readTo === to };
   }
 }
 

@@ -15,6 +15,7 @@ import {
 import { authenticate, forget, logIn, register, registeredFrom } from "./account.ts";
 import { AccountVault } from "./account-vault.ts";
 import { Archive } from "./archive.ts";
+import { ArchiveReading } from "./archive-reading.ts";
 import type {
   Client,
   ClientEvent,
@@ -136,7 +137,7 @@ class Engine implements Client {
       emit,
       conversations: this.#conversations,
       outbox: this.#outbox,
-      archive: this.#archive,
+      archive: new ArchiveReading(parts),
     });
     this.#ownDevices = new OwnDevices({
       ...parts,

@@ -4,7 +4,9 @@ import fc from "fast-check";
 import {
   type ArchivedMessage,
   archiveChunkHash,
+  archiveChunkMessagesMax,
   type ArchiveRange,
+  messagesInChunk,
   openArchiveChunk,
   sealArchiveChunk,
 } from "./archive.ts";
@@ -16,6 +18,7 @@ import {
   sealAttachmentPiece,
   sealedAttachmentBytes,
 } from "./attachments.ts";
+import { encodeContent } from "./content.ts";
 import { E2eeError } from "./errors.ts";
 import { conversationNamed, nowMs, Person } from "./testing/people.ts";
 import { createMasterKey } from "./vault.ts";
@@ -109,6 +112,49 @@ test("a chunk is at most 256 messages or 64 KiB, of its own range", () => {
   assert.throws(() => seal([message(21)]), large);
   assert.equal(open(seal([message(10, 62_000)])).kind, "opened");
   assert.equal(seal([message(10, 1)]).length, seal([message(10, 500)]).length);
+});
+
+test("200-byte texts take at most 1.4 times their size, and come back byte for byte", () => {
+  const text = "x".repeat(200);
+  const senders = [alice.phone, bob.phone];
+  const messages = Array.from({ length: archiveChunkMessagesMax }, (_, n): ArchivedMessage => {
+    const { account, keys } = senders[n % 2]!;
+    const head = { n: 4, hash: new Uint8Array(32).fill(n % 2) };
+    const sentAtMs = nowMs + n * 60_000;
+    const content = encodeContent({ kind: "text", text, salt: alice.random.bytes(16), sentAtMs, head });
+    return { sequence: 70_000 + n, epoch: 300, account, device: keys.device, acceptedAtMs: sentAtMs + 50, content };
+  });
+  const taken = messages.slice(0, messagesInChunk(messages));
+  assert.ok(taken.length > 200, `a chunk holds ${taken.length}`);
+  const changed = { from: 70_000, to: 70_255 };
+  const chunk = seal(taken, changed);
+  const opened = open(chunk, changed);
+  assert.deepEqual(opened.kind === "opened" && opened.messages, taken);
+  const overhead = chunk.length / (taken.length * text.length);
+  assert.ok(overhead <= 1.4, `${overhead.toFixed(2)} times`);
+});
+
+test("as many messages as are said to go into a chunk do, whatever they are", () => {
+  const people = [alice.phone, bob.phone].map(({ account, keys }) => ({ account, device: keys.device }));
+  const any = fc.record({
+    epoch: fc.nat(100_000),
+    from: fc.nat(1),
+    acceptedAtMs: fc.oneof(fc.nat(), fc.constant(nowMs)),
+    bytes: fc.oneof(fc.nat(80), fc.nat(64 * 1024 - 128)),
+    end: fc.nat(255),
+  });
+  fc.assert(
+    fc.property(fc.array(any, { minLength: 1, maxLength: 300 }), (list) => {
+      const messages = list.map(({ epoch, from, acceptedAtMs, bytes, end }, n) => {
+        return { sequence: 10 + n, epoch, acceptedAtMs, ...people[from]!, content: new Uint8Array(bytes).fill(end) };
+      });
+      const taken = messages.slice(0, messagesInChunk(messages));
+      assert.ok(taken.length > 0);
+      const opened = open(seal(taken, { to: 400 }), { to: 400 });
+      assert.deepEqual(opened.kind === "opened" && opened.messages, taken);
+    }),
+    { numRuns: 50 },
+  );
 });
 
 test("no bytes make the archive throw", () => {
