@@ -536,7 +536,6 @@ test("whatever the other side writes, it is shown or passed over, and the next m
   await send({ kind: "text", text: "from the end of time", sentAtMs: far });
   await send({ kind: "read", upTo: far, readAtMs: far });
   await send({ kind: "delivered", upTo: far, deliveredAtMs: 0 });
-  await send({ kind: "roster", roster: random.bytes(10) });
   for (const body of [null, {}, { upTo: -1 }, [1], "x".repeat(limits.textBytesMax + 1)]) {
     for (const kind of ["text", "read", "nothing known", ""]) {
       await sendBytes(
@@ -585,6 +584,7 @@ test("a commit that lets a third in, or names another roster, is refused, and no
   const aliceId = await accountOf(alice);
   const other = encodeRoster({
     version: 2,
+    invites: "members",
     members: [
       { account: aliceId, role: "member" },
       { account: mallory.account, role: "admin" },

@@ -205,6 +205,7 @@ test("a device is added by a key package that the adder claimed, and only to its
     directory: directoryOf(alice, bob, carol),
     roster: encodeRoster({
       version: 2,
+      invites: "members",
       members: [alice, bob, carol].map(({ account }) => ({ account, role: "member" as const })),
     }),
     nowMs: Date.now(),

@@ -171,7 +171,7 @@ export class Conversations {
     const roster = peer && rosterHash(directRoster(own.account, peer));
     const mark = joined.group.rosterMark;
     const isOurs = peer && sameBytes(directConversationId(own.account, peer), welcome.conversation);
-    if (!isOurs || !roster || !mark || !sameBytes(mark.hash, roster)) {
+    if (!isOurs || !roster || !sameBytes(mark.hash, roster)) {
       transaction.emit({
         type: "security",
         code: "welcome-rejected",

@@ -394,8 +394,7 @@ function hasSameEpochRecord(a: Group, b: Group): boolean {
     a.epoch === b.epoch &&
     a.staged === b.staged &&
     a.standing === b.standing &&
-    a.rosterMark?.version === b.rosterMark?.version &&
-    (a.roster === undefined) === (b.roster === undefined)
+    a.rosterMark.version === b.rosterMark.version
   );
 }
 

@@ -517,7 +517,7 @@ export class Sync {
     const { conversation, id, sequence } = at;
     // Rule 10: two people are two people. Whoever is let in beside them, or put in their place, makes this another group.
     const expected = rosterHash(directRoster(state.account!.account, conversation.peer));
-    if (!processed.judged || !processed.rosterHash || !sameBytes(processed.rosterHash, expected)) {
+    if (!sameBytes(processed.group.rosterMark.hash, expected)) {
       conversation.brokenAt ??= platform.clock.now();
       const text = `a change of the conversation with ${contacts.nameOf(conversation.peer)} that nobody may make was refused`;
       transaction.emit({ type: "security", code: "commit-rejected", user: contacts.nameOf(conversation.peer), text });
@@ -627,8 +627,6 @@ export class Sync {
         else if (content.kind === "read") await timeline.markRead(transaction, conversation, upTo);
         return;
       }
-      case "roster":
-        return;
       case "resend-request":
         if (!this.#isThisDevice(sender)) await this.#options.restore.onRequest(transaction, conversation, content);
         return;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { test } from "node:test";
-import { deviceChallengeBytes, encodeCredential, verifyChain, verifySignature } from "@sotto/protocol";
+import { deviceChallengeBytes, encodeCredential, verifyChain, verifySignature, mayChangeRoster } from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
 import { appendDevice, appendRetirement, appendRotation, compareHead, devicePublicKeys } from "./account-chain.ts";
 import { checkCredential, createCertificate } from "./credential.ts";
@@ -9,7 +9,6 @@ import { createDeviceKeys, decodeDeviceKeys, encodeDeviceKeys, signDeviceChallen
 import { E2eeError } from "./errors.ts";
 import { createIdentity } from "./identity.ts";
 import { createKeyPackage, decodePrivateKeyPackage } from "./key-packages.ts";
-import { mayChangeRoster } from "./roster.ts";
 import { nowMs, Person, rosterOf, seededRandom, type Seat } from "./testing/people.ts";
 
 test("device keys come back from the store as they were, and print as nothing", () => {

@@ -26,7 +26,6 @@ const contents: Content[] = [
   { ...frame, kind: "delivered", upTo: 12 },
   { ...frame, kind: "delivered", upTo: 12, deliveredAtMs: 13 },
   { ...frame, kind: "read", upTo: 0, readAtMs: 13 },
-  { ...frame, kind: "roster", roster: Uint8Array.of(1, 2, 3) },
 ];
 
 test("what was said is what is read", () => {

@@ -54,9 +54,7 @@ export type ContentBody =
   /** A new device of this account cannot read this range of the conversation: whoever wrote in it, please send it again. */
   | { readonly kind: "resend-request"; readonly from: number; readonly to: number }
   /** A message of the sender's own once more, as it was, with its place in the conversation. */
-  | { readonly kind: "resend"; readonly sequence: number; readonly content: Uint8Array }
-  /** The encoded roster whose hash the commit beside it carried. */
-  | { readonly kind: "roster"; readonly roster: Uint8Array };
+  | { readonly kind: "resend"; readonly sequence: number; readonly content: Uint8Array };
 
 export type Content = ContentFrame & ContentBody;
 
@@ -100,8 +98,6 @@ function encodeBody(content: ContentBody): unknown {
       return { from: content.from, to: content.to };
     case "resend":
       return { sequence: content.sequence, content: content.content };
-    case "roster":
-      return content.roster;
   }
 }
 
@@ -162,8 +158,6 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       if (!isRecord(body) || !isCount(body["sequence"]) || !(body["content"] instanceof Uint8Array))
         return malformed("resend");
       return { kind, sequence: body["sequence"], content: body["content"] };
-    case "roster":
-      return body instanceof Uint8Array ? { kind, roster: body } : malformed("roster");
     default:
       return undefined;
   }

@@ -4,30 +4,36 @@
  * that it ends and begins, so that all members judge alike. The shape of commits (inline Add, Remove and ExternalInit only) was checked by
  * `decodeCommit`; whether credentials are genuine is checked beside this.
  */
-import { type ConversationId, directConversationId, limits, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type ConversationId,
+  decodeRosterClaim,
+  directConversationId,
+  limits,
+  mayChangeRoster,
+  type Roster,
+  type RosterMark,
+  roleOf,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import { keepsHolder, type PublicCommit } from "@sotto/protocol/mls-public";
 import type { GroupLeaf } from "./group-state.ts";
-import { decodeRosterMark, mayChangeRoster, type Roster, type RosterMark, roleOf } from "./roster.ts";
 
 export type GuardVerdict =
-  /** `judged`: against the roster; else its content was not known, and the commit only renews keys. */
-  | { kind: "allowed"; judged: boolean; mark: RosterMark }
-  | { kind: "refused"; reason: string }
-  /** The content of this roster must be had first: of the epoch that the commit ends, or of the one that it begins. */
-  | { kind: "needs-roster"; hash: Uint8Array };
+  /** `changed`: the encoded roster that holds from now on, if it is another. */
+  { kind: "allowed"; changed?: Uint8Array } | { kind: "refused"; reason: string };
 
 export function guardCommit(
   commit: PublicCommit,
   epoch: {
     readonly conversation: ConversationId;
     readonly leaves: readonly GroupLeaf[];
-    /** Of the roster in force. */
+    /** The roster in force, and by what it is known. */
     readonly mark: RosterMark;
-    /** The content of a roster, if it is known. */
-    rosterOf(hash: Uint8Array): Roster | undefined;
+    readonly roster: Roster;
   },
 ): GuardVerdict {
-  const { leaves, mark: before } = epoch;
+  const { leaves, mark: before, roster } = epoch;
   const { sender } = commit;
   const committer = sender.kind === "member" ? leaves.find(({ leaf }) => leaf === sender.leaf) : sender;
   if (committer === undefined) return refuse("sender is no leaf");
@@ -49,20 +55,17 @@ export function guardCommit(
     devices.add(toHex(device));
   }
 
-  const after = decodeRosterMark(commit.authenticatedData);
+  const after = decodeRosterClaim(commit.authenticatedData);
   if (after === undefined) return refuse(commit.authenticatedData.length > 0 ? "roster mark" : "roster mark missing");
   const isUnchanged = after.version === before.version && sameBytes(after.hash, before.hash);
   if (!isUnchanged && after.version !== before.version + 1) return refuse("roster version");
+  // A roster beside a mark that stays could only be another spelling of the same.
+  if (isUnchanged ? after.changed !== undefined : after.changed === undefined) return refuse("roster content");
   if (!isUnchanged && sender.kind === "external") return refuse("external commit changes the roster");
   // The library would let anyone in, and let them throw out whom they like.
   if (sender.kind === "external" && removed.some(({ account }) => !sameBytes(account, sender.account)))
     return refuse("external commit evicts another account");
 
-  const roster = epoch.rosterOf(before.hash);
-  if (roster === undefined) {
-    const isUpdate = isUnchanged && entering.length === 0 && removed.length === 0;
-    return isUpdate ? { kind: "allowed", judged: false, mark: after } : { kind: "needs-roster", hash: before.hash };
-  }
   const role = roleOf(roster, committer.account);
   if (role === undefined) return refuse("not a member");
 
@@ -73,15 +76,13 @@ export function guardCommit(
     // comes back by itself, and revoked devices must not wait for an admin.
     const others = removed.some(({ account }) => !sameBytes(account, committer.account));
     if (role !== "admin" && others) return refuse("member removes a member");
-    const named = epoch.rosterOf(after.hash);
-    if (named === undefined) return { kind: "needs-roster", hash: after.hash };
-    if (named.version !== after.version || !mayChangeRoster(roster, named, committer.account))
-      return refuse("roster change");
+    const named = after.changed!.roster;
+    if (!mayChangeRoster(roster, named, committer.account)) return refuse("roster change");
     next = named;
   }
   if (commit.added.some(({ account }) => roleOf(next, account) === undefined))
     return refuse("adds an account that is not in the roster");
-  return { kind: "allowed", judged: true, mark: after };
+  return after.changed === undefined ? { kind: "allowed" } : { kind: "allowed", changed: after.changed.encoded };
 }
 
 function isDirect(conversation: ConversationId, roster: Roster): boolean {

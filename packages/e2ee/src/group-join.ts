@@ -4,7 +4,15 @@
  * account chain vouches for. What comes from the network never throws here.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, type ConversationId, encodeCredential, sameBytes } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ConversationId,
+  decodeRoster,
+  encodeCredential,
+  encodeRosterClaim,
+  roleOf,
+  sameBytes,
+} from "@sotto/protocol";
 import { decodeMlsBytes, findExtension, readGroupInfo, rosterExtension, suiteOf } from "@sotto/protocol/mls-public";
 import { encodeMlsMessage } from "ts-mls";
 import { type Directory, judgeCredential } from "./credential.ts";
@@ -15,7 +23,6 @@ import { encodeGroupInfo, knownRoster } from "./group-info.ts";
 import { Group, leafAt, type StagedCommit } from "./group-state.ts";
 import { decodePrivateKeyPackage } from "./key-packages.ts";
 import { noEvidence } from "./log-evidence.ts";
-import { decodeRoster, encodeRosterMark, roleOf } from "./roster.ts";
 
 /** Which group is meant; any other is refused. */
 export interface ExpectedGroup {
@@ -130,7 +137,7 @@ export async function joinByExternalCommit(options: {
     const suite = await engineSuite(info.suite);
     const fresh = await makeKeyPackage({ device, identity, suite: info.suite, notAfterMs: 0, lastResort: false });
     const roles = knownRoster(known);
-    const authenticatedData = encodeRosterMark(roles.mark);
+    const authenticatedData = encodeRosterClaim(roles.mark);
     const made = await enterByExternalCommit(message.groupInfo, fresh, { replaced, authenticatedData }, check, suite);
     if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
@@ -151,7 +158,7 @@ export async function joinByExternalCommit(options: {
       suite: info.suite,
       device,
       current: undefined,
-      roster: undefined,
+      roster: roles,
       staged: { public: staged, next, roster: roles, atMs: options.nowMs },
       evidence: noEvidence,
     });

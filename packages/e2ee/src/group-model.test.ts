@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toHex } from "@sotto/protocol";
+import { toHex, encodeRoster } from "@sotto/protocol";
 import fc from "fast-check";
 import { readGroupInfo, treeNodesMax } from "@sotto/protocol/mls-public";
 import type { RatchetTree } from "ts-mls";
@@ -19,7 +19,6 @@ import {
 } from "./group.ts";
 import { credentialCheck, decodeKeyPackageMessage, engineSuite, type EngineState } from "./group-engine.ts";
 import { requireLawfulTree } from "./group-tree.ts";
-import { encodeRoster } from "./roster.ts";
 import {
   expectCommit,
   expectMessage,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toHex } from "@sotto/protocol";
+import { toHex, encodeRoster } from "@sotto/protocol";
 import { E2eeError } from "./errors.ts";
 import {
   confirmCommit,
@@ -12,7 +12,6 @@ import {
   groupInfo,
   stageCommit,
 } from "./group.ts";
-import { encodeRoster } from "./roster.ts";
 import {
   expectCommit,
   expectMessage,
@@ -68,7 +67,11 @@ for (const suite of [1, 83] as const) {
     const { group, staged } = await stageCommit(groups[0]!, {
       add: [newcomer.bytes],
       directory: { chain: (account) => [alice, bob, carol].find((p) => toHex(p.account) === toHex(account))?.chain },
-      roster: encodeRoster({ version: 2, members: [...roster.members, { account: carol.account, role: "member" }] }),
+      roster: encodeRoster({
+        ...roster,
+        version: 2,
+        members: [...roster.members, { account: carol.account, role: "member" }],
+      }),
     });
     const revived = reload(group);
     assert.deepEqual(revived.staged, staged);

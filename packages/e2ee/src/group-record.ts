@@ -16,6 +16,7 @@ import { decodeNode, nodeEncoder } from "ts-mls/ratchetTree.js";
 import type { DeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
 import { closedConfig, engineName, type EngineState, type Suite } from "./group-engine.ts";
+import { knownRoster } from "./group-info.ts";
 import { Group, type KnownRoster, leafAt, type Staged } from "./group-state.ts";
 import { loadEvidence, type StoredTimes, storeTimes } from "./log-evidence.ts";
 
@@ -32,7 +33,7 @@ type StoredTree = (Uint8Array | null)[];
 /** `[context, key schedule, tree, path keys, confirmation tag, removed?, past epochs]` */
 type StoredState = [Uint8Array, Uint8Array, StoredTree, Uint8Array, Uint8Array, boolean, StoredPast[]];
 /** `[version, hash, encoded]` */
-type StoredRoster = [number, Uint8Array, Uint8Array | null];
+type StoredRoster = [number, Uint8Array, Uint8Array];
 /** `[id, commit, GroupInfo, Welcome, epoch, state, ratchets, roster, staged at]` */
 type StoredStaged = [
   Uint8Array,
@@ -42,7 +43,7 @@ type StoredStaged = [
   number,
   StoredState,
   StoredRatchet[],
-  StoredRoster | null,
+  StoredRoster,
   number | null,
 ];
 /** `[engine, version, conversation, generation, suite, device, state, roster, staged, removed devices]` */
@@ -54,7 +55,7 @@ type EpochRecord = [
   Suite,
   DeviceId,
   StoredState | null,
-  StoredRoster | null,
+  StoredRoster,
   StoredStaged | null,
   DeviceId[],
 ];
@@ -284,14 +285,12 @@ function loadSigners(signers: StoredSigner[]): RatchetTree {
   return tree;
 }
 
-function storeRoster(roster: KnownRoster | undefined): StoredRoster | null {
-  return roster === undefined ? null : [roster.mark.version, roster.mark.hash, roster.encoded ?? null];
+function storeRoster({ mark, encoded }: KnownRoster): StoredRoster {
+  return [mark.version, mark.hash, encoded];
 }
 
-function loadRoster(stored: StoredRoster | null): KnownRoster | undefined {
-  if (stored === null) return undefined;
-  const [version, hash, encoded] = stored;
-  return { mark: { version, hash }, ...(encoded === null ? {} : { encoded }) };
+function loadRoster([, , encoded]: StoredRoster): KnownRoster {
+  return knownRoster(encoded);
 }
 
 function decoded<T>(result: [T, number] | undefined): T {

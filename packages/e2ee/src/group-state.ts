@@ -3,13 +3,21 @@
  * value, and a value that was not saved can be thrown away as if it had never been. What the library holds is behind
  * `current`, for the `group*.ts` files alone.
  */
-import { type AccountId, type ConversationId, decodeCredential, type DeviceId, toHex } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ConversationId,
+  decodeCredential,
+  type DeviceId,
+  roleOf,
+  type Roster,
+  type RosterMark,
+  toHex,
+} from "@sotto/protocol";
 import { type Directory, judgeCredential } from "./credential.ts";
 import type { DeviceKeys } from "./device.ts";
 import { E2eeError } from "./errors.ts";
 import type { EngineState, Suite } from "./group-engine.ts";
 import type { LogEvidence } from "./log-evidence.ts";
-import { decodeRoster, roleOf, type Roster, type RosterMark } from "./roster.ts";
 
 export interface GroupLeaf {
   readonly leaf: number;
@@ -34,17 +42,18 @@ export interface StagedCommit {
   readonly epoch: number;
 }
 
-/** The roster of an epoch as far as it is known: commits name it, content or GroupInfo brings it. */
+/** The roster of an epoch: the commit that changed it brings it, or for who joins, the GroupInfo. */
 export interface KnownRoster {
   readonly mark: RosterMark;
-  readonly encoded?: Uint8Array;
+  readonly encoded: Uint8Array;
+  readonly roster: Roster;
 }
 
 /** A staged commit with the state it leads to. */
 export interface Staged {
   readonly public: StagedCommit;
   readonly next: EngineState;
-  readonly roster: KnownRoster | undefined;
+  readonly roster: KnownRoster;
   /** The own clock when it was staged, if it was told: whatever follows the commit in the log is later. */
   readonly atMs: number | undefined;
 }
@@ -56,7 +65,8 @@ export interface GroupParts {
   readonly device: DeviceKeys;
   /** Undefined while the external commit that joins is staged. */
   readonly current: EngineState | undefined;
-  readonly roster: KnownRoster | undefined;
+  /** While joining: the one that is to be joined. */
+  readonly roster: KnownRoster;
   readonly staged: Staged | undefined;
   /** What the entries read so far prove about time. */
   readonly evidence: LogEvidence;
@@ -112,15 +122,13 @@ export class Group {
     return current.groupActiveState.kind === "active" ? "active" : "removed";
   }
 
-  /** Version and hash of the roster in force, undefined in a new group that never had one. */
-  get rosterMark(): RosterMark | undefined {
-    return this.#parts.roster?.mark;
+  /** Version and hash of the roster in force. */
+  get rosterMark(): RosterMark {
+    return this.#parts.roster.mark;
   }
 
-  /** The roster in force, if its content is known. */
-  get roster(): Roster | undefined {
-    const encoded = this.#parts.roster?.encoded;
-    return encoded && decodeRoster(encoded);
+  get roster(): Roster {
+    return this.#parts.roster.roster;
   }
 
   /** For the `group*.ts` files: what the value is made of. */
@@ -189,5 +197,5 @@ export function requireTrustedLeaves(group: Group, directory: Directory): void {
 /** Leaves of accounts that are not in the roster: of members who left, or (in a group just joined) of nobody one should talk to. */
 export function strayLeaves(group: Group): GroupLeaf[] {
   const { roster } = group;
-  return roster === undefined ? [] : group.leaves().filter(({ account }) => roleOf(roster, account) === undefined);
+  return group.leaves().filter(({ account }) => roleOf(roster, account) === undefined);
 }

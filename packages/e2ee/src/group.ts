@@ -19,7 +19,10 @@ import {
   type ConversationId,
   decodeCredential,
   encodeCredential,
+  encodeRosterClaim,
   type Random,
+  type Roster,
+  roleOf,
   sameBytes,
   toHex,
 } from "@sotto/protocol";
@@ -49,9 +52,8 @@ import {
   withConfig,
 } from "./group-engine.ts";
 import { encodeGroupInfo, knownRoster, rosterExtensions } from "./group-info.ts";
-import { activeState, Group, type KnownRoster, requireTrustedLeaves, type StagedCommit } from "./group-state.ts";
+import { activeState, Group, requireTrustedLeaves, type StagedCommit } from "./group-state.ts";
 import { afterTime, noEvidence } from "./log-evidence.ts";
-import { decodeRoster, encodeRosterMark, type Roster, rosterHash, rosterMark, roleOf } from "./roster.ts";
 
 export { groupIdOf, readGroupId, type Suite } from "./group-engine.ts";
 export { joinByExternalCommit, joinGroup, type Joined, type JoinedExternally } from "./group-join.ts";
@@ -140,8 +142,8 @@ export async function encrypt(
 export type CommitIntent = {
   /** Leaves to take out. */
   remove?: readonly number[];
-  /** The encoded roster that holds after the commit. */
-  roster: Uint8Array;
+  /** The encoded roster that holds after the commit; absent, it stays. */
+  roster?: Uint8Array;
   /** Renews the own keys; so does every commit that removes, and one that does nothing else. */
   update?: true;
   /** The own clock: key packages must not have expired, and what follows the commit in the log is later. */
@@ -157,8 +159,10 @@ export type CommitIntent = {
 export async function stageCommit(group: Group, intent: CommitIntent): Promise<{ group: Group; staged: StagedCommit }> {
   const state = activeState(group);
   if (group.staged !== undefined) throw new E2eeError("commit-staged");
-  const mark = rosterMark(intent.roster);
-  const members = decodeRoster(intent.roster)!;
+  const before = group.parts().roster;
+  const named = intent.roster === undefined ? before : knownRoster(intent.roster);
+  const isChanged = !sameBytes(named.mark.hash, before.mark.hash);
+  const members = named.roster;
   const suite = await engineSuite(group.suite);
 
   const leaves = group.leaves();
@@ -177,15 +181,14 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
     proposals.push({ proposalType: "add", add: { keyPackage: decodeKeyPackageMessage(bytes) } });
   }
 
-  const known: KnownRoster = { mark, encoded: intent.roster.slice() };
   const made = await createCommit(
     { state: withConfig(state, check.config), cipherSuite: suite },
     {
       wireAsPublicMessage: true,
       extraProposals: proposals,
       ratchetTreeExtension: true,
-      authenticatedData: encodeRosterMark(mark),
-      groupInfoExtensions: rosterExtensions(known),
+      authenticatedData: encodeRosterClaim(named.mark, isChanged ? named.encoded : undefined),
+      groupInfoExtensions: rosterExtensions(named),
     },
   ).catch((cause: unknown) => {
     throw new E2eeError("commit-refused", { cause });
@@ -197,11 +200,11 @@ export async function stageCommit(group: Group, intent: CommitIntent): Promise<{
   const staged: StagedCommit = {
     id: sha256(commit),
     commit,
-    groupInfo: await encodeGroupInfo(next, group.suite, known),
+    groupInfo: await encodeGroupInfo(next, group.suite, named),
     ...(welcome === undefined ? {} : { welcome }),
     epoch: group.epoch + 1,
   };
-  const kept = { public: staged, next, roster: known, atMs: intent.nowMs };
+  const kept = { public: staged, next, roster: named, atMs: intent.nowMs };
   return { group: new Group({ ...group.parts(), staged: kept }), staged };
 }
 
@@ -243,14 +246,6 @@ export async function exportSecret(
 ): Promise<Uint8Array> {
   const { exporterSecret } = activeState(group).keySchedule;
   return mlsExporter(exporterSecret, label, context, length, await engineSuite(group.suite));
-}
-
-/** The roster content for the mark that the group holds, once it arrived; the group unchanged if it is any other. Never throws. */
-export function withRoster(group: Group, encoded: Uint8Array): Group {
-  const { roster } = group.parts();
-  if (roster === undefined || !sameBytes(roster.mark.hash, rosterHash(encoded)) || decodeRoster(encoded) === undefined)
-    return group;
-  return new Group({ ...group.parts(), roster: { mark: roster.mark, encoded: encoded.slice() } });
 }
 
 async function requireAddable(

@@ -16,7 +16,6 @@ export * from "./identity.ts";
 export * from "./key-packages.ts";
 export * from "./process-message.ts";
 export * from "./recovery-code.ts";
-export * from "./roster.ts";
 export * from "./safety-number.ts";
 export * from "./secret.ts";
 export * from "./vault.ts";
@@ -26,7 +25,17 @@ export {
   type ChainState,
   decodeChainState,
   decodeCredential,
+  decodeRoster,
+  directRoster,
   encodeChainState,
   encodeCredential,
+  encodeRoster,
+  mayChangeRoster,
+  type Role,
+  roleOf,
+  type Roster,
+  rosterHash,
+  type RosterMark,
+  type RosterMember,
   verifyChain,
 } from "@sotto/protocol";

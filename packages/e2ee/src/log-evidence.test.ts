@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toHex } from "@sotto/protocol";
+import { toHex, encodeRoster } from "@sotto/protocol";
 import { encodeContent } from "./content.ts";
 import type { Directory } from "./credential.ts";
 import { E2eeError } from "./errors.ts";
@@ -15,7 +15,6 @@ import {
   stageCommit,
 } from "./group.ts";
 import { processMessage, type Processed } from "./process-message.ts";
-import { encodeRoster } from "./roster.ts";
 import { commitOf, externalCommitOf } from "./testing/attacker.ts";
 import {
   directoryOf,

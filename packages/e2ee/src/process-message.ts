@@ -4,17 +4,17 @@
  * result without `group` leaves the group as it is.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, chainDevice, type DeviceId, sameBytes, toHex } from "@sotto/protocol";
+import { type AccountId, chainDevice, type DeviceId, type Roster, sameBytes, toHex } from "@sotto/protocol";
 import { decodeCommit, decodeMlsBytes, type PublicCommit } from "@sotto/protocol/mls-public";
 import { type Directory, judgeCredential } from "./credential.ts";
 import { confirmCommit, groupIdOf } from "./group.ts";
 import { decodeContent } from "./content.ts";
 import { credentialCheck } from "./group-engine.ts";
 import { guardCommit } from "./group-guard.ts";
+import { knownRoster } from "./group-info.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
 import { Group, type GroupLeaf } from "./group-state.ts";
 import { afterCommit, afterMessage, afterTime, type LogEvidence, mayPrecedeRevocation } from "./log-evidence.ts";
-import { decodeRoster, type Roster, rosterHash } from "./roster.ts";
 
 /** One device of one account. */
 export interface Holder {
@@ -40,12 +40,8 @@ export type Processed =
       added: Holder[];
       removed: Holder[];
       committer: Holder;
-      /** Of the roster that holds from now on; `rosterKnown`: its content is in `group.roster`. */
-      rosterHash: Uint8Array | undefined;
-      rosterVersion: number | undefined;
-      rosterKnown: boolean;
-      /** Judged by the roster; false only where the content of the parent's roster was not known. */
-      judged: boolean;
+      /** That the commit was judged by; the one that holds from now on is the group's. */
+      rosterBefore: Roster;
       external: boolean;
       removedSelf: boolean;
     }
@@ -58,13 +54,11 @@ export type Processed =
   | { kind: "rejected"; reason: string }
   /** Genuine for all we know, but this device cannot read it. A commit: the group has moved on without us. */
   | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "too-far-ahead" | "future-epoch" | "cannot-follow" }
-  /** Fetch these chains (and the content of the roster with this hash, if named), then process the same bytes again. */
-  | { kind: "needs"; accounts: AccountId[]; rosterHash?: Uint8Array };
+  /** Fetch these chains, then process the same bytes again. */
+  | { kind: "needs"; accounts: AccountId[] };
 
 export interface ProcessOptions {
   readonly directory: Directory;
-  /** Encoded, in any order: what `needs` asked for. A commit that changes the roster is judged by its content before and after. */
-  readonly rosters?: readonly Uint8Array[];
   readonly nowMs: number;
   /**
    * When the server accepted the entry, if known: a device that catches up must accept what was committed by a device that
@@ -158,23 +152,12 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
 
   const leaves = group.leaves();
   const { roster: before, evidence } = group.parts();
-  // Every group has one from the start (group.ts, group-join.ts).
-  if (before === undefined) return { kind: "rejected", reason: "no roster" };
-  const offered = before.encoded === undefined ? (options.rosters ?? []) : [before.encoded, ...(options.rosters ?? [])];
-  const contentOf = (hash: Uint8Array) => offered.find((encoded) => sameBytes(rosterHash(encoded), hash));
-  const verdict = guardCommit(commit, {
-    conversation: group.conversation,
-    leaves,
-    mark: before.mark,
-    rosterOf: (hash) => decodeIf(contentOf(hash)),
-  });
+  const { conversation } = group;
+  const verdict = guardCommit(commit, { conversation, leaves, mark: before.mark, roster: before.roster });
   if (verdict.kind === "refused") return { kind: "rejected", reason: verdict.reason };
 
   const entering = judgeEntering(commit, leaves, evidence, options);
-  if (entering.kind === "rejected") return entering;
-  const missing = entering.kind === "needs" ? entering.accounts : [];
-  if (verdict.kind === "needs-roster") return { kind: "needs", accounts: missing, rosterHash: verdict.hash };
-  if (missing.length > 0) return { kind: "needs", accounts: missing };
+  if (entering.kind !== "allowed") return entering;
 
   const check = credentialCheck(options.directory);
   let next;
@@ -188,12 +171,11 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
   }
   if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
-  const encoded = contentOf(verdict.mark.hash)?.slice();
   const changes = facts(commit, leaves);
   const nextGroup = new Group({
     ...group.parts(),
     current: next,
-    roster: { mark: verdict.mark, ...(encoded === undefined ? {} : { encoded }) },
+    roster: verdict.changed ? knownRoster(verdict.changed) : before,
     staged: undefined,
     evidence: afterTime(afterCommit(evidence, changes, options.directory), options.acceptedAtMs),
   });
@@ -202,8 +184,7 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
     group: nextGroup,
     own: false,
     ...changes,
-    ...rosterFacts(nextGroup),
-    judged: verdict.judged,
+    rosterBefore: before.roster,
     removedSelf: nextGroup.standing === "removed",
   };
 }
@@ -229,8 +210,7 @@ function ownCommit(
     group: next,
     own: true,
     ...changes,
-    ...rosterFacts(next),
-    judged: true,
+    rosterBefore: group.roster,
     removedSelf: false,
   };
 }
@@ -280,13 +260,4 @@ function facts(commit: PublicCommit, leaves: readonly LeafHolder[]) {
 function holderOf(leaves: readonly LeafHolder[], leaf: number): Holder {
   const { account, device } = leaves.find((present) => present.leaf === leaf)!;
   return { account, device };
-}
-
-function rosterFacts(group: Group) {
-  const { rosterMark: mark } = group;
-  return { rosterHash: mark?.hash, rosterVersion: mark?.version, rosterKnown: group.roster !== undefined };
-}
-
-function decodeIf(encoded: Uint8Array | undefined): Roster | undefined {
-  return encoded && decodeRoster(encoded);
 }

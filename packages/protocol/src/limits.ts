@@ -76,6 +76,8 @@ export const limits = {
   // The answer to `subscribe` names them all, and is one frame.
   conversationsPerAccountMax: 1_000,
   leavesPerConversationMax: 250,
+  /** Accounts; one may be without a device. */
+  membersPerConversationMax: 250,
   conversationLogBytesMax: 1024 * MiB,
   entryRetentionMs: 90 * day,
   deviceBacklogEntriesMax: 10_000,

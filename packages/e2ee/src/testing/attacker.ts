@@ -2,12 +2,11 @@
  * Commits that our own code would never make, made with the library alone: what a malicious member, outsider or server could
  * send. For tests only.
  */
-import { encodeCredential } from "@sotto/protocol";
+import { encodeCredential, encodeRosterClaim } from "@sotto/protocol";
 import { decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { type ClientConfig, createCommit, encodeMlsMessage, joinGroupExternal, type Proposal } from "ts-mls";
 import { closedConfig, engineSuite, makeKeyPackage, withConfig } from "../group-engine.ts";
 import type { Group } from "../group-state.ts";
-import { encodeRosterMark } from "../roster.ts";
 import { nowMs, type Seat } from "./people.ts";
 
 /** Believes everybody. */
@@ -22,7 +21,7 @@ export async function commitOf(
   proposals: Proposal[],
   options: { authenticatedData?: Uint8Array; asPrivateMessage?: boolean } = {},
 ): Promise<Uint8Array> {
-  const { authenticatedData = encodeRosterMark(group.rosterMark!), asPrivateMessage = false } = options;
+  const { authenticatedData = encodeRosterClaim(group.rosterMark), asPrivateMessage = false } = options;
   const made = await createCommit(
     { state: withConfig(group.parts().current!, credulous), cipherSuite: await engineSuite(group.suite) },
     { wireAsPublicMessage: !asPrivateMessage, extraProposals: proposals, authenticatedData },
@@ -61,7 +60,7 @@ export async function externalCommitOf(
     await engineSuite(group.suite),
     undefined,
     config,
-    encodeRosterMark(group.rosterMark!),
+    encodeRosterClaim(group.rosterMark),
   );
   return encodeMlsMessage({ version: "mls10", wireformat: "mls_public_message", publicMessage });
 }

@@ -3,7 +3,17 @@
  * package is; the MLS library draws its own randomness.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, type ChainState, type ConversationId, type Random, toHex, verifyChain } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ChainState,
+  type ConversationId,
+  type Random,
+  toHex,
+  verifyChain,
+  encodeRoster,
+  type Role,
+  type Roster,
+} from "@sotto/protocol";
 import { appendDevice, appendRevocation, createChain, devicePublicKeys } from "../account-chain.ts";
 import { createCertificate, type Directory } from "../credential.ts";
 import { createDeviceKeys, type DeviceKeys } from "../device.ts";
@@ -11,7 +21,6 @@ import { createGroup, type Group, joinByExternalCommit, joinGroup, stageCommit, 
 import { createIdentity, type Identity } from "../identity.ts";
 import { createKeyPackage } from "../key-packages.ts";
 import { processMessage, type Processed } from "../process-message.ts";
-import { encodeRoster, type Role, type Roster } from "../roster.ts";
 
 export const nowMs = 1_790_000_000_000;
 
@@ -109,7 +118,7 @@ export function directoryOf(...people: Person[]): Directory {
 }
 
 export function rosterOf(version: number, members: [Person, Role][]): Roster {
-  return { version, members: members.map(([{ account }, role]) => ({ account, role })) };
+  return { version, invites: "members", members: members.map(([{ account }, role]) => ({ account, role })) };
 }
 
 export function conversationNamed(name: string): ConversationId {
