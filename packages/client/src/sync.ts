@@ -634,6 +634,10 @@ export class Sync {
         if (!this.#isThisDevice(sender))
           await this.#options.restore.onResend(transaction, conversation, sender, sequence, content);
         return;
+      case "delete":
+      case "reaction":
+      case "pin":
+      case "expiry":
       case "unknown":
         await this.#note(
           transaction,

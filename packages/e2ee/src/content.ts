@@ -34,7 +34,7 @@ export interface ChainHead {
 interface ContentFrame {
   /** 16 random bytes, the same in every attempt to send this message. */
   readonly salt: Uint8Array;
-  /** The first version of the message that this one edits, or deletes (with an empty text). */
+  /** The first version of the message that this text edits, or that a `delete` takes back. */
   readonly replaces?: ContentId;
   readonly inReplyTo?: ContentId;
   readonly expiresAtMs?: number;
@@ -47,7 +47,16 @@ interface ContentFrame {
 }
 
 export type ContentBody =
+  /** With `replaces`: what the message says from here on. */
   | { readonly kind: "text"; readonly text: string }
+  /** Takes the message that `replaces` names back, for everyone. */
+  | { readonly kind: "delete" }
+  /** To the message that `inReplyTo` names; one person may set several different ones. */
+  | { readonly kind: "reaction"; readonly emoji: string; readonly remove?: true }
+  /** Puts the message that `inReplyTo` names where everybody finds it, or takes it from there. */
+  | { readonly kind: "pin"; readonly pinned: boolean }
+  /** Messages of this conversation expire so long after they were sent, from here on; 0: they do not. */
+  | { readonly kind: "expiry"; readonly expiresAfterMs: number }
   /** Everything up to this sequence number of the conversation has reached this account. */
   | { readonly kind: "delivered"; readonly upTo: number; readonly deliveredAtMs?: number }
   | { readonly kind: "read"; readonly upTo: number; readonly readAtMs?: number }
@@ -64,9 +73,10 @@ export type DecodedContent =
   | { readonly kind: "unknown"; readonly sentAtMs?: number; readonly head?: ChainHead }
   | { readonly kind: "malformed"; readonly reason: string };
 
-/** @throws E2eeError `content-too-large` for text above 60 KiB (UTF-8), or anything that would not fit an envelope */
+/** @throws E2eeError `content-too-large` for text above 60 KiB (UTF-8), and for anything else beyond its limit or an envelope */
 export function encodeContent(content: Content): Uint8Array {
   const { salt, replaces, inReplyTo, expiresAtMs, sentAtMs, head, ext } = content;
+  if (!isMentions(ext?.["mentions"])) throw new E2eeError("content-too-large");
   const encoded = encodeCbor([
     contentVersion,
     salt,
@@ -90,6 +100,15 @@ function encodeBody(content: ContentBody): unknown {
     case "text":
       if (utf8Bytes(content.text) > limits.textBytesMax) throw new E2eeError("content-too-large");
       return content.text;
+    case "delete":
+      return null;
+    case "reaction":
+      if (!isEmoji(content.emoji)) throw new E2eeError("content-too-large");
+      return { emoji: content.emoji, remove: content.remove };
+    case "pin":
+      return { pinned: content.pinned };
+    case "expiry":
+      return { expiresAfterMs: content.expiresAfterMs };
     case "delivered":
       return { upTo: content.upTo, at: content.deliveredAtMs };
     case "read":
@@ -121,11 +140,16 @@ export function decodeContent(bytes: Uint8Array): DecodedContent {
   const { head: shown, ...others } = ext;
   if (!Array.isArray(shown) || shown.length !== 2 || !isCount(shown[0]) || !isBytes(shown[1], 32))
     return malformed("head");
+  if (!isMentions(ext["mentions"])) return malformed("mentions");
+  if (ext["forwarded"] !== undefined && ext["forwarded"] !== true) return malformed("forwarded");
   const head: ChainHead = { n: shown[0], hash: shown[1] };
 
   const decoded = decodeBody(kind, body);
   if (decoded === undefined) return { kind: "unknown", sentAtMs, head };
   if (decoded.kind === "malformed") return decoded;
+  if (decoded.kind === "delete" && replaces === null) return malformed("delete names no message");
+  if ((decoded.kind === "reaction" || decoded.kind === "pin") && inReplyTo === null)
+    return malformed(`${decoded.kind} names no message`);
   return {
     ...decoded,
     salt,
@@ -143,6 +167,22 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
     case "text":
       if (typeof body !== "string" || utf8Bytes(body) > limits.textBytesMax) return malformed("text");
       return { kind, text: body };
+    case "delete":
+      return body === null ? { kind } : malformed("delete");
+    case "reaction": {
+      if (!isRecord(body) || !isEmoji(body["emoji"])) return malformed("reaction");
+      const { emoji, remove } = body;
+      if (remove !== undefined && remove !== true) return malformed("reaction");
+      return { kind, emoji, ...(remove === undefined ? {} : { remove }) };
+    }
+    case "pin":
+      if (!isRecord(body) || typeof body["pinned"] !== "boolean") return malformed("pin");
+      return { kind, pinned: body["pinned"] };
+    case "expiry": {
+      if (!isRecord(body) || !isCount(body["expiresAfterMs"])) return malformed("expiry");
+      const { expiresAfterMs } = body;
+      return expiresAfterMs <= limits.expiresAfterMsMax ? { kind, expiresAfterMs } : malformed("expiry");
+    }
     case "delivered":
     case "read": {
       if (!isRecord(body) || !isCount(body["upTo"])) return malformed("receipt");
@@ -161,6 +201,27 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
     default:
       return undefined;
   }
+}
+
+/** Who is named in a text with `@`: members, by their account ids. */
+export function mentionsOf(content: DecodedContent): readonly AccountId[] {
+  return ("ext" in content && (content.ext?.["mentions"] as AccountId[] | undefined)) || [];
+}
+
+/** Whether its sender says that these are another message's words. */
+export function isForwarded(content: DecodedContent): boolean {
+  return "ext" in content && content.ext?.["forwarded"] === true;
+}
+
+function isMentions(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (!Array.isArray(value) || value.length === 0 || value.length > limits.mentionsMax) return false;
+  return value.every((account) => isBytes(account, idBytes));
+}
+
+/** Any short sign without spaces or controls: which emoji there are changes every year. */
+export function isEmoji(value: unknown): value is string {
+  return typeof value === "string" && utf8Bytes(value) <= limits.reactionBytesMax && /^[^\s\p{Cc}]+$/u.test(value);
 }
 
 const contentLabel = new TextEncoder().encode("sotto content");

@@ -14,6 +14,12 @@ export const limits = {
   frameBytesMax: 256 * KiB,
   envelopeBytesMax: 96 * KiB,
   textBytesMax: 60 * KiB,
+  // Inside the encryption, so that only clients can refuse more. The longest emoji sequences have some 40 bytes; a person
+  // who sets more different reactions on one message, or names more people in it, does not mean it kindly.
+  reactionBytesMax: 64,
+  reactionsPerPersonMax: 20,
+  mentionsMax: 50,
+  expiresAfterMsMax: 366 * day,
   // Public MLS structures that travel inline; a direct conversation of 2 × 10 devices stays below.
   commitBytesMax: 64 * KiB,
   groupInfoBytesMax: 64 * KiB,

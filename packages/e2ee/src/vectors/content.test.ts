@@ -1,0 +1,136 @@
+/**
+ * vectors/content.json: what messages say, as bytes, for every implementation. `--write` adds the rows below that the file does
+ * not have yet. A row that is there stays as it is: others have read it.
+ */
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { decodeCbor, encodeCbor, fromHex, toHex } from "@sotto/protocol";
+import { type Content, contentId, decodeContent, encodeContent } from "../content.ts";
+
+const file = path.join(import.meta.dirname, "../../../../vectors/content.json");
+
+interface Vectors {
+  sender: string;
+  conversation: string;
+  valid: { name: string; bytes: string; id: string; content: unknown }[];
+  invalid: { name: string; bytes: string; outcome: "malformed" | "unknown" }[];
+}
+
+const id = (fill: number) => new Uint8Array(16).fill(fill);
+const sender = id(0xa1);
+const conversation = id(0xc0);
+const frame = { salt: id(1), sentAtMs: 1_790_000_000_000, head: { n: 2, hash: new Uint8Array(32).fill(2) } };
+
+const contents: Record<string, Content> = {
+  "a text": { ...frame, kind: "text", text: "grüß dich 👋" },
+  "a reply that expires": { ...frame, kind: "text", text: "yes", inReplyTo: id(4), expiresAtMs: 1_790_000_060_000 },
+  "an edit": { ...frame, kind: "text", text: "at two", replaces: id(3) },
+  "a text that names two people": { ...frame, kind: "text", text: "@bob @carol", ext: { mentions: [id(5), id(6)] } },
+  "a forwarded text": { ...frame, kind: "text", text: "at one", ext: { forwarded: true } },
+  "a text with an extension of the future": { ...frame, kind: "text", text: "hi", ext: { later: Uint8Array.of(1, 2) } },
+  "a deletion": { ...frame, kind: "delete", replaces: id(3) },
+  "a reaction": { ...frame, kind: "reaction", emoji: "👍🏽", inReplyTo: id(3) },
+  "a reaction taken back": { ...frame, kind: "reaction", emoji: "❤️", remove: true, inReplyTo: id(3) },
+  "a pin": { ...frame, kind: "pin", pinned: true, inReplyTo: id(3) },
+  "a pin taken off": { ...frame, kind: "pin", pinned: false, inReplyTo: id(3) },
+  "messages expire after a day": { ...frame, kind: "expiry", expiresAfterMs: 86_400_000 },
+  "messages do not expire": { ...frame, kind: "expiry", expiresAfterMs: 0 },
+  "a delivered receipt": { ...frame, kind: "delivered", upTo: 12, deliveredAtMs: 1_790_000_000_500 },
+  "a read receipt": { ...frame, kind: "read", upTo: 12 },
+  "a request to send again": { ...frame, kind: "resend-request", from: 3, to: 9 },
+  "a message sent again": { ...frame, kind: "resend", sequence: 4, content: Uint8Array.of(1, 2, 3) },
+};
+
+type Fields = unknown[];
+const fieldsOf = (name: string) => decodeCbor(encodeContent(contents[name]!)) as Fields;
+const head = [frame.head.n, frame.head.hash];
+
+const wrong: Record<string, [outcome: "malformed" | "unknown", fields: unknown]> = {
+  "a later version": ["unknown", fieldsOf("a text").with(0, 2)],
+  "a kind of the future": ["unknown", fieldsOf("a text").with(2, "hologram")],
+  "no array": ["malformed", { kind: "text" }],
+  "a field too few": ["malformed", fieldsOf("a text").slice(0, 8)],
+  "a field too many": ["malformed", [...fieldsOf("a text"), 1]],
+  "a salt of 15 bytes": ["malformed", fieldsOf("a text").with(1, id(1).slice(1))],
+  "a time before 1970": ["malformed", fieldsOf("a text").with(6, -1)],
+  "no chain head": ["malformed", fieldsOf("a text").with(8, {})],
+  "a text that is none": ["malformed", fieldsOf("a text").with(7, 5)],
+  "a reply to a name of 15 bytes": ["malformed", fieldsOf("a text").with(4, id(4).slice(1))],
+  "an edit of a name of 15 bytes": ["malformed", fieldsOf("an edit").with(3, id(4).slice(1))],
+  "nobody mentioned": ["malformed", fieldsOf("a text").with(8, { head, mentions: [] })],
+  "51 people mentioned": [
+    "malformed",
+    fieldsOf("a text").with(8, { head, mentions: Array.from({ length: 51 }, () => id(5)) }),
+  ],
+  "a mention of 15 bytes": ["malformed", fieldsOf("a text").with(8, { head, mentions: [id(5).slice(1)] })],
+  "forwarded, or not": ["malformed", fieldsOf("a text").with(8, { head, forwarded: false })],
+  "a deletion of nothing": ["malformed", fieldsOf("a deletion").with(3, null)],
+  "a deletion with a body": ["malformed", fieldsOf("a deletion").with(7, "")],
+  "a reaction to nothing": ["malformed", fieldsOf("a reaction").with(4, null)],
+  "a reaction without an emoji": ["malformed", fieldsOf("a reaction").with(7, {})],
+  "an empty reaction": ["malformed", fieldsOf("a reaction").with(7, { emoji: "" })],
+  "a reaction of two words": ["malformed", fieldsOf("a reaction").with(7, { emoji: "well done" })],
+  "a reaction with an escape sequence": ["malformed", fieldsOf("a reaction").with(7, { emoji: "\u001b[2J" })],
+  "a reaction of 68 bytes": ["malformed", fieldsOf("a reaction").with(7, { emoji: "👍".repeat(17) })],
+  "a reaction taken back by half": ["malformed", fieldsOf("a reaction").with(7, { emoji: "👍", remove: false })],
+  "a pin on nothing": ["malformed", fieldsOf("a pin").with(4, null)],
+  "a pin neither on nor off": ["malformed", fieldsOf("a pin").with(7, {})],
+  "an expiry before the message": ["malformed", fieldsOf("messages do not expire").with(7, { expiresAfterMs: -1 })],
+  "an expiry after two years": [
+    "malformed",
+    fieldsOf("messages do not expire").with(7, { expiresAfterMs: 731 * 86_400_000 }),
+  ],
+  "a receipt without an end": ["malformed", fieldsOf("a read receipt").with(7, {})],
+  "a request without an end": ["malformed", fieldsOf("a request to send again").with(7, { from: 3 })],
+  "nothing sent again": ["malformed", fieldsOf("a message sent again").with(7, { sequence: 4 })],
+};
+
+if (process.argv.includes("--write")) write();
+const vectors = JSON.parse(readFileSync(file, "utf8")) as Vectors;
+
+test("every kind of content has a vector and a counterexample", () => {
+  assert.deepEqual(vectors.valid.map(({ name }) => name).sort(), Object.keys(contents).sort());
+  assert.deepEqual(vectors.invalid.map(({ name }) => name).sort(), Object.keys(wrong).sort());
+});
+
+for (const { name, bytes, id: expectedId, content } of vectors.valid) {
+  test(`${name} is read from its bytes, written as the same bytes, and has its name`, () => {
+    const encoded = fromHex(bytes)!;
+    const decoded = decodeContent(encoded);
+    assert.deepEqual(readable(decoded), content);
+    assert.equal(toHex(encodeContent(decoded as Content)), bytes);
+    assert.equal(toHex(contentId(fromHex(vectors.sender)!, fromHex(vectors.conversation)!, encoded)), expectedId);
+  });
+}
+
+for (const { name, bytes, outcome } of vectors.invalid) {
+  test(`${name}: ${outcome}`, () => assert.equal(decodeContent(fromHex(bytes)!).kind, outcome));
+}
+
+/** As JSON says it: byte strings as `{ hex }`. */
+function readable(value: unknown): unknown {
+  if (value instanceof Uint8Array) return { hex: toHex(value) };
+  if (Array.isArray(value)) return value.map(readable);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, readable(one)]));
+}
+
+function write(): void {
+  let before: Vectors = { sender: toHex(sender), conversation: toHex(conversation), valid: [], invalid: [] };
+  try {
+    before = JSON.parse(readFileSync(file, "utf8")) as Vectors;
+  } catch {
+    // The first time there is none.
+  }
+  const isNew = (rows: { name: string }[], name: string) => rows.every((row) => row.name !== name);
+  for (const [name, content] of Object.entries(contents)) {
+    const bytes = encodeContent(content);
+    const row = { name, bytes: toHex(bytes), id: toHex(contentId(sender, conversation, bytes)) };
+    if (isNew(before.valid, name)) before.valid.push({ ...row, content: readable(decodeContent(bytes)) });
+  }
+  for (const [name, [outcome, fields]] of Object.entries(wrong))
+    if (isNew(before.invalid, name)) before.invalid.push({ name, bytes: toHex(encodeCbor(fields)), outcome });
+  writeFileSync(file, `${JSON.stringify(before, undefined, 2)}\n`);
+}
