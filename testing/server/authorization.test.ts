@@ -115,6 +115,9 @@ describe("authorization", () => {
       settle: { conversation, from: 0, to: 0 },
       getArchive: { conversation, before: 0, limit: 1 },
       listArchives: {},
+      getBlobToken: {},
+      keepBlobs: { blobs: [random.bytes(16)] },
+      dropBlobs: { blobs: [random.bytes(16)] },
       getPresence: { account: bob.account },
       setPresence: { visible: true },
     };

@@ -17,7 +17,7 @@ export const failures = {
   "quota-exceeded": {
     retryable: false,
     meaning:
-      "no room is left: in the conversation's log, the account's archive or chain, or among a device's key packages",
+      "no room is left: in the conversation's log, the account's archive, chain or blobs, or among a device's key packages",
   },
   "name-taken": { retryable: false, meaning: "an account of that name exists" },
   "name-invalid": {
@@ -44,6 +44,10 @@ export const failures = {
   "stale-epoch": {
     retryable: true,
     meaning: "the conversation has moved on; catch up to `sequence` and encrypt again in `epoch`",
+  },
+  "hash-mismatch": {
+    retryable: true,
+    meaning: "the bytes that arrived are not the ones that were announced; send them again from the beginning",
   },
   conflict: { retryable: true, meaning: "someone else changed it first; read it again" },
   unavailable: { retryable: true, meaning: "the server cannot store anything at the moment (disk full or failing)" },

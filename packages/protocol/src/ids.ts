@@ -7,6 +7,7 @@ type Id<Name extends string> = Uint8Array & { readonly [brand]?: Name };
 
 export type AccountId = Id<"account">;
 export type DeviceId = Id<"device">;
+export type BlobId = Id<"blob">;
 export type ConversationId = Id<"conversation">;
 /**
  * Chosen by the sending device, the same for every attempt to submit one message. The first six bytes are the

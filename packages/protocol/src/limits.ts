@@ -96,6 +96,26 @@ export const limits = {
   archiveReplyBytesMax: 200 * KiB,
   archiveBytesPerAccountMax: 2048 * MiB,
 
+  // Attachments: what people may send, and what it becomes with padding and tags.
+  attachmentBytesMax: 100 * MiB,
+  attachmentsPerMessageMax: 10,
+  thumbnailBytesMax: 8 * KiB,
+  blobBytesMax: 105 * MiB,
+  blobBytesPerAccountMax: 5 * 1024 * MiB,
+  // A file and a row cost more than few bytes: a blob counts for no less than this.
+  blobBytesCountedMin: 4 * KiB,
+  // The largest message names ten, forwards and archives name more; each is a look into an index.
+  blobsPerRequestMax: 100,
+  unfinishedBlobsPerAccountMax: 40,
+  unfinishedBlobMs: 1 * day,
+  // As long as an entry that names it may wait in a log.
+  blobLeaseMs: 90 * day,
+  blobTokenMs: 10 * minute,
+  // A transfer that stands still holds a socket; one that crawls holds one of few.
+  blobTransfersPerAccountMax: 8,
+  blobTransfersMax: 500,
+  blobIdleMs: 30 * second,
+
   // One login attempt lives this long between its two requests.
   loginStateMs: 60 * second,
   loginStatesMax: 10_000,

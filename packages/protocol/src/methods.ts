@@ -71,6 +71,7 @@ const newEntries = v.pipe(
 );
 const keyPackages = v.pipe(v.array(keyPackage), v.maxLength(limits.keyPackagesPerDeviceMax));
 const lastResorts = v.pipe(v.array(keyPackage), v.maxLength(2));
+const blobs = v.pipe(v.array(id), v.minLength(1), v.maxLength(limits.blobsPerRequestMax));
 const boot = v.strictObject({ counter: count, random: bytesOf(16) });
 
 export const methods = {
@@ -446,6 +447,33 @@ export const methods = {
       archives: v.array(v.object({ conversation: id, newest: count, settled: count, bytes: count })),
     }),
     failures: [],
+  },
+  getBlobToken: {
+    about:
+      "A token for requests under `/v1/blobs/`, for this device and for as long as it is neither revoked nor logged out.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({}),
+    result: v.object({ token: bytesOf(32), expiresAt: timeMs }),
+    failures: [],
+  },
+  keepBlobs: {
+    about:
+      "The account holds on to these blobs, whoever uploaded them, until it drops them. `missing`: those that are not there, or not whole.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({ blobs }),
+    result: v.object({ missing: v.array(id) }),
+    failures: ["unavailable"],
+  },
+  dropBlobs: {
+    about:
+      "The account holds on to these blobs no longer; what it uploaded and nobody else holds is deleted. Unknown ones are dropped already.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({ blobs }),
+    result: v.object({}),
+    failures: ["unavailable"],
   },
   getPresence: {
     about:

@@ -7,6 +7,9 @@ export const subprotocol = "sotto.v1";
 /** Where the WebSocket is opened. */
 export const streamPath = "/v1/stream";
 
+/** Under which path every blob is, by its id in hexadecimal. */
+export const blobsPath = "/v1/blobs/";
+
 /** The newest version that both sides speak, or undefined. */
 export function negotiateVersion(offered: readonly number[]): number | undefined {
   return versions.find((version) => offered.includes(version));

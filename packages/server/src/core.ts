@@ -9,6 +9,8 @@ import { createLogins } from "./accounts/logins.ts";
 import { openOpaque } from "./accounts/opaque.ts";
 import { createRecoveries } from "./accounts/recoveries.ts";
 import { createRegistration } from "./accounts/registration.ts";
+import { type BlobAccess, createBlobAccess } from "./blobs/access.ts";
+import { type BlobFiles, createBlobFiles } from "./blobs/blob-files.ts";
 import type { Config } from "./config.ts";
 import { createDelivery, type Delivery } from "./delivery.ts";
 import type { DeploymentKey } from "./deployment-key.ts";
@@ -43,6 +45,8 @@ export interface CoreOptions {
 
 export interface Core extends AsyncDisposable, Dispatch {
   readonly delivery: Delivery;
+  readonly blobAccess: BlobAccess;
+  readonly blobFiles: BlobFiles;
   /** The connection ended; call it once for each. */
   closed(connection: Connection): void;
 }
@@ -71,6 +75,8 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   const presence: Presence = opened.use(createPresence({ store, delivery, now, log }));
   const retention = opened.use(createRetention({ store, delivery, limits, now, log: report }));
   retention.start();
+  const blobFiles = createBlobFiles(folder);
+  const blobAccess = createBlobAccess({ random, now, monotonicMs, factor: config.rateFactor });
 
   const services = {
     config,
@@ -84,6 +90,8 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     chains,
     registration,
     presence,
+    blobAccess,
+    blobFiles,
     metrics,
     random,
     now,
@@ -96,6 +104,8 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   return {
     ...dispatch,
     delivery,
+    blobAccess,
+    blobFiles,
     closed(connection) {
       const { identity } = connection;
       if (identity.kind === "device") log.info("device went", { device: shortKey(identity.deviceKey) });

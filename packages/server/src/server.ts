@@ -5,6 +5,8 @@
  */
 import { formatFingerprint, limits, type Random, versions } from "@sotto/protocol";
 import { firstInvite, makeInvite, type Reach, rememberReach } from "./accounts/invites.ts";
+import { createBlobRequests } from "./blobs/blob-requests.ts";
+import { createBlobCollection } from "./blobs/collection.ts";
 import { type ConfigInput, readConfig } from "./config.ts";
 import { openControl } from "./control.ts";
 import { openCore } from "./core.ts";
@@ -96,6 +98,8 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   const core = opened.use(
     await openCore({ config, folder, store, deploymentKey, createdAt, rates, metrics, now, monotonicMs, random, log }),
   );
+  const blobCollection = opened.use(createBlobCollection({ store, files: core.blobFiles, now, log: report }));
+  blobCollection.start();
   const admission = createAdmission({ rates, factor: config.rateFactor });
   const gateway = createGateway({
     config,
@@ -103,6 +107,14 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
     metrics,
     log,
     tls: () => tls.current,
+    blobs: createBlobRequests({
+      store,
+      files: core.blobFiles,
+      access: core.blobAccess,
+      now,
+      log,
+      authenticated: admission.release,
+    }),
     received: core.receive,
     closed: core.closed,
     isHealthy: core.isHealthy,
@@ -113,6 +125,7 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
   );
   metrics.gauge("unauthenticated_sockets", "Sockets that have not shown who they are.", () => admission.size);
   metrics.gauge("devices_online", "Devices with a session.", () => core.delivery.counts().sessions);
+  metrics.gauge("blob_transfers", "Attachments on their way in or out.", () => core.blobAccess.transfers);
   metrics.gauge("store_commits_total", "Transactions of the store; each is one fsync.", () => store.commits());
   metrics.gauge(
     "accounts",

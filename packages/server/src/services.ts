@@ -5,6 +5,8 @@ import type { Logins } from "./accounts/logins.ts";
 import type { OpaqueServer } from "./accounts/opaque.ts";
 import type { Recoveries } from "./accounts/recoveries.ts";
 import type { Registration } from "./accounts/registration.ts";
+import type { BlobAccess } from "./blobs/access.ts";
+import type { BlobFiles } from "./blobs/blob-files.ts";
 import type { Config } from "./config.ts";
 import type { Delivery } from "./delivery.ts";
 import type { DeploymentKey } from "./deployment-key.ts";
@@ -26,6 +28,8 @@ export interface Services {
   readonly chains: Chains;
   readonly registration: Registration;
   readonly presence: Presence;
+  readonly blobAccess: BlobAccess;
+  readonly blobFiles: BlobFiles;
   readonly metrics: Metrics;
   readonly random: Random;
   readonly log: Log;

@@ -8,12 +8,13 @@ import type { Services } from "../services.ts";
 export const revokedBy = (bodies: readonly ChainBody[]): DeviceId[] =>
   bodies.filter((body) => body.kind === "revoke-device").map(({ device }) => device);
 
-/** Ends the devices' sessions at once; they get no others. */
-export function cutOff({ sessions, delivery, log }: Services, devices: readonly DeviceId[]): void {
+/** Ends the devices' sessions and transfers at once; they get no others. */
+export function cutOff({ sessions, delivery, blobAccess, log }: Services, devices: readonly DeviceId[]): void {
   for (const device of devices) {
     const deviceKey = toHex(device);
     sessions.revoke(deviceKey);
     delivery.endDevice(device, "revoked");
+    blobAccess.revoke(device);
     log.info("device revoked", { device: shortKey(deviceKey) });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The one port: TLS 1.3, HTTP for a few plain pages, and the upgrade to a WebSocket at `/v1/stream`. Every limit of a
+ * The one port: TLS 1.3, HTTP for a few plain pages and for blobs, and the upgrade to a WebSocket at `/v1/stream`. Every limit of a
  * connection that nobody has vouched for is kept here: handshake, headers and first frame in time, few sockets, a known
  * Origin. A connection that passes is handed on as a `Connection`.
  */
@@ -10,9 +10,10 @@ import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import { limits, streamPath, subprotocol } from "@sotto/protocol";
+import { blobsPath, limits, streamPath, subprotocol } from "@sotto/protocol";
 import { WebSocketServer } from "ws";
 import { readAddress } from "../addresses.ts";
+import type { BlobRequests } from "../blobs/blob-requests.ts";
 import type { Config } from "../config.ts";
 import { describeError, type Log } from "../log.ts";
 import type { Metrics, TurnedAway } from "../metrics.ts";
@@ -24,8 +25,8 @@ import { Connection, type ConnectionOwner, Flusher, ignoreError } from "./connec
 const headerBytesMax = 16 * 1024;
 const keepAliveTimeoutMs = 5_000;
 const closeTimeoutMs = 2_000;
-/** Pages are few and small: who wants more of them than this comes again, and is counted again. */
-const requestsPerSocketMax = 16;
+/** Pages are few and small, and an attachment comes in large pieces: who wants more than this comes again, and is counted again. */
+const requestsPerSocketMax = 32;
 /** How often Node looks for headers that are late. */
 const headersCheckIntervalMs = 1_000;
 
@@ -35,6 +36,7 @@ interface GatewayOptions {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly tls: () => TlsIdentity;
+  readonly blobs: BlobRequests;
   readonly received: (connection: Connection, frame: Uint8Array) => void;
   readonly closed: (connection: Connection) => void;
   /** Whether the server can do its work, for `/healthz`. */
@@ -51,7 +53,7 @@ export interface Gateway {
 }
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { config, admission, metrics, log, tls, received, closed, isHealthy } = options;
+  const { config, admission, metrics, log, tls, blobs, received, closed, isHealthy } = options;
   const { key, cert } = tls();
   const connections = new Set<Connection>();
   const identities = new WeakMap<TLSSocket, TlsIdentity>();
@@ -75,7 +77,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       minVersion: "TLSv1.3",
       handshakeTimeout: limits.handshakeTimeoutMs,
       headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.headersTimeoutMs,
+      // An attachment takes as long as its line needs; what else brings a body is cut off below.
+      requestTimeout: 0,
       connectionsCheckingInterval: headersCheckIntervalMs,
       maxHeaderSize: headerBytesMax,
       keepAliveTimeout: keepAliveTimeoutMs,
@@ -152,7 +155,10 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   async function page(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.url?.startsWith(blobsPath) === true) return blobPage(request, response);
     request.resume();
+    const late = setTimeout(() => request.complete || request.destroy(), limits.headersTimeoutMs).unref();
+    request.once("close", () => clearTimeout(late));
     const path = request.url?.split("?")[0];
     const isRead = request.method === "GET" || request.method === "HEAD";
     if (!isRead) return reply(response, 405, "only GET and HEAD\n", "text/plain; charset=utf-8");
@@ -169,6 +175,16 @@ export function createGateway(options: GatewayOptions): Gateway {
       default:
         return reply(response, 404, "not found\n");
     }
+  }
+
+  function blobPage(request: IncomingMessage, response: ServerResponse): Promise<void> | void {
+    const { origin } = request.headers;
+    if (origin !== undefined && !origins.has(origin.toLowerCase())) {
+      metrics.turnedAway("origin");
+      response.setHeader("connection", "close");
+      return reply(response, 403, "not from this page\n");
+    }
+    return blobs.answer(request, response, origin);
   }
 
   function mayReadMetrics(request: IncomingMessage): boolean {

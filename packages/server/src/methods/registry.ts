@@ -5,15 +5,18 @@ import { addDevice } from "./addDevice.ts";
 import { authenticate } from "./authenticate.ts";
 import { claimKeyPackages } from "./claimKeyPackages.ts";
 import { createConversation } from "./createConversation.ts";
+import { dropBlobs } from "./dropBlobs.ts";
 import { finishLogin } from "./finishLogin.ts";
 import { finishRecovery } from "./finishRecovery.ts";
 import { finishRegistration } from "./finishRegistration.ts";
 import { getAccountVault } from "./getAccountVault.ts";
 import { getArchive } from "./getArchive.ts";
+import { getBlobToken } from "./getBlobToken.ts";
 import { getChains } from "./getChains.ts";
 import { getGroupInfo } from "./getGroupInfo.ts";
 import { getPresence } from "./getPresence.ts";
 import { hello } from "./hello.ts";
+import { keepBlobs } from "./keepBlobs.ts";
 import { listArchives } from "./listArchives.ts";
 import { listDevices } from "./listDevices.ts";
 import { logout } from "./logout.ts";
@@ -62,6 +65,9 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   settle,
   getArchive,
   listArchives,
+  getBlobToken,
+  keepBlobs,
+  dropBlobs,
   getPresence,
   setPresence,
 };

@@ -5,6 +5,7 @@
  *
  *   account ─┬─ chain entries          conversation ─┬─ members (accounts)
  *            ├─ vault, account vault, archives       ├─ leaves (devices)
+ *            ├─ blobs, and whose they keep           │
  *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
  *                       ├─ inbox (welcomes, shares)  └─ GroupInfo (this epoch and the one before)
  *                       └─ cursors
@@ -12,7 +13,7 @@
  *
  * Ids are 16 bytes, times milliseconds since 1970, sequences count from 1 in each conversation without gaps.
  */
-import type { AccountId, ConversationId, DeviceId, EntryKind, SubmissionId } from "@sotto/protocol";
+import type { AccountId, BlobId, ConversationId, DeviceId, EntryKind, SubmissionId } from "@sotto/protocol";
 
 export interface Store extends AsyncDisposable {
   // Accounts
@@ -136,6 +137,28 @@ export interface Store extends AsyncDisposable {
     bytesMax: number,
   ): Promise<{ chunks: ArchiveChunk[]; settled: number; newest: number }>;
   listArchives(account: AccountId): Promise<Archive[]>;
+
+  // Blobs: what is known of them; their bytes are in files (blobs/blob-files.ts)
+  /**
+   * Takes the size off the account's quota. `known`: the same account announced the same blob before. `taken`: another one has
+   * that id. `full`: no room in the account's quota. `busy`: it has as many unfinished uploads as it may.
+   */
+  createBlob(blob: NewBlob): Promise<"created" | "known" | "taken" | "full" | "busy">;
+  getBlob(blob: BlobId): Promise<Blob | undefined>;
+  /** All of its bytes are on the disk. */
+  completeBlob(blob: BlobId, times: { completedAt: number; leaseUntil: number }): Promise<void>;
+  /** Returns those that are not there or not whole. */
+  keepBlobs(account: AccountId, blobs: readonly BlobId[]): Promise<BlobId[]>;
+  /** Also ends the lease of what the account uploaded. Returns those that are deleted: their files are the caller's. */
+  dropBlobs(account: AccountId, blobs: readonly BlobId[]): Promise<BlobId[]>;
+  /**
+   * Deletes blobs that nobody keeps and whose lease ended before `now`; returns them: their files are the caller's. Looks at a
+   * bounded number, after the place `after` (0: from the first); `next` is where to go on, if there are more.
+   */
+  deleteUnkeptBlobs(now: number, after: number): Promise<{ deleted: BlobId[]; next: number | undefined }>;
+  /** Unfinished uploads that were announced before `createdBefore`, a bounded number. */
+  listUnfinishedBlobs(createdBefore: number): Promise<BlobId[]>;
+  deleteUnfinishedBlob(blob: BlobId): Promise<void>;
 
   // Invites and settings
   createInvite(invite: Invite): Promise<void>;
@@ -408,6 +431,21 @@ export interface Archive {
   /** The account needs the log no more up to here. */
   settled: number;
   bytes: number;
+}
+
+export interface NewBlob {
+  blob: BlobId;
+  /** Who uploads it, and whose quota it takes for as long as it is there. */
+  account: AccountId;
+  size: number;
+  /** SHA-256 of the bytes. */
+  hash: Uint8Array;
+  createdAt: number;
+}
+
+export interface Blob extends NewBlob {
+  /** Undefined while it is being uploaded. */
+  completedAt: number | undefined;
 }
 
 export interface LapseLimits {

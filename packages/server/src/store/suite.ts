@@ -10,6 +10,7 @@ import {
   createSubmissionId,
   type ConversationId,
   type DeviceId,
+  limits,
   sameBytes,
   toHex,
 } from "@sotto/protocol";
@@ -38,6 +39,7 @@ export interface OpenedStore extends AsyncDisposable {
 export interface SuiteQuotas {
   logBytesMax?: number;
   archiveBytesMax?: number;
+  blobBytesPerAccountMax?: number;
   conversationsPerAccountMax?: number;
 }
 
@@ -1261,6 +1263,110 @@ export function storeSuite(name: string, open: OpenStore): void {
         },
         { archiveBytesMax: 1_000 },
       );
+    });
+
+    describe("blobs", () => {
+      const hash = random.bytes(32);
+      const times = { completedAt: now, leaseUntil: now + 1_000 };
+
+      async function complete(store: Store, account: AccountId, size = 10_000): Promise<Uint8Array> {
+        const blob = id();
+        assert.equal(await store.createBlob({ blob, account, size, hash, createdAt: now }), "created");
+        await store.completeBlob(blob, times);
+        return blob;
+      }
+
+      it("what was announced is known again, also after opening the store anew, and its id is taken for others", async ({
+        store,
+        reopen,
+      }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const announced = { blob: id(), account: alice.account, size: 10_000, hash, createdAt: now };
+        assert.equal(await store.createBlob(announced), "created");
+        const opened = await reopen();
+        same(await opened.getBlob(announced.blob), { ...announced, completedAt: undefined });
+        assert.equal(await opened.createBlob(announced), "known");
+        assert.equal(await opened.createBlob({ ...announced, size: 9_999 }), "taken");
+        assert.equal(await opened.createBlob({ ...announced, hash: random.bytes(32) }), "taken");
+        assert.equal(await opened.createBlob({ ...announced, account: bob.account }), "taken");
+        await opened.completeBlob(announced.blob, times);
+        await opened.completeBlob(announced.blob, { completedAt: now + 5, leaseUntil: now + 5 });
+        assert.equal((await opened.getBlob(announced.blob))?.completedAt, now, "it becomes whole once");
+        assert.equal(await opened.getBlob(id()), undefined);
+      });
+
+      it("a blob stays during its lease, then for as long as one account keeps it", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const [kept, unkept] = [await complete(store, alice.account), await complete(store, alice.account)];
+        same(await store.keepBlobs(bob.account, [kept]), []);
+        same((await store.deleteUnkeptBlobs(now + 999, 0)).deleted, []);
+        same((await store.deleteUnkeptBlobs(now + 1_000, 0)).deleted, [unkept]);
+        same((await store.deleteUnkeptBlobs(now + 1_000, 0)).deleted, []);
+        // Bob keeps it.
+        same(await store.dropBlobs(alice.account, [kept]), []);
+        same(await store.dropBlobs(bob.account, [kept]), [kept]);
+        assert.equal(await store.getBlob(kept), undefined);
+      });
+
+      it("who uploaded a blob ends its lease by dropping it, nobody else does", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const blob = await complete(store, alice.account);
+        same(await store.dropBlobs(bob.account, [blob]), []);
+        same(await store.dropBlobs(alice.account, [blob, blob, id()]), [blob]);
+      });
+
+      it("an unfinished upload can be given up by its uploader alone, and is no blob to keep", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const bob = await createPerson(store, "bob");
+        const blob = id();
+        await store.createBlob({ blob, account: alice.account, size: 10_000, hash, createdAt: now });
+        same(await store.keepBlobs(bob.account, [blob]), [blob]);
+        same(await store.dropBlobs(bob.account, [blob]), []);
+        same((await store.deleteUnkeptBlobs(now + 1_000_000, 0)).deleted, []);
+        same(await store.listUnfinishedBlobs(now), []);
+        same(await store.listUnfinishedBlobs(now + 1), [blob]);
+        same(await store.dropBlobs(alice.account, [blob]), [blob]);
+        same(await store.listUnfinishedBlobs(now + 1), []);
+      });
+
+      it(
+        "blobs take their uploader's quota from the announcement until they are gone, and no other's",
+        async ({ store }) => {
+          const alice = await createPerson(store, "alice");
+          const bob = await createPerson(store, "bob");
+          const announce = (account: AccountId, size: number, blob = id()) =>
+            store.createBlob({ blob, account, size, hash, createdAt: now });
+          const first = await complete(store, alice.account, 12_000);
+          const unfinished = id();
+          assert.equal(
+            await announce(alice.account, 1, unfinished),
+            "created",
+            "a small one counts for four kilobytes",
+          );
+          assert.equal(await announce(alice.account, 5_000), "full");
+          assert.equal(await announce(bob.account, 20_000), "created");
+          await store.deleteUnfinishedBlob(unfinished);
+          await store.deleteUnfinishedBlob(first);
+          assert.equal(await announce(alice.account, 8_000), "created", "what is whole is not unfinished");
+          assert.equal(await announce(alice.account, 1), "full");
+          await store.dropBlobs(alice.account, [first]);
+          assert.equal(await announce(alice.account, 12_000), "created");
+        },
+        { blobBytesPerAccountMax: 20_000 },
+      );
+
+      it("an account has a number of unfinished uploads at most", async ({ store }) => {
+        const { account } = await createPerson(store, "alice");
+        const blobs = Array.from({ length: limits.unfinishedBlobsPerAccountMax }, id);
+        for (const blob of blobs)
+          assert.equal(await store.createBlob({ blob, account, size: 1, hash, createdAt: now }), "created");
+        assert.equal(await store.createBlob({ blob: id(), account, size: 1, hash, createdAt: now }), "busy");
+        await store.completeBlob(blobs[0]!, times);
+        assert.equal(await store.createBlob({ blob: id(), account, size: 1, hash, createdAt: now }), "created");
+      });
     });
 
     describe("retention", () => {

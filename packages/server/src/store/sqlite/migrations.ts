@@ -221,4 +221,26 @@ export const migrations: readonly string[] = [
   ALTER TABLE leaves ADD COLUMN lapsed INTEGER NOT NULL DEFAULT 0;
   CREATE INDEX leaves_lapsed ON leaves (device) WHERE lapsed = 1;
   `,
+  `
+  -- Sealed files of accounts; the bytes are in the folder blobs. completed_at: null while it is being uploaded.
+  -- lease_until: up to then it stays whether anybody keeps it or not.
+  CREATE TABLE blobs (
+    number       INTEGER PRIMARY KEY,
+    blob         BLOB NOT NULL UNIQUE,
+    account      INTEGER NOT NULL REFERENCES accounts,
+    size         INTEGER NOT NULL,
+    hash         BLOB NOT NULL,
+    created_at   INTEGER NOT NULL,
+    completed_at INTEGER,
+    lease_until  INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX blobs_unfinished ON blobs (account, created_at) WHERE completed_at IS NULL;
+
+  CREATE TABLE blob_keeps (
+    blob    INTEGER NOT NULL REFERENCES blobs,
+    account INTEGER NOT NULL REFERENCES accounts,
+    PRIMARY KEY (blob, account)
+  ) STRICT, WITHOUT ROWID;
+  ALTER TABLE accounts ADD COLUMN blob_bytes INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

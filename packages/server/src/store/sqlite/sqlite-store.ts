@@ -8,6 +8,7 @@ import type { Device, Store } from "../store.ts";
 import { accountChangeRows } from "./account-changes.ts";
 import { accountRows } from "./accounts.ts";
 import { archiveRows } from "./archives.ts";
+import { blobRows } from "./blobs.ts";
 import { createCheckpoints } from "./checkpoint.ts";
 import { conversationRows, toConversation } from "./conversations.ts";
 import { openDatabase } from "./database.ts";
@@ -26,6 +27,8 @@ export interface SqliteStoreOptions {
   logBytesMax?: number;
   /** What an account may archive; then chunks are answered with `full`. */
   archiveBytesMax?: number;
+  /** What an account's blobs may hold; then new ones are answered with `full`. */
+  blobBytesPerAccountMax?: number;
   /** How many conversations an account may be in; then new ones are answered with `full`. */
   conversationsPerAccountMax?: number;
   /** What the database file may grow to; then writes fail with `unavailable` until something is deleted. */
@@ -47,6 +50,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const {
     logBytesMax = limits.conversationLogBytesMax,
     archiveBytesMax = limits.archiveBytesPerAccountMax,
+    blobBytesPerAccountMax = limits.blobBytesPerAccountMax,
     conversationsPerAccountMax = limits.conversationsPerAccountMax,
     log = () => {},
   } = options;
@@ -59,6 +63,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const conversations = conversationRows(database, { conversationsPerAccountMax });
   const entries = logRows(database, conversations, inbox, { logBytesMax });
   const archives = archiveRows(database, conversations, { archiveBytesMax });
+  const blobs = blobRows(database, { blobBytesPerAccountMax });
   const expiry = expiryRows(database, conversations);
   const checkpoints = createCheckpoints(database, path, log);
   const { write, flush, commits } = createGroupCommit(database, {
@@ -229,6 +234,15 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     getArchive: (account, conversation, before, limit, bytesMax) =>
       read(() => archives.get(account, conversation, before, limit, bytesMax)),
     listArchives: (account) => read(() => archives.list(account)),
+
+    createBlob: (blob) => write(() => blobs.create(blob)),
+    getBlob: (blob) => read(() => blobs.get(blob)),
+    completeBlob: (blob, times) => write(() => blobs.complete(blob, times)),
+    keepBlobs: (account, kept) => write(() => blobs.keep(account, kept)),
+    dropBlobs: (account, dropped) => write(() => blobs.drop(account, dropped)),
+    deleteUnkeptBlobs: (now, after) => write(() => blobs.deleteUnkept(now, after)),
+    listUnfinishedBlobs: (createdBefore) => read(() => blobs.listUnfinished(createdBefore)),
+    deleteUnfinishedBlob: (blob) => write(() => blobs.deleteUnfinished(blob)),
 
     createInvite: (invite) => write(() => accounts.createInvite(invite)),
     getInvite: (token) => read(() => accounts.getInvite(token)),
