@@ -5,22 +5,19 @@ import {
   appendRevocation,
   confirmCommit,
   createDeviceKeys,
-  createGroup,
   createIdentity,
   devicePublicKeys,
   encrypt,
-  groupInfo,
   joinByExternalCommit,
   processMessage,
   stageCommit,
 } from "@sotto/e2ee";
-import { createSubmissionId, limits, selfConversationId, toHex } from "@sotto/protocol";
+import { createSubmissionId, limits, toHex } from "@sotto/protocol";
 import { addDevice, openByPassword, prepareDevice, prepareRoot } from "./account-setup.ts";
 import { makeMessage, openConversationOfTwo, openPair } from "./conversation-setup.ts";
 import {
   authenticate,
   directoryOf,
-  type Person,
   proofOf,
   random,
   RawClient,
@@ -256,64 +253,4 @@ test("a device that proves itself while it is being revoked has no session after
     assert.notEqual(await asked, "ok");
     open.client.close();
   }
-});
-
-test("an account's own devices have a conversation of their own", async () => {
-  await using server = await startServer();
-  const pair = await openPair(server);
-  const { alice, bob, alices, bobs } = pair;
-  const conversation = selfConversationId(alice.account);
-  const make = async (person: Person, name = conversation) => ({
-    conversation: name,
-    kind: "self" as const,
-    suite: 1 as const,
-    peer: person.account,
-    groupInfo: await groupInfo(
-      await createGroup({
-        conversation: name,
-        generation: 0,
-        suite: 1,
-        account: person.account,
-        device: person.keys,
-        certificate: person.certificate,
-        directory: directoryOf(person),
-        nowMs: Date.now(),
-        random,
-        roster: rosterOf(person, person),
-      }),
-    ),
-  });
-  const own = await make(alice);
-  assert.equal(await refusal(alices.request("createConversation", { ...own, peer: bob.account })), "not-permitted");
-  assert.equal(await refusal(bobs.request("createConversation", await make(bob))), "commit-refused", "not his name");
-  const random16 = await make(alice, random.bytes(16));
-  assert.equal(await refusal(alices.request("createConversation", random16)), "commit-refused");
-  await alices.request("createConversation", own);
-  assert.equal(await refusal(alices.request("createConversation", own)), "conversation-exists");
-  const { conversations } = await alices.request("subscribe", { cursors: [], inbox: 0 });
-  assert.deepEqual(
-    conversations.map(({ kind, members }) => [kind, members.map(toHex)]),
-    [["self", [toHex(alice.account)]]],
-  );
-  assert.equal(await refusal(bobs.request("getGroupInfo", { conversation })), "not-found");
-  assert.equal(await refusal(alices.request("getPresence", { account: bob.account })), "not-found", "no company");
-
-  const { client, person } = await addDevice(server, alice);
-  await using second = client;
-  const info = await second.request("getGroupInfo", { conversation });
-  const joined = await joinByExternalCommit({
-    groupInfo: info.groupInfo,
-    device: person.keys,
-    account: alice.account,
-    certificate: person.certificate,
-    directory: directoryOf(person),
-    expected: { conversation },
-  });
-  assert.equal(joined.kind, "staged");
-  if (joined.kind !== "staged") return;
-  const { commit, groupInfo: next } = joined.staged;
-  const answer = await second.request("submitCommit", { conversation, commit, groupInfo: next });
-  assert.equal(answer.epoch, 1);
-  bobs.close();
-  alices.close();
 });

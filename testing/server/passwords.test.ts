@@ -360,6 +360,12 @@ test("the account vault is replaced by who has read the newest", async () => {
   await one.request("putAccountVault", next(3));
   const large = { ...next(4), bytes: new Uint8Array(limits.accountVaultBytesMax) };
   await one.request("putAccountVault", large);
+  const toldOf = (client: RawClient) =>
+    client.events.filter(({ name }) => name === "accountVaultChanged").map(({ payload }) => payload.version);
+  const byOther = written === second ? 2 : 0;
+  assert.deepEqual(toldOf(one), byOther ? [2] : [], "who wrote knows it");
+  await two.request("listDevices", {});
+  assert.deepEqual(toldOf(two), byOther ? [3, 4] : [2, 3, 4]);
   const opened = await openByPassword(server, alice);
   assert.equal(
     createHash("sha256").update(opened.opened.accountVault.bytes).digest("hex"),

@@ -37,6 +37,11 @@ const content: fc.Arbitrary<VaultContent> = fc.record(
       fc.nat(3).map((time) => ({ name: `device ${time}`, at: time })),
       { noNullPrototype: true },
     ),
+    entries: fc.dictionary(
+      id,
+      fc.record({ value: fc.constantFrom(null, "one", "two", 3), at: fc.nat(3) }, { noNullPrototype: true }),
+      { noNullPrototype: true },
+    ),
   },
   { noNullPrototype: true },
 );

@@ -1,6 +1,6 @@
 /**
  * The account vault: what all devices of an account share and a new one needs first. Conversations with their marks, contacts
- * with what was pinned and compared, settings, names of devices. Sealed under the account master key, signed by the device that
+ * with what was pinned and compared, settings, names of devices, and whatever else a person decides for all of them. Sealed under the account master key, signed by the device that
  * wrote it, replaced by compare-and-set; two devices that write at once are merged key by key, the newer or further one winning.
  */
 import {
@@ -13,19 +13,26 @@ import {
   signAccountVault,
   verifyAccountVault,
 } from "@sotto/e2ee";
-import { ProtocolError, type Result, decodeCbor, encodeCbor, fromHex, sameBytes, toHex } from "@sotto/protocol";
+import { ProtocolError, type Result, decodeCbor, encodeCbor, fromHex, limits, sameBytes, toHex } from "@sotto/protocol";
 import type { Settings } from "./api.ts";
 import { masterKeys, newestKey } from "./archive.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, defaultSettings, emptyVault } from "./records.ts";
+import { type AccountRecord, type VaultEntry, defaultSettings, emptyVault, encodeRecord } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
-/** How long a running client waits for further changes before it writes. */
-const restMs = 5_000;
+/** How long a running client waits for further changes before it writes what others wait for, and what they know anyway. */
+const quietMs = 1_000;
+const leisureMs = 30_000;
+/** What was taken back is forgotten after the longest time that a device may have been away and not heard of it. */
+const takenBackKeptMs = 90 * 24 * 60 * 60_000;
+/** The marks of conversations grow without asking; entries leave them this much. */
+const marksBytesReserved = 24 * 1024;
+/** The server learns of the content's length no more than this. */
+const paddingBytes = 2 * 1024;
 const attemptsMax = 4;
 const vaultFormat = 1;
 
@@ -54,6 +61,7 @@ export interface VaultContent {
   conversations: Record<string, VaultConversation>;
   settings: { values: Settings; at: number };
   devices: Record<string, { name: string; at: number }>;
+  entries: Record<string, VaultEntry>;
 }
 
 /** An account vault as the server keeps it. */
@@ -70,36 +78,73 @@ export interface VaultOptions {
 
 export class AccountVault {
   readonly #options: VaultOptions;
-  #running: Promise<void> | undefined;
-  #stopTimer: (() => void) | undefined;
+  readonly #followers: {
+    kind: string;
+    follow: (transaction: Transaction, id: string, value: unknown) => void;
+  }[] = [];
+  #tail: Promise<unknown> = Promise.resolve();
+  #timer: { at: number; stop: () => void } | undefined;
   #closed = false;
 
   constructor(options: VaultOptions) {
     this.#options = options;
   }
 
-  /** Writes soon. */
+  /** Writes after a short quiet: something changed that the other devices learn from here alone. */
+  soon(): void {
+    this.#after(quietMs);
+  }
+
+  /** Writes at leisure: something changed that the other devices hear in the conversations too, and only a new one needs. */
   later(): void {
-    if (this.#closed || this.#stopTimer) return;
-    this.#stopTimer = this.#options.platform.clock.after(restMs, () => {
-      this.#stopTimer = undefined;
-      void this.sync().catch(() => {
+    this.#after(leisureMs);
+  }
+
+  #after(delayMs: number): void {
+    const { clock } = this.#options.platform;
+    const at = clock.now() + delayMs;
+    if (this.#closed || (this.#timer && this.#timer.at <= at)) return;
+    this.#timer?.stop();
+    const stop = clock.after(delayMs, () => {
+      this.#timer = undefined;
+      void this.write().catch(() => {
         // The next change, or the next connection, tries again.
       });
     });
+    this.#timer = { at, stop };
   }
 
   close(): void {
     this.#closed = true;
-    this.#stopTimer?.();
+    this.#timer?.stop();
+  }
+
+  /** Another device of the account stored this version. */
+  async heard(version: number): Promise<void> {
+    await this.#inTurn(async () => {
+      if (version > (this.#options.state.vault?.version ?? 0)) await this.#sync();
+    });
   }
 
   /** Takes in what other devices wrote and writes what they do not have. */
   sync(): Promise<void> {
-    this.#running ??= this.#sync().finally(() => {
-      this.#running = undefined;
+    return this.#inTurn(() => this.#sync());
+  }
+
+  /** Writes what the other devices do not have, if there is any; reads only if another wrote meanwhile. */
+  write(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.hasNews()) return;
+      const known = this.#options.state.vault?.version ?? 0;
+      if (known === 0 || !(await this.#put(known + 1))) await this.#sync();
     });
-    return this.#running;
+  }
+
+  /** One read or write of the vault at a time. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#tail.then(work, work);
+    this.#tail = turn.catch(() => {});
+    return turn;
   }
 
   async #sync(): Promise<void> {
@@ -107,14 +152,54 @@ export class AccountVault {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const stored = await connection().request("getAccountVault", {});
       await this.take(stored);
-      if (!this.hasNews()) return;
-      try {
-        await this.#put(stored.version + 1);
-        return;
-      } catch (error) {
-        if (!(error instanceof ProtocolError) || error.code !== "conflict") throw error;
-      }
+      if (!this.hasNews() || (await this.#put(stored.version + 1))) return;
     }
+  }
+
+  /** What the account knows under a key; undefined if nothing, or if it was taken back. */
+  entry(key: string): unknown {
+    return this.#options.state.vaultEntries.get(key)?.value ?? undefined;
+  }
+
+  /** Every entry of a kind that holds something, by what follows the kind in its key. */
+  entries(kind: string): [string, unknown][] {
+    return [...this.#options.state.vaultEntries]
+      .filter(([key, { value }]) => key.startsWith(kind) && value !== null)
+      .map(([key, { value }]) => [key.slice(kind.length), value]);
+  }
+
+  /**
+   * Decides something for all devices of the account: here with the transaction, there soon after. `null` takes it back.
+   * @param at a measure of "newer" that all devices share, if it is not the time of the decision
+   * @throws ClientError `account-data-full`
+   */
+  putEntry(transaction: Transaction, key: string, value: unknown, at?: number): void {
+    const { platform } = this.#options;
+    const before = transaction.vaultEntry(key);
+    const entry: VaultEntry = { value, at: at ?? Math.max(platform.clock.now(), (before?.at ?? 0) + 1) };
+    if (before && !isNewer(entry, before)) return;
+    if (value !== null) this.#requireRoom(key.length + encodeRecord(entry).length);
+    transaction.putVaultEntry(key, entry);
+    transaction.applied.push(() => this.soon());
+  }
+
+  /** Calls `follow` with every entry of a kind that comes from another device, in the transaction that takes it in. */
+  onEntry(kind: string, follow: (transaction: Transaction, id: string, value: unknown) => void): void {
+    this.#followers.push({ kind, follow });
+  }
+
+  /** How much of its place on the server the account's shared data takes. */
+  get size(): { bytes: number; bytesMax: number } {
+    return { bytes: writeContent(this.#content()).length, bytesMax: limits.accountVaultBytesMax };
+  }
+
+  #requireRoom(bytes: number): void {
+    const { size } = this;
+    if (size.bytes + bytes <= size.bytesMax - marksBytesReserved) return;
+    throw new ClientError(
+      "account-data-full",
+      `there is no room left for what this account's devices share (${Math.ceil(size.bytes / 1024)} of ${size.bytesMax / 1024} KiB)`,
+    );
   }
 
   /**
@@ -208,15 +293,31 @@ export class AccountVault {
     return !state.vault || !sameBytes(state.vault.content, writeContent(this.#content()));
   }
 
-  async #put(version: number): Promise<void> {
+  /** False if another device was first. @throws ClientError `account-data-full` */
+  async #put(version: number): Promise<boolean> {
     const { state, connection } = this.#options;
     const content = writeContent(this.#content());
     const sealed = this.sealedAs(version);
-    const { writtenAt } = await connection().request("putAccountVault", sealed);
+    if (sealed.bytes.length > limits.accountVaultBytesMax) {
+      throw new ClientError("account-data-full", "write what this account's devices share: there is no room left");
+    }
+    let writtenAt: number;
+    try {
+      ({ writtenAt } = await connection().request("putAccountVault", sealed));
+    } catch (error) {
+      if (error instanceof ProtocolError && error.code === "conflict") return false;
+      throw error;
+    }
     await state.transact((transaction) => {
       const { settingsAt, devices } = state.vault ?? emptyVault;
       transaction.putVault({ version, content, writtenAt, writtenBy: state.account!.device, settingsAt, devices });
+      for (const [key, entry] of state.vaultEntries) if (this.#isForgotten(entry)) transaction.deleteVaultEntry(key);
     });
+    return true;
+  }
+
+  #isForgotten({ value, at }: VaultEntry): boolean {
+    return value === null && at < this.#options.platform.clock.now() - takenBackKeptMs;
   }
 
   /** Everything that this device knows, as the others should. */
@@ -228,6 +329,7 @@ export class AccountVault {
       conversations: {},
       settings: { values: state.settings, at: state.vault?.settingsAt ?? 0 },
       devices: state.vault?.devices ?? {},
+      entries: Object.fromEntries(state.vaultEntries),
     };
     for (const [account, contact] of state.contacts) {
       const chain = contacts.chain(contact.account);
@@ -260,7 +362,9 @@ export class AccountVault {
           : {}),
       };
     }
-    return joinContents(known, content);
+    const joined = joinContents(known, content);
+    const entries = Object.entries(joined.entries).filter(([, entry]) => !this.#isForgotten(entry));
+    return { ...joined, entries: Object.fromEntries(entries) };
   }
 
   async #merge(transaction: Transaction, content: VaultContent): Promise<void> {
@@ -277,6 +381,13 @@ export class AccountVault {
       conversation.peerReadUpTo = Math.max(conversation.peerReadUpTo, theirs.peerReadUpTo);
       await timeline.markRead(transaction, conversation, Math.min(theirs.readUpTo, conversation.cursor));
       transaction.putConversation(conversation);
+    }
+    for (const [key, theirs] of Object.entries(content.entries)) {
+      const ours = transaction.vaultEntry(key);
+      if ((ours && !isNewer(theirs, ours)) || this.#isForgotten(theirs)) continue;
+      transaction.putVaultEntry(key, theirs);
+      for (const { kind, follow } of this.#followers)
+        if (key.startsWith(kind)) follow(transaction, key.slice(kind.length), theirs.value);
     }
     const { values, at } = content.settings;
     if (at > (state.vault?.settingsAt ?? 0)) transaction.putSettings({ ...defaultSettings, ...values });
@@ -307,12 +418,14 @@ export function openVault(
 }
 
 /**
- * CBOR `[1, contacts, conversations, settings, devices]` in rows without names of fields, so that a thousand conversations fit:
+ * CBOR `[1, contacts, conversations, settings, devices, entries, padding]` in rows without names of fields, so that a thousand
+ * conversations fit:
  * `[account, name, n, head, verified, verified at]`, `[id, peer, read up to, delivered, read by peer, last at, settled, chunk, hash]`,
- * `[values, at]`, `[device, name, at]`; sorted, so that the same content has the same bytes.
+ * `[values, at]`, `[device, name, at]`, `[key, value, at]`; sorted, so that the same content has the same bytes. Zeros fill it up
+ * to a multiple of 2 KiB: how long a draft is shows nowhere.
  */
-export function writeContent({ contacts, conversations, settings, devices }: VaultContent): Uint8Array {
-  return encodeCbor([
+export function writeContent({ contacts, conversations, settings, devices, entries }: VaultContent): Uint8Array {
+  const fields = [
     vaultFormat,
     sorted(contacts).map(([account, { name, n, head, verified, verifiedAt }]) => [
       Uint8Array.fromHex(account),
@@ -335,6 +448,12 @@ export function writeContent({ contacts, conversations, settings, devices }: Vau
     ]),
     [settings.values, settings.at],
     sorted(devices).map(([device, { name, at }]) => [Uint8Array.fromHex(device), name, at]),
+    sorted(entries).map(([key, { value, at }]) => [key, value, at]),
+  ];
+  const { length } = encodeCbor([...fields, new Uint8Array(paddingBytes)]);
+  return encodeCbor([
+    ...fields,
+    new Uint8Array(paddingBytes + ((paddingBytes - (length % paddingBytes)) % paddingBytes)),
   ]);
 }
 
@@ -347,12 +466,13 @@ function readContent(bytes: Uint8Array): VaultContent {
   const decoded = decodeCbor(bytes.slice());
   // What came with the registration is an empty map.
   if (!Array.isArray(decoded)) return content;
-  const [format, contacts, conversations, settings, devices] = decoded as [
+  const [format, contacts, conversations, settings, devices, entries] = decoded as [
     number,
     ContactFields[],
     ConversationFields[],
     [Settings, number],
     [Uint8Array, string, number][],
+    [string, unknown, number][],
   ];
   if (format !== vaultFormat)
     throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
@@ -365,11 +485,12 @@ function readContent(bytes: Uint8Array): VaultContent {
   }
   content.settings = { values: { ...defaultSettings, ...settings[0] }, at: settings[1] };
   for (const [device, name, at] of devices) content.devices[toHex(device)] = { name, at };
+  for (const [key, value, at] of entries ?? []) content.entries[key] = { value, at };
   return content;
 }
 
 function emptyContent(): VaultContent {
-  return { contacts: {}, conversations: {}, settings: { values: defaultSettings, at: 0 }, devices: {} };
+  return { contacts: {}, conversations: {}, settings: { values: defaultSettings, at: 0 }, devices: {}, entries: {} };
 }
 
 function sorted<T>(record: Record<string, T>): [string, T][] {
@@ -404,7 +525,23 @@ export function joinContents(a: VaultContent, b: VaultContent): VaultContent {
     conversations,
     settings: b.settings.at > a.settings.at ? b.settings : a.settings,
     devices: mergeNewer(b.devices, a.devices),
+    entries: joinEntries(a.entries, b.entries),
   };
+}
+
+function joinEntries(a: VaultContent["entries"], b: VaultContent["entries"]): VaultContent["entries"] {
+  const joined = { ...a };
+  for (const [key, theirs] of Object.entries(b)) {
+    const ours = joined[key];
+    if (!ours || isNewer(theirs, ours)) joined[key] = theirs;
+  }
+  return joined;
+}
+
+/** Of two that were decided in the same millisecond the one of greater bytes, so that all devices take the same. */
+function isNewer(one: VaultEntry, other: VaultEntry): boolean {
+  if (one.at !== other.at) return one.at > other.at;
+  return toHex(encodeRecord(one)) > toHex(encodeRecord(other));
 }
 
 function joinConversations(a: VaultConversation, b: VaultConversation): VaultConversation {

@@ -167,6 +167,7 @@ class Engine implements Client {
       ...parts,
       conversations: this.#conversations,
       outbox: this.#outbox,
+      vault: this.#vault,
       lookup: new Lookup({ ...parts, connected: (attempted) => this.#connected(attempted) }),
       own: () => this.#account(),
       subscribe: (listener) => this.subscribe(listener),
@@ -454,6 +455,7 @@ class Engine implements Client {
     const contact = await this.#contacts.find(options.user);
     if (options.confirm) {
       await this.#contacts.confirm(toHex(contact.account));
+      this.#vault.soon();
       this.#outbox.resume();
     }
     const mine = this.#contacts.chain(own.account)!;
@@ -491,13 +493,14 @@ class Engine implements Client {
       transaction.putSettings(next);
       transaction.putVault({ ...(this.#state.vault ?? emptyVault), settingsAt: this.#platform.clock.now() });
     });
-    this.#vault.later();
+    this.#vault.soon();
     return next;
   }
 
   diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
     const sync = () => this.sync({ timeoutMs: 5_000 });
-    return diagnose({ state: this.#state, platform: this.#platform, pin: this.#pin, sync });
+    const { size } = this.#vault;
+    return diagnose({ state: this.#state, platform: this.#platform, pin: this.#pin, shared: size, sync });
   }
 
   subscribe(listener: (event: ClientEvent) => void): () => void {
@@ -528,7 +531,7 @@ class Engine implements Client {
   async #share(): Promise<void> {
     if (this.#restore.isUnfinished) await this.#restore.run();
     await this.#archive.run();
-    if (this.#vault.hasNews()) await this.#vault.sync();
+    await this.#vault.write();
   }
 
   /** Waits no longer than `timeoutMs`; what fails meanwhile is tried again by whoever comes next. */
@@ -710,6 +713,13 @@ class Engine implements Client {
       case "accountChanged":
         void this.#followAccount(event.payload.account).catch(() => {
           // The next message of that account says how far its chain is, and asks for it again.
+        });
+        return;
+      case "accountVaultChanged":
+        void this.#vault.heard(event.payload.version).catch((error: unknown) => {
+          // Whatever was not read now is read by the next connection.
+          const refused = refusedBy("read what another device wrote", error);
+          if (refused.kind === "security") this.#emit({ type: "security", code: refused.code, text: refused.message });
         });
         return;
       case "keyPackagesLow":

@@ -16,11 +16,14 @@ export async function diagnose({
   state,
   platform,
   pin,
+  shared,
   sync,
 }: {
   state: State;
   platform: Platform;
   pin: ServerPin | undefined;
+  /** How much of its place what the account's devices share takes. */
+  shared: { bytes: number; bytesMax: number };
   sync: () => Promise<{ connected: boolean; reason?: string }>;
 }): Promise<Check[]> {
   const checks: Check[] = [];
@@ -36,6 +39,11 @@ export async function diagnose({
     detail: own ? `@${own.name}, ${own.status}` : "none in this folder",
   });
   if (!own || !pin) return checks;
+  checks.push({
+    check: "account data",
+    ok: shared.bytes < shared.bytesMax,
+    detail: `${shared.bytes / 1024} of ${shared.bytesMax / 1024} KiB of what this account's devices share`,
+  });
   try {
     const started = platform.clock.now();
     const session = await openSession(platform, pin, { onEvent: () => {}, onClose: () => {} });

@@ -35,6 +35,10 @@ const ownFailures = {
   "vault-rejected": { kind: "security", hint: "the server changed or hides account data; tell its operator" },
   "vault-rolled-back": { kind: "security", hint: "the server shows old account data; tell its operator" },
   "archive-rejected": { kind: "security", hint: "the server changed or hides your history; tell its operator" },
+  "account-data-full": {
+    kind: "refused",
+    hint: "clear drafts and scheduled messages that are not needed any more; `sotto doctor` shows the room",
+  },
   unreachable: { kind: "unreachable", hint: "is the server running, and are the address and port right?" },
   "not-a-sotto-server": { kind: "unreachable", hint: "something else answers there; check the port" },
   "timed-out": { kind: "unreachable", hint: "try again; what was sent is kept" },

@@ -4,6 +4,7 @@
  */
 import { contentId as contentIdOf, encodeContent } from "@sotto/e2ee";
 import { fromHex, limits, toHex } from "@sotto/protocol";
+import type { AccountVault } from "./account-vault.ts";
 import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
 import { createAttempt, readAttempt } from "./attempt.ts";
 import type { Contacts } from "./contacts.ts";
@@ -42,6 +43,7 @@ export interface MessagesOptions {
   conversations: Conversations;
   timeline: Timeline;
   outbox: Outbox;
+  vault: AccountVault;
   lookup: Lookup;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
@@ -55,6 +57,7 @@ export class Messages {
   readonly #conversations: Conversations;
   readonly #timeline: Timeline;
   readonly #outbox: Outbox;
+  readonly #vault: AccountVault;
   readonly #lookup: Lookup;
   readonly #own: () => AccountRecord;
   readonly #subscribe: MessagesOptions["subscribe"];
@@ -68,6 +71,7 @@ export class Messages {
     this.#conversations = options.conversations;
     this.#timeline = options.timeline;
     this.#outbox = options.outbox;
+    this.#vault = options.vault;
     this.#lookup = options.lookup;
     this.#own = options.own;
     this.#subscribe = options.subscribe;
@@ -201,6 +205,9 @@ export class Messages {
           this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
         if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
+        } else {
+          // Without a receipt that they read too, the other devices learn it from the vault alone.
+          this.#vault.soon();
         }
         transaction.putConversation(conversation);
       }

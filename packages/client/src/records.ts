@@ -7,6 +7,7 @@
  *   boot                                     counter and random of this run                           BootRecord
  *   settings                                 receipts, presence                                       Settings
  *   vault                                    the account vault as it was seen last                    VaultRecord
+ *   vault-entry/<key>                        what all devices of the account know under a key         VaultEntry
  *   contact/<account>                        chain, pinned identity, verification                     ContactRecord
  *   key-package/<ref>                        private half until a Welcome uses it                     KeyPackageRecord
  *   conversation/<id>                        cursor, marks, counts                                    ConversationRecord
@@ -49,6 +50,16 @@ export interface VaultRecord {
   writtenBy: Uint8Array;
   settingsAt: number;
   devices: Record<string, { name: string; at: number }>;
+}
+
+/**
+ * One thing that a person decided on one device and all devices of the account should know: the newest wins. Keys are a kind and
+ * an id, never words. `null` where it was taken back: that has to be known as well.
+ */
+export interface VaultEntry {
+  value: unknown;
+  /** When it was decided, milliseconds since 1970, or another measure of "newer" that all devices share. */
+  at: number;
 }
 
 export const emptyVault: VaultRecord = {
@@ -231,6 +242,8 @@ export const keys = {
   boot: "boot",
   settings: "settings",
   vault: "vault",
+  vaultEntries: "vault-entry/",
+  vaultEntry: (key: string) => `vault-entry/${key}`,
   contact: (account: string) => `contact/${account}`,
   keyPackage: (ref: string) => `key-package/${ref}`,
   conversation: (id: string) => `conversation/${id}`,

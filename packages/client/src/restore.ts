@@ -94,6 +94,7 @@ export class Restore {
           lastFrom: theirs.peer.slice(),
         });
       }
+      for (const [key, entry] of Object.entries(content.entries)) transaction.putVaultEntry(key, entry);
       transaction.putSettings({ ...state.settings, ...content.settings.values });
       transaction.putVault({
         version: stored.version,

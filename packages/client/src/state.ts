@@ -13,6 +13,7 @@ import {
   type ConversationRecord,
   type OutboxItem,
   type Row,
+  type VaultEntry,
   type VaultRecord,
   decodeRecord,
   defaultSettings,
@@ -41,6 +42,7 @@ export class State {
   account: AccountRecord | undefined;
   settings: Settings = defaultSettings;
   vault: VaultRecord | undefined;
+  readonly vaultEntries = new Map<string, VaultEntry>();
   readonly contacts = new Map<string, ContactRecord>();
   readonly accountByName = new Map<string, string>();
   readonly conversations = new Map<string, ConversationRecord>();
@@ -66,6 +68,8 @@ export class State {
     if (settings) state.settings = { ...defaultSettings, ...decodeRecord<Settings>(settings) };
     const vault = await storage.get(keys.vault);
     if (vault) state.vault = decodeRecord<VaultRecord>(vault);
+    for (const { key, value } of await storage.range(prefixRange(keys.vaultEntries)))
+      state.vaultEntries.set(key.slice(keys.vaultEntries.length), decodeRecord<VaultEntry>(value));
     for (const { value } of await storage.range(prefixRange("contact/")))
       state.rememberContact(decodeRecord<ContactRecord>(value));
     for (const { value } of await storage.range(prefixRange("conversation/"))) {
@@ -187,6 +191,7 @@ export class Transaction {
   /** As they were read from the store in this transaction. */
   readonly #groupsBefore = new Map<string, Group>();
   readonly #contacts = new Map<string, ContactRecord>();
+  readonly #vaultEntries = new Map<string, VaultEntry>();
 
   constructor(state: State, storage: Storage) {
     this.#state = state;
@@ -236,6 +241,22 @@ export class Transaction {
   putVault(vault: VaultRecord): void {
     this.put(keys.vault, encodeRecord(vault));
     this.applied.push(() => (this.#state.vault = vault));
+  }
+
+  vaultEntry(key: string): VaultEntry | undefined {
+    return this.#vaultEntries.get(key) ?? this.#state.vaultEntries.get(key);
+  }
+
+  putVaultEntry(key: string, entry: VaultEntry): void {
+    this.#vaultEntries.set(key, entry);
+    this.put(keys.vaultEntry(key), encodeRecord(entry));
+    this.applied.push(() => this.#state.vaultEntries.set(key, entry));
+  }
+
+  deleteVaultEntry(key: string): void {
+    this.#vaultEntries.delete(key);
+    this.delete(keys.vaultEntry(key));
+    this.applied.push(() => this.#state.vaultEntries.delete(key));
   }
 
   contact(account: string): ContactRecord | undefined {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { directConversationId, selfConversationId } from "./conversation-id.ts";
+import { directConversationId } from "./conversation-id.ts";
 
 const [lower, higher] = [new Uint8Array(16).fill(1), new Uint8Array(16).fill(2)];
 const named = (...parts: (string | Uint8Array)[]) => {
@@ -13,10 +13,4 @@ const named = (...parts: (string | Uint8Array)[]) => {
 test("a direct conversation is named by its two accounts, in whatever order", () => {
   assert.deepEqual(directConversationId(lower, higher), named("sotto direct", lower, higher));
   assert.deepEqual(directConversationId(higher, lower), directConversationId(lower, higher));
-});
-
-test("the conversation of one's own devices is named by the account, unlike any direct one", () => {
-  assert.deepEqual(selfConversationId(lower), named("sotto self", lower));
-  assert.notDeepEqual(selfConversationId(lower), directConversationId(lower, lower));
-  assert.notDeepEqual(selfConversationId(lower), selfConversationId(higher));
 });

@@ -51,6 +51,11 @@ export const events = {
       "The chain of an account, one's own or of someone with whom one shares a conversation, has grown up to entry `n`: fetch what is new.",
     payload: v.object({ account: id, n: count }),
   },
+  accountVaultChanged: {
+    about:
+      "Another device of the account, or a change of its root, stored this version of the account vault. It may be told late or not at all: read it when connecting.",
+    payload: v.object({ version: count }),
+  },
   keyPackagesLow: {
     about: "Few key packages are left for this device: publish more.",
     payload: v.object({ suite: count, available: count, lastResortUsed: v.boolean() }),

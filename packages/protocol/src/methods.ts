@@ -303,12 +303,12 @@ export const methods = {
   },
   createConversation: {
     about:
-      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; one of the account's own devices (`self`, `peer` being the account) from the account.",
+      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet.",
     caller: "device",
     bucket: "commit",
     params: v.strictObject({
       conversation: id,
-      kind: v.picklist(["direct", "self"]),
+      kind: v.picklist(["direct"]),
       suite,
       peer: id,
       groupInfo: bytesUpTo(limits.groupInfoBytesMax),

@@ -67,8 +67,8 @@ export interface Delivery {
   endDevice(device: DeviceId, reason: DeliveryEnd): void;
   isOnline(account: AccountId): boolean;
   isDeviceOnline(device: DeviceId): boolean;
-  /** Sends an event that belongs to no log to every connected device of an account. */
-  pushToAccount(account: AccountId, frame: Uint8Array): void;
+  /** Sends an event that belongs to no log to every connected device of an account, or to all but one. */
+  pushToAccount(account: AccountId, frame: Uint8Array, except?: DeviceId): void;
   /** Sends such an event to one device; false if it is not connected. */
   pushToDevice(device: DeviceId, frame: Uint8Array): boolean;
   connectedDevices(): DeviceId[];
@@ -519,8 +519,11 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     },
     isOnline: (account) => sessionsByAccount.has(idKey(account)),
     isDeviceOnline: (device) => sessionsByDevice.has(idKey(device)),
-    pushToAccount(account, frame) {
-      for (const session of sessionsByAccount.get(idKey(account)) ?? []) session.target.send(frame);
+    pushToAccount(account, frame, except) {
+      const exceptKey = except && idKey(except);
+      for (const session of sessionsByAccount.get(idKey(account)) ?? []) {
+        if (session.deviceKey !== exceptKey) session.target.send(frame);
+      }
     },
     pushToDevice(device, frame) {
       const session = sessionsByDevice.get(idKey(device));

@@ -4,6 +4,7 @@
  */
 import * as assert from "node:assert/strict";
 import { test } from "node:test";
+import { decodeFrame } from "@sotto/protocol";
 import type { Client, ClientEvent, Message } from "../api.ts";
 import { type ClientOptions, createClient } from "../client.ts";
 import { ClientError } from "../errors.ts";
@@ -599,4 +600,51 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
       return (await Promise.all(states)).every((state) => state === "read");
     });
   });
+
+  story(
+    "what a person decides on one device, the others know at once, and nobody asks without a reason",
+    async (create) => {
+      const alice = await (await create("alice")).register();
+      const bob = await (await create("bob")).register();
+      await bob.say(alice, "hello");
+      await eventually("alice has it", async () => (await alice.client.inbox({})).length === 1);
+      await alice.client.flush({ timeoutMs: patienceMs });
+      const laptop = await create("laptop");
+      await laptop.signIn(alice);
+      await laptop.client.flush({ timeoutMs: patienceMs });
+      await alice.client.flush({ timeoutMs: patienceMs });
+
+      await alice.client.setSettings({ receipts: false });
+      await eventually(
+        "the laptop sends no receipts either",
+        async () => !(await laptop.client.getSettings()).receipts,
+      );
+      await alice.client.verify({ user: bob.at, confirm: true });
+      await eventually("bob is verified there", async () => (await laptop.client.verify({ user: bob.at })).verified);
+      await laptop.readAll();
+      await eventually("it is read on the phone", async () => (await alice.client.inbox({})).length === 0);
+      const { device } = await laptop.client.whoami();
+      await alice.client.renameDevice({ device, name: "desk" });
+      await eventually("the laptop knows its name", async () =>
+        (await laptop.client.devices()).some(({ name }) => name === "desk"),
+      );
+
+      await laptop.client.flush({ timeoutMs: patienceMs });
+      await alice.client.flush({ timeoutMs: patienceMs });
+      const requests = (person: Person, method: string) =>
+        person.network.sent.filter((frame) => {
+          const decoded = decodeFrame(frame);
+          return decoded.kind === "request" && decoded.method === method;
+        }).length;
+      const before = requests(bob, "getAccountVault");
+      const putsBefore = requests(bob, "putAccountVault");
+      await alice.say(bob, "and again");
+      await eventually("bob has it", async () => (await bob.texts(alice)).length === 2);
+      await bob.client.flush({ timeoutMs: patienceMs });
+      assert.equal(requests(bob, "putAccountVault"), putsBefore + 1);
+      assert.equal(requests(bob, "getAccountVault"), before, "what was written without a conflict needs no reading");
+      await bob.client.flush({ timeoutMs: patienceMs });
+      assert.equal(requests(bob, "putAccountVault"), putsBefore + 1, "and what is there already is not written again");
+    },
+  );
 }

@@ -1,18 +1,13 @@
-/**
- * Opens a conversation with the caller's leaf alone: a direct one with somebody else, or the one among the caller's own
- * devices. Everyone else comes by commits.
- */
-import { directConversationId, ProtocolError, sameBytes, selfConversationId } from "@sotto/protocol";
+/** Opens a direct conversation with the caller's leaf alone. Everyone else comes by commits. */
+import { directConversationId, ProtocolError, sameBytes } from "@sotto/protocol";
 import { groupIdOf } from "../conversations/group-id.ts";
 import type { MethodFile } from "./method.ts";
 
 export const createConversation: MethodFile<"createConversation"> =
   ({ store, delivery, now }) =>
   async ({ conversation, kind, suite, peer, groupInfo }, { account, device }) => {
-    const isSelf = kind === "self";
-    if (sameBytes(peer, account) !== isSelf) throw new ProtocolError("not-permitted");
-    const name = isSelf ? selfConversationId(account) : directConversationId(account, peer);
-    if (!sameBytes(conversation, name)) throw new ProtocolError("commit-refused");
+    if (sameBytes(peer, account)) throw new ProtocolError("not-permitted");
+    if (!sameBytes(conversation, directConversationId(account, peer))) throw new ProtocolError("commit-refused");
     const other = await store.getAccount(peer);
     if (other === undefined || other.disabled) throw new ProtocolError("not-found");
     if ((await store.getConversation(conversation)) !== undefined) throw new ProtocolError("conversation-exists");
@@ -40,7 +35,7 @@ export const createConversation: MethodFile<"createConversation"> =
       kind,
       suite,
       createdAt,
-      members: (isSelf ? [account] : [account, peer]).map((member) => ({ account: member, role: "member" })),
+      members: [account, peer].map((member) => ({ account: member, role: "member" })),
       leaf: { leaf: own.leaf, device, account, signatureKey: own.signatureKey, firstEpoch: 0, from: 0 },
       groupInfo,
     });

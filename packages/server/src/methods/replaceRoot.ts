@@ -1,5 +1,5 @@
 /** Replaces what opens an account, and revokes devices: all of it at once, or nothing. */
-import { ProtocolError, sameBytes, toHex } from "@sotto/protocol";
+import { encodeEvent, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
 import { announceChain, cutOff, revokedBy } from "../accounts/chain-effects.ts";
 import { provenRootVersion } from "../accounts/proof.ts";
 import { checkNewRoot, mayReplaceRoot } from "../accounts/root.ts";
@@ -49,5 +49,9 @@ export const replaceRoot: MethodFile<"replaceRoot"> =
     cutOff(services, revoked);
     for (const share of shares) delivery.inboxGrown(share.device);
     announceChain(services, account, change.after.n);
+    if (params.accountVault !== undefined) {
+      const { version } = params.accountVault;
+      delivery.pushToAccount(account, encodeEvent(0, "accountVaultChanged", { version }), device);
+    }
     return { acceptedAt };
   };

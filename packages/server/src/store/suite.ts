@@ -1438,23 +1438,6 @@ export function storeSuite(name: string, open: OpenStore): void {
         assert.equal(await deleteAllExpired(reopened, keepAll), 1);
       });
 
-      it("what an account's own devices tell each other goes when they have it", async ({ store, reopen }) => {
-        const alice = await createPerson(store, "alice");
-        const conversation = id();
-        await store.createConversation({
-          conversation,
-          kind: "self",
-          suite: suiteNumber,
-          createdAt: now,
-          members: [{ account: alice.account, role: "member" }],
-          leaf: { ...leafOf(alice, 0), firstEpoch: 0, from: 0 },
-          groupInfo: utf8("GroupInfo"),
-        });
-        for (let i = 0; i < 3; i++) await store.appendMessage(newMessage(conversation, alice));
-        store.setCursor(alice.device, conversation, 2);
-        assert.equal(await deleteAllExpired(await reopen(), keepAll), 2);
-      });
-
       it("an emptied log goes on with the next number", async ({ store, reopen }) => {
         const { alice, bob, conversation } = await talk(store);
         for (const { device } of [alice, bob]) store.setCursor(device, conversation, 6);

@@ -69,8 +69,6 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
   function floorOf(state: ConversationState): number {
     const floor = (statement: typeof sql.settled) => (statement.get(state.number) as { floor: number | null }).floor;
     const acknowledged = floor(sql.acknowledged);
-    // What an account's devices tell each other is in its account vault too: there is nothing to archive.
-    if (state.kind === "self") return acknowledged ?? 0;
     return Math.min(acknowledged ?? state.head, floor(sql.settled) ?? 0);
   }
 
