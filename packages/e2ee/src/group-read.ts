@@ -3,15 +3,10 @@
  * that it lacks: who the sender is, whether a key was used before (process-message.ts, group-guard.ts). May throw on any
  * input; process-message.ts turns that into a result.
  */
-import {
-  acceptAll,
-  emptyPskIndex,
-  type GenerationSecret,
-  type PrivateMessage,
-  processPrivateMessage,
-  processPublicMessage,
-} from "ts-mls";
+import { acceptAll, emptyPskIndex, type GenerationSecret, type PrivateMessage, processPublicMessage } from "ts-mls";
 import { deriveTreeSecret } from "ts-mls/crypto/kdf.js";
+import { encodeGroupContext } from "ts-mls/groupContext.js";
+import { unprotectPrivateMessage } from "ts-mls/messageProtection.js";
 import { decryptSenderData } from "ts-mls/privateMessage.js";
 import type { PublicMessage } from "ts-mls/publicMessage.js";
 import {
@@ -27,7 +22,16 @@ import {
 import { Group, type GroupLeaf, leafAt } from "./group-state.ts";
 
 export type Opened =
-  | { kind: "opened"; group: Group; content: Uint8Array; sender: GroupLeaf; authenticatedData: Uint8Array }
+  | {
+      kind: "opened";
+      group: Group;
+      content: Uint8Array;
+      sender: GroupLeaf;
+      authenticatedData: Uint8Array;
+      /** The sender's, over the content in its epoch; with the epoch's GroupContext it proves to others who wrote it. */
+      signature: Uint8Array;
+      groupContext: Uint8Array;
+    }
   /** Sent by this very leaf: its plaintext was kept when it was sent. */
   | { kind: "own" }
   /** Its key was used: it has been read before. */
@@ -64,24 +68,32 @@ export async function openMessage(group: Group, state: EngineState, message: Pri
     ...secrets[node]!,
     application: await advance(ratchet, senderData.generation, suite),
   });
-  const ready = isCurrent
-    ? { ...state, secretTree: advanced }
+  const groupContext = isCurrent ? state.groupContext : past!.groupContext;
+  // Success proves the signature of the leaf that the sender data names.
+  const { content: opened, tree: secretTree } = await unprotectPrivateMessage(
+    senderDataSecret,
+    message,
+    advanced,
+    tree,
+    groupContext,
+    state.clientConfig.keyRetentionConfig,
+    suite,
+  );
+  if (opened.content.contentType !== "application") throw new TypeError("not an application message");
+  const current: EngineState = isCurrent
+    ? { ...state, secretTree }
     : {
         ...state,
-        historicalReceiverData: new Map(state.historicalReceiverData).set(message.epoch, {
-          ...past!,
-          secretTree: advanced,
-        }),
+        historicalReceiverData: new Map(state.historicalReceiverData).set(message.epoch, { ...past!, secretTree }),
       };
-  // Success proves the signature of the leaf that the sender data names.
-  const result = await processPrivateMessage(ready, message, emptyPskIndex, suite, acceptAll);
-  if (result.kind !== "applicationMessage") throw new TypeError("not an application message");
   return {
     kind: "opened",
-    group: new Group({ ...group.parts(), current: result.newState }),
-    content: result.message,
+    group: new Group({ ...group.parts(), current }),
+    content: opened.content.applicationData,
     sender,
     authenticatedData: message.authenticatedData,
+    signature: opened.auth.signature,
+    groupContext: encodeGroupContext(groupContext),
   };
 }
 

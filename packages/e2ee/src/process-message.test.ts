@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { sameBytes, decodeRoster, encodeRoster } from "@sotto/protocol";
+import { decodeRoster, encodeMessageProof, encodeRoster, proves, readMessageProof, sameBytes } from "@sotto/protocol";
 import fc from "fast-check";
 import {
   confirmCommit,
@@ -181,4 +181,55 @@ test("a roster may only move on by one version, and never leave its place empty"
     kind: "rejected",
     reason: "roster mark missing",
   });
+});
+
+test("whoever read a message can prove to others which device wrote it, and nothing but that", async () => {
+  for (const suite of [1, 83] as const) {
+    const [alice, bob] = people();
+    const { groups, directory } = await groupOf(suite, [alice, bob]);
+    let [a, b] = groups as [Group, Group];
+    for (const length of [0, 63, 64, 16_383, 16_384]) {
+      const text = "x".repeat(length);
+      const sent = await encrypt(a, new TextEncoder().encode(text), directory);
+      a = sent.group;
+      const told = await process(b, sent.message, directory);
+      assert(told.kind === "message");
+      b = told.group;
+      const bytes = encodeMessageProof(told.proof);
+      const proof = readMessageProof(bytes);
+      assert(proof !== undefined);
+      assert.deepEqual([proof.conversation, proof.generation, proof.epoch], [a.conversation, 0, a.epoch]);
+      const key = alice.phone.keys.signature.publicKey;
+      assert.equal(proves(proof, key), true, `${length} bytes`);
+      assert.equal(proves(proof, bob.phone.keys.signature.publicKey), false);
+      assert.equal(proves({ ...proof, content: new TextEncoder().encode(`${text}!`) }, key), false);
+      assert.equal(proves({ ...proof, leaf: 1 }, key), false);
+      assert.equal(proves({ ...proof, epoch: proof.epoch + 1 }, key), false);
+      assert.equal(proves({ ...proof, conversation: bob.phone.keys.device as Uint8Array }, key), false);
+    }
+  }
+});
+
+test("what is no proof is not read as one", () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => readMessageProof(bytes) === undefined));
+  const proof = {
+    groupContext: new Uint8Array(40),
+    leaf: 0,
+    authenticatedData: new Uint8Array(),
+    content: new Uint8Array(3),
+    signature: new Uint8Array(64),
+  };
+  const groupContext = new Uint8Array(60);
+  groupContext.set([0, 1, 0, 1, 24]);
+  assert.equal(readMessageProof(encodeMessageProof({ ...proof, groupContext }))?.epoch, 0);
+  for (const wrong of [
+    {},
+    { groupContext: groupContext.with(4, 23) },
+    { groupContext: groupContext.with(21, 255) },
+    { groupContext: new Uint8Array(2000) },
+    { groupContext, leaf: -1 },
+    { groupContext, leaf: 2 ** 32 },
+    { groupContext, signature: new Uint8Array(63) },
+  ])
+    assert.equal(readMessageProof(encodeMessageProof({ ...proof, ...wrong })), undefined);
 });

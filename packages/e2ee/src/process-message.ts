@@ -4,7 +4,15 @@
  * result without `group` leaves the group as it is.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { type AccountId, chainDevice, type DeviceId, type Roster, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type AccountId,
+  chainDevice,
+  type DeviceId,
+  type MessageProof,
+  type Roster,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import { decodeCommit, decodeMlsBytes, type PublicCommit } from "@sotto/protocol/mls-public";
 import { type Directory, judgeCredential } from "./credential.ts";
 import { confirmCommit, groupIdOf } from "./group.ts";
@@ -31,6 +39,8 @@ export type Processed =
       sender: Holder & { readonly leaf: number; readonly revoked: boolean };
       epoch: number;
       authenticatedData: Uint8Array;
+      /** What proves to others that this device wrote it (protocol/message-proof.ts). */
+      proof: MessageProof;
     }
   | {
       kind: "commit";
@@ -133,6 +143,13 @@ async function processApplication(
         sender: { account, device, leaf, revoked },
         epoch: Number(message.epoch),
         authenticatedData: opened.authenticatedData,
+        proof: {
+          groupContext: opened.groupContext,
+          leaf,
+          authenticatedData: opened.authenticatedData,
+          content: opened.content,
+          signature: opened.signature,
+        },
       };
     }
   }

@@ -10,6 +10,7 @@ export * from "./version.ts";
 export * from "./account-chain.ts";
 export * from "./conversation-id.ts";
 export * from "./credential.ts";
+export * from "./message-proof.ts";
 export * from "./roster.ts";
 export * from "./signed.ts";
 export * from "./fingerprint.ts";
