@@ -406,6 +406,20 @@ Examples:
     },
   );
 
+  addSharedOptions(
+    verb("search <words...>", "find messages on this device by words and filters, newest first", [
+      "sotto search lunch",
+      "sotto search from:@bob has:link after:2026-01",
+      "sotto search '\"see you at one\"' --in @bob --json | jq -r .text",
+    ])
+      .option("--in <with>", "only this conversation")
+      .option("--limit <n>", "the newest so many", wholeNumber(1, 1_000), 20)
+      .option("--before <id>", "only what came before this message"),
+  ).action(async (words: string[], options: { in?: string; limit?: number; before?: string }, command: Command) => {
+    const { search } = await import("./commands/search.ts");
+    await search(contextOf(command), words, { in: options.in, limit: options.limit, before: options.before });
+  });
+
   addSharedOptions(verb("conversations", "all conversations with their unread counts", ["sotto conversations"])).action(
     async (_options: unknown, command: Command) => {
       const { conversations } = await import("./commands/conversations.ts");

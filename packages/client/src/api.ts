@@ -56,6 +56,20 @@ export interface Conversation {
   lastAt?: string;
 }
 
+export interface SearchResult extends Message {
+  /** Where in `text` the words stand: `[from, to)` in UTF-16 units, in order, apart. */
+  ranges: [number, number][];
+}
+
+export interface SearchPage {
+  /** Newest first. */
+  results: SearchResult[];
+  /** There are older ones: search again with `before` the last of these. */
+  more: boolean;
+  /** In so many of the conversations that were searched a part of the past has not come to this new device yet. */
+  conversationsComing: number;
+}
+
 export interface Notification {
   conversation: string;
   title: string;
@@ -189,6 +203,11 @@ export interface Client extends AsyncDisposable {
     before?: string;
     events?: boolean;
   }): Promise<(Message | ConversationEvent)[]>;
+  /**
+   * Messages on this device, newest first, without asking the server. `words` as a person types them: words, "a phrase", and
+   * `from:@bob` `in:@bob` `has:link|file` `before:2026-01-31` `after:…` `on:…`; the last word may be unfinished.
+   */
+  search(options: { words: string; in?: string; limit?: number; before?: string }): Promise<SearchPage>;
   notifications(): Promise<Notification[]>;
   conversations(): Promise<Conversation[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;

@@ -25,6 +25,7 @@ import type {
   Notification,
   OwnDevice,
   Registered,
+  SearchPage,
   Settings,
   Verification,
   WhoAmI,
@@ -45,6 +46,7 @@ import { currentStretching } from "./stretching.ts";
 import type { Address, Platform } from "./platform.ts";
 import { type AccountRecord, type BootRecord, decodeRecord, emptyVault, encodeRecord, keys } from "./records.ts";
 import { type ServerPin, formatAddress, parseAddress, pinServer } from "./server-pin.ts";
+import { Search } from "./search.ts";
 import { State } from "./state.ts";
 import { Sync } from "./sync.ts";
 import { Timeline, rfc3339 } from "./timeline.ts";
@@ -91,6 +93,7 @@ class Engine implements Client {
   readonly #sync: Sync;
   readonly #keyPackages: KeyPackages;
   readonly #messages: Messages;
+  readonly #search: Search;
   readonly #archive: Archive;
   readonly #vault: AccountVault;
   readonly #restore: Restore;
@@ -163,13 +166,16 @@ class Engine implements Client {
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
     });
+    const lookup = new Lookup({ ...parts, connected: (attempted) => this.#connected(attempted) });
+    const own = () => this.#account();
+    this.#search = new Search({ ...parts, lookup, own, clock: platform.clock });
     this.#messages = new Messages({
       ...parts,
       conversations: this.#conversations,
       outbox: this.#outbox,
       vault: this.#vault,
-      lookup: new Lookup({ ...parts, connected: (attempted) => this.#connected(attempted) }),
-      own: () => this.#account(),
+      lookup,
+      own,
       subscribe: (listener) => this.subscribe(listener),
     });
   }
@@ -424,6 +430,10 @@ class Engine implements Client {
     return this.#messages.history(options);
   }
 
+  search(options: { words: string; in?: string; limit?: number; before?: string }): Promise<SearchPage> {
+    return this.#search.search(options);
+  }
+
   notifications(): Promise<Notification[]> {
     return this.#messages.notifications();
   }
@@ -513,6 +523,7 @@ class Engine implements Client {
     this.#closed = true;
     this.#messages.close();
     for (const end of this.#closing) end();
+    this.#search.close();
     this.#archive.close();
     this.#vault.close();
     this.#disconnect();

@@ -197,6 +197,7 @@ class Home {
   inbox = (options: Parameters<Client["inbox"]>[0]) => this.#call("inbox", options);
   markRead = (options: Parameters<Client["markRead"]>[0]) => this.#call("markRead", options);
   history = (options: Parameters<Client["history"]>[0]) => this.#call("history", options);
+  search = (options: Parameters<Client["search"]>[0]) => this.#call("search", options);
   notifications = () => this.#call("notifications");
   conversations = () => this.#call("conversations");
   status = (options: Parameters<Client["status"]>[0]) => this.#call("status", options);

@@ -15,6 +15,9 @@
  *   timeline/<id>/<sequence>[.<n>]           what is shown, at its place in the log                   Row
  *   timeline/<id>/p<order>                   own messages that have no place yet                      Row
  *   content/<content id>                     where a message is                                       [conversation, place]
+ *   search/<id>/<sequence>                   folded texts of the messages from there on, in a leaf    search-index.ts
+ *   search-new/<id>/<place>                  the folded text of one that is in no leaf yet            search-index.ts
+ *   search-index                             that all rows are in them, and in which form             { format }
  *   outbox/<order>                           intents, until the server has accepted them              OutboxItem
  */
 import { decodeCbor, encodeCbor } from "@sotto/protocol";
@@ -252,6 +255,9 @@ export const keys = {
   row: (id: string, place: string) => `timeline/${id}/${place}`,
   rows: (id: string) => `timeline/${id}/`,
   content: (contentId: string) => `content/${contentId}`,
+  searchIndex: "search-index",
+  searchLeaves: (within: string) => `search/${within}`,
+  searchNews: (within: string) => `search-new/${within}`,
   outboxItem: (order: number) => `outbox/${padded(order)}`,
 } as const;
 

@@ -20,6 +20,7 @@ import {
   encodeRecord,
   keys,
 } from "./records.ts";
+import { type RowChange, SearchIndex } from "./search-index.ts";
 import {
   type Change,
   type KeyRange,
@@ -49,10 +50,12 @@ export class State {
   /** In the order in which they are to be sent. */
   readonly outbox = new Map<number, OutboxItem>();
   readonly groups = new Map<string, Group>();
+  readonly searchIndex: SearchIndex;
 
   private constructor(storage: Storage, emit: (event: ClientEvent) => void) {
     this.#storage = storage;
     this.#emit = emit;
+    this.searchIndex = new SearchIndex(storage);
   }
 
   /** Reads what is always in memory: account, contacts, conversations, outbox. */
@@ -76,6 +79,7 @@ export class State {
       const conversation = decodeRecord<ConversationRecord>(value);
       state.conversations.set(toHex(conversation.conversation), conversation);
     }
+    if (state.conversations.size === 0) state.searchIndex.onEmptyStore();
     for (const { value } of await storage.range(prefixRange("outbox/"))) {
       const item = decodeRecord<OutboxItem>(value);
       state.outbox.set(item.order, item);
@@ -96,6 +100,7 @@ export class State {
       const result = await attempt("save", async () => {
         const outcome = await work(transaction);
         transaction.saveGroups();
+        await transaction.indexRows();
         if (transaction.changes.length > 0) await this.#storage.write(transaction.changes);
         return outcome;
       });
@@ -191,7 +196,11 @@ export class Transaction {
   /** As they were read from the store in this transaction. */
   readonly #groupsBefore = new Map<string, Group>();
   readonly #contacts = new Map<string, ContactRecord>();
+<<<<<<< HEAD
   readonly #vaultEntries = new Map<string, VaultEntry>();
+=======
+  readonly #rows = new Map<string, RowChange>();
+>>>>>>> 982ffe5 (Search over everything that a device has: words, phrases and filters over an index that changes with the rows)
 
   constructor(state: State, storage: Storage) {
     this.#state = state;
@@ -360,10 +369,25 @@ export class Transaction {
   putRow(conversation: string, place: string, row: Row): void {
     this.put(keys.row(conversation, place), encodeRecord(row));
     if (row.kind === "message") this.put(keys.content(toHex(row.id)), encodeRecord([conversation, place]));
+    this.#rows.set(keys.row(conversation, place), { conversation, place, row });
   }
 
   deleteRow(conversation: string, place: string): void {
     this.delete(keys.row(conversation, place));
+    this.#rows.set(keys.row(conversation, place), { conversation, place, row: undefined });
+  }
+
+  /** Puts a row, as it is, into the search index of a store that lacks it. */
+  indexRow(conversation: string, place: string, row: Row): void {
+    this.#rows.set(keys.row(conversation, place), { conversation, place, row, isUnknown: true });
+  }
+
+  /** What the search finds changes with the rows. */
+  async indexRows(): Promise<void> {
+    if (this.#rows.size === 0) return;
+    const { changes, applied } = await this.#state.searchIndex.changesFor([...this.#rows.values()]);
+    this.changes.push(...changes);
+    this.applied.push(applied);
   }
 
   /** Where the message of this content id is, if it is known. */

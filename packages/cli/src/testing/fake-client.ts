@@ -10,6 +10,8 @@ import type {
   FailureKind,
   Message,
   OwnDevice,
+  SearchPage,
+  SearchResult,
   Settings,
   WhoAmI,
 } from "@sotto/client";
@@ -48,6 +50,8 @@ export class FakeClient implements Client {
   /** Calls in order, with what they were given. */
   calls: { method: Method; options: unknown }[] = [];
   closed = false;
+  /** Of how many conversations the past is not here yet, as `search` says. */
+  conversationsComing = 0;
   /** What keeps messages here, if anything. */
   waiting: string | undefined;
   /** Why nothing is sent to anyone, if so. */
@@ -286,6 +290,19 @@ export class FakeClient implements Client {
     const before =
       options.before === undefined ? rows.length : rows.findIndex((row) => row.id.startsWith(options.before ?? ""));
     return rows.slice(0, before).slice(-(options.limit ?? rows.length));
+  }
+
+  async search(options: { words: string; in?: string; limit?: number; before?: string }): Promise<SearchPage> {
+    await this.#call("search", options);
+    const found = this.#messages()
+      .filter(({ text }) => text.includes(options.words))
+      .toReversed();
+    const rest = found.slice(options.before === undefined ? 0 : found.findIndex(({ id }) => id === options.before) + 1);
+    const results = rest.slice(0, options.limit).map((message): SearchResult => {
+      const at = message.text.indexOf(options.words);
+      return { ...message, ranges: [[at, at + options.words.length]] };
+    });
+    return { results, more: results.length < rest.length, conversationsComing: this.conversationsComing };
   }
 
   async notifications() {

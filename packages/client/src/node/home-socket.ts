@@ -36,6 +36,7 @@ export const remoteMethods = [
   "inbox",
   "markRead",
   "history",
+  "search",
   "notifications",
   "conversations",
   "status",

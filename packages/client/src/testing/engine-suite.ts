@@ -601,6 +601,7 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     });
   });
 
+<<<<<<< HEAD
   story(
     "what a person decides on one device, the others know at once, and nobody asks without a reason",
     async (create) => {
@@ -647,4 +648,29 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
       assert.equal(requests(bob, "putAccountVault"), putsBefore + 1, "and what is there already is not written again");
     },
   );
+=======
+  story("search finds what was sent and received, without a connection, and after a restart", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "Café at one?");
+    await eventually("bob has it", async () => (await bob.texts(alice)).length === 1);
+    await bob.say(alice, "the café is closed, 東京駅で");
+    await eventually("alice has it", async () => (await alice.texts(bob)).length === 2);
+    alice.network.goOffline();
+    await alice.client.send({ to: bob.at, text: "another cafe then" });
+    const found = async (words: string) => {
+      const { results } = await alice.client.search({ words });
+      return results.map(({ text, ranges }) => ranges.map(([from, to]) => text.slice(from, to)).join());
+    };
+    for (const time of ["now", "after a restart"]) {
+      assert.deepEqual(await found("cafe"), ["cafe", "café", "Café"], time);
+      assert.deepEqual(await found("東京"), ["東京"], time);
+      assert.deepEqual(await found(`from:${bob.at} CAF`), ["caf"], time);
+      assert.deepEqual(await found('"at one"'), ["at one"], time);
+      assert.deepEqual(await found("closed one"), [], time);
+      await alice.restart();
+      alice.network.goOffline();
+    }
+  });
+>>>>>>> 982ffe5 (Search over everything that a device has: words, phrases and filters over an index that changes with the rows)
 }
