@@ -14,20 +14,23 @@ const textColumnsMin = 24;
 const shownIdDigits = 8;
 const segmenter = new Intl.Segmenter();
 
-export function foundLine(message: SearchResult, options: { title: string; output: Output; nowMs: number }): string {
-  const { title, output, nowMs } = options;
+export function foundLine(
+  message: SearchResult,
+  options: { title: string; output: Output; nowMs: number; ids?: boolean },
+): string {
+  const { title, output, nowMs, ids = true } = options;
   const author = message.state === "received" ? printable(message.from) : "you";
   const where = printable(title);
   const names = where === author ? `${author}:` : `${where}, ${author}:`;
   const time = shortTime(message.at, nowMs);
-  const id = `[${printable(message.id.slice(0, shownIdDigits))}]`;
+  const id = ids ? `  [${printable(message.id.slice(0, shownIdDigits))}]` : "";
   const columns = output.columns();
-  const rest = textWidth(`${time}  ${names}   ${id}`);
+  const rest = textWidth(`${time}  ${names} ${id}`);
   const room = columns === undefined ? textColumnsDefault : Math.max(textColumnsMin, columns - rest);
   const text = around(message, room)
     .map(({ part, isMatch }) => (isMatch ? output.style("yellow", part) : part))
     .join("");
-  return `${output.style("dim", time)}  ${output.style("bold", names)} ${text}  ${output.style("dim", id)}`;
+  return `${output.style("dim", time)}  ${output.style("bold", names)} ${text}${output.style("dim", id)}`;
 }
 
 interface Piece {

@@ -63,6 +63,14 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
     inbox: () => Promise.resolve(messages),
     history: () =>
       Promise.resolve([...messages, { id, conversation: id, at, event: "not-understood", text, from: name }]),
+    search: () => {
+      const ranges: [number, number][] = [[1, Math.max(2, Math.floor(text.length / 2))]];
+      return Promise.resolve({
+        results: messages.map((each) => ({ ...each, ranges })),
+        more: true,
+        conversationsComing: 1,
+      });
+    },
     notifications: () => Promise.resolve([{ conversation: id, title, unread: 1, lastFrom: name, lastAt: at }]),
     conversations: () => Promise.resolve([conversation]),
     status: () => Promise.resolve({ user: name, online: false, lastSeenAt: at }),
@@ -95,6 +103,7 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
 const verbs = [
   ["inbox"],
   ["history", "@bob", "--events"],
+  ["search", "hi"],
   ["notifications"],
   ["conversations"],
   ["status", "@bob"],

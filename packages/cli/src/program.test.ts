@@ -29,7 +29,7 @@ describe("usage", () => {
     assert.deepEqual(
       new Set(listed),
       new Set(
-        "serve invite register login logout whoami devices password recover recovery-code set export send inbox notifications history conversations watch status verify trust doctor completion help".split(
+        "serve invite register login logout whoami devices password recover recovery-code set export send inbox notifications history search conversations watch status verify trust doctor completion help".split(
           " ",
         ),
       ),
@@ -531,6 +531,65 @@ describe("notifications, history, conversations", () => {
     assert.deepEqual(jsonLines((await runCli(["conversations", "--json"], { client })).stdout), [
       { conversation: bob, title: "@bob", kind: "direct", unread: 1, lastAt: "2026-11-22T14:03:00.000Z" },
     ]);
+  });
+});
+
+describe("search", () => {
+  test("shows what was found on one line each, newest first, and whole messages with --json", async () => {
+    const client = alice();
+    client.receive("bob", "lunch at one?\nor two");
+    await client.send({ to: "@bob", text: "no lunch today" });
+    const { stdout, stderr } = await runCli(["search", "lunch"], { client });
+    assert.equal(
+      stdout,
+      "14:03  @bob, you: no lunch today  [00000002]\n14:03  @bob: lunch at one? or two  [00000001]\n",
+    );
+    assert.equal(stderr, "");
+    const [newest] = jsonLines((await runCli(["search", "lunch", "--limit", "1", "--json"], { client })).stdout) as [
+      { text: string; ranges: [number, number][] },
+    ];
+    assert.deepEqual([newest.text, newest.ranges], ["no lunch today", [[3, 8]]]);
+    assert.deepEqual(callsOf(client, "markRead"), [], "what was found is not read");
+  });
+
+  test("words are joined as in a search box; older pages, nothing found and what is to come are said", async () => {
+    const client = alice();
+    for (const text of ["see you at one", "see you at one then"]) client.receive("bob", text);
+    client.conversationsComing = 1;
+    const { stdout, stderr } = await runCli(["search", "at", "one", "--limit", "1"], { client });
+    assert.match(stdout, /^14:03 {2}@bob: see you at one then {2}\[00000002\]\n$/);
+    assert.match(
+      stderr,
+      /^there are older ones: add --before 00000002\nsotto: the past of a conversation has not come/,
+    );
+    client.conversationsComing = 0;
+    assert.deepEqual(await runCli(["search", "supper"], { client }), {
+      exitCode: 0,
+      stdout: "",
+      stderr: "nothing found\n",
+    });
+  });
+
+  test("a long text is cut around the first match, to the width of the terminal", async () => {
+    const client = alice();
+    client.receive("bob", `${"before ".repeat(40)}lunch${" after".repeat(40)}`);
+    const { stdout } = await runCli(["search", "lunch"], { client });
+    const text = stdout.trimEnd().replace(/^.*?: | {2}\[\w+\]$/g, "");
+    assert.ok(text.length <= 160, text);
+    assert.match(text, /^….*before lunch after.*…$/);
+  });
+
+  test("a filter that is not understood is a usage error", async () => {
+    const client = alice();
+    client.failures.set(
+      "search",
+      clientFailure("usage", "invalid-argument", "search: on:x is not a date", { hint: "write it as on:2026-01-31" }),
+    );
+    assert.deepEqual(await runCli(["search", "on:x"], { client }), {
+      exitCode: 2,
+      stdout: "",
+      stderr: "sotto: search: on:x is not a date\nhint: write it as on:2026-01-31\n",
+    });
   });
 });
 

@@ -25,6 +25,7 @@ import { openHomeStorage } from "./storage/home-storage.ts";
 import { type Storage, StorageError } from "./storage/storage.ts";
 
 export { defaultHome } from "./node/default-home.ts";
+export { openHomeStorage } from "./storage/home-storage.ts";
 export { nodeTransport } from "./node/transport.ts";
 
 export const systemClock: Clock = {

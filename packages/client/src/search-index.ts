@@ -4,7 +4,7 @@
  * timeline, values are sealed like all others.
  *
  * It changes in the same transaction as the rows: what is new goes into a small record of its own, and with others into a leaf once
- * there are enough; what is deleted or edited leaves the leaf that holds it at once. Why so: docs/decisions.
+ * there are enough; what is deleted or edited leaves the leaf that holds it at once. Why: docs/decisions/0020-search-reads-texts-through.md.
  */
 import { decodeContent } from "@sotto/e2ee";
 import { decodeCbor, encodeCbor, sameBytes } from "@sotto/protocol";
@@ -304,7 +304,10 @@ function partsOf(entries: readonly IndexEntry[]): IndexEntry[][] {
 
 const link = /\bhttps?:\/\/\S/iu;
 
-/** What is searched of a row, its text not yet folded; undefined for what no search finds. */
+/**
+ * What is searched of a row: what people see of it, as the timeline shows it now. The text is not yet folded; undefined for what no
+ * search finds.
+ */
 function searchedOf(row: Row): Omit<IndexEntry, "place"> | undefined {
   if (row.kind !== "message") return undefined;
   const content = decodeContent(row.content);

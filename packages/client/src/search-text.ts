@@ -14,6 +14,7 @@ export interface Term {
 /** Marks that readers leave out when they type: accents, points of Hebrew and Arabic, variation selectors. Vowels of Indic and
  * Thai script and the voicing of kana are letters to their readers, and stay. */
 const unwrittenMarks =
+  // oxlint-disable-next-line no-misleading-character-class -- the lookahead says that marks are meant
   /(?=\p{Mn})[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u0670\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]/gu;
 /** A letter with its marks; single letters of Hangul, which belong together. Nothing composes beyond these borders. */
 const clusters = /[\u1100-\u11ff]+|\P{M}\p{M}*|\p{M}+/gsu;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeContent } from "@sotto/e2ee";
-import { ClientError } from "./errors.ts";
+import type { ClientError } from "./errors.ts";
 import { Lookup } from "./lookup.ts";
 import { type MessageRow, keys, pendingPlaceOf, placeOf } from "./records.ts";
 import { Search } from "./search.ts";

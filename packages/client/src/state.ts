@@ -196,11 +196,8 @@ export class Transaction {
   /** As they were read from the store in this transaction. */
   readonly #groupsBefore = new Map<string, Group>();
   readonly #contacts = new Map<string, ContactRecord>();
-<<<<<<< HEAD
   readonly #vaultEntries = new Map<string, VaultEntry>();
-=======
   readonly #rows = new Map<string, RowChange>();
->>>>>>> 982ffe5 (Search over everything that a device has: words, phrases and filters over an index that changes with the rows)
 
   constructor(state: State, storage: Storage) {
     this.#state = state;

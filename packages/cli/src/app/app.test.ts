@@ -189,6 +189,27 @@ describe("at a terminal", () => {
     await at.session.ended;
   });
 
+  test("/ searches, page by page, and says what is missing", async () => {
+    const client = alice();
+    for (let n = 0; n < 25; n++) client.receive("bob", `lunch ${n}`);
+    client.conversationsComing = 2;
+    const at = sitDown(client);
+    await at.see("sotto @alice> ");
+    at.type("/lunch\r");
+    await at.see("@bob: lunch 24");
+    await at.see("Enter shows older ones");
+    at.type("\r");
+    await at.see("@bob: lunch 0");
+    await at.see("That is all of them.");
+    await at.see("the past of 2 conversations has not come");
+    at.type("search\r");
+    await at.see("Search for which words?");
+    at.type("supper\r");
+    await at.see("Nothing found.");
+    at.session.interrupt();
+    await at.session.ended;
+  });
+
   test("settings, verification and logging out", async () => {
     const client = alice();
     const at = sitDown(client);

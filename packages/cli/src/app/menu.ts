@@ -1,7 +1,9 @@
 /** The client's menu: everything the seed's menu had, by number or by word, each with what it wants next. */
 import { settingMeanings } from "../commands/set.ts";
 import type { Conversation, Settings } from "@sotto/client";
+import { stillComing } from "../commands/search.ts";
 import { isClientError } from "../errors.ts";
+import { foundLine } from "../found-line.ts";
 import { messageLines } from "../message-lines.ts";
 import { person } from "../people.ts";
 import { printable } from "../printable.ts";
@@ -34,6 +36,12 @@ const choices: Choice[] = [
   { key: "8", words: ["devices"], label: "your devices", run: manageDevices },
   { key: "9", words: ["password"], label: "change the password", run: changePassword },
   { key: "0", words: ["log out", "logout"], label: "log out", run: logOut },
+  {
+    key: "/",
+    words: ["search", "find"],
+    label: "search: /words, with from:@name, has:link, before:2026-01-31",
+    run: search,
+  },
   { key: "q", words: ["quit", "exit", "bye"], label: "quit", run: () => Promise.resolve("quit") },
 ];
 
@@ -63,7 +71,9 @@ async function choose(session: Session, typed: string): Promise<Next> {
   // "@bob" alone opens the conversation.
   if (typed.startsWith("@")) return await write(session, typed);
   for (const choice of choices) {
-    const word = [choice.key, ...choice.words].find((each) => lower === each || lower.startsWith(`${each} `));
+    const word = [choice.key, ...choice.words].find(
+      (each) => lower === each || lower.startsWith(each === "/" ? each : `${each} `),
+    );
     if (word !== undefined) return await choice.run(session, typed.slice(word.length).trim());
   }
   session.screen.say(
@@ -135,6 +145,34 @@ async function showAll(session: Session, argument: string): Promise<Next> {
     }
     before = messages[0]?.id;
     const answer = await screen.ask("These were the newest; Enter shows those before them, b goes back: ");
+    if (answer === undefined) return "quit";
+    if (answer.trim() !== "") return "menu";
+  }
+}
+
+/** Found messages shown at once. */
+const foundPage = 20;
+
+async function search(session: Session, argument: string): Promise<Next> {
+  const { client, screen, output } = session;
+  const words = argument === "" ? (await screen.ask("Search for which words? (Enter: go back): "))?.trim() : argument;
+  if (!words) return "menu";
+  const titles = new Map((await client.conversations()).map((each) => [each.conversation, each.title]));
+  let before: string | undefined;
+  for (;;) {
+    const found = await client.search({ words, limit: foundPage, before });
+    for (const message of found.results) {
+      const title = titles.get(message.conversation) ?? message.conversation;
+      screen.say(foundLine(message, { title, output, nowMs: session.now(), ids: false }));
+    }
+    before = found.results.at(-1)?.id;
+    if (!found.more || before === undefined) {
+      screen.say(output.style("dim", found.results.length === 0 ? "Nothing found." : "That is all of them."));
+      const coming = stillComing(found);
+      if (coming !== undefined) screen.say(coming);
+      return "menu";
+    }
+    const answer = await screen.ask("Enter shows older ones, b goes back: ");
     if (answer === undefined) return "quit";
     if (answer.trim() !== "") return "menu";
   }

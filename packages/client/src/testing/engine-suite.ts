@@ -601,7 +601,6 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     });
   });
 
-<<<<<<< HEAD
   story(
     "what a person decides on one device, the others know at once, and nobody asks without a reason",
     async (create) => {
@@ -648,7 +647,7 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
       assert.equal(requests(bob, "putAccountVault"), putsBefore + 1, "and what is there already is not written again");
     },
   );
-=======
+
   story("search finds what was sent and received, without a connection, and after a restart", async (create) => {
     const alice = await (await create("alice")).register();
     const bob = await (await create("bob")).register();
@@ -672,5 +671,4 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
       alice.network.goOffline();
     }
   });
->>>>>>> 982ffe5 (Search over everything that a device has: words, phrases and filters over an index that changes with the rows)
 }

@@ -4,3 +4,4 @@ export { LyingServer, type WireEvent } from "./lying-server.ts";
 export { FaultyNetwork } from "./network.ts";
 export { type StorageFaults, withFaults, type WriteFault } from "./storage-faults.ts";
 export { MemoryDisk, openMemoryStorage } from "../storage/memory.ts";
+export { makeHistory } from "./made-history.ts";
