@@ -57,7 +57,7 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
     replyTo: id,
     failure: reason,
   });
-  const conversation: Conversation = { conversation: id, title, kind: "group", unread: 1, lastAt: at };
+  const conversation: Conversation = { conversation: id, title, kind: "group", members: 2, unread: 1, lastAt: at };
   const messages = (["received", "failed", "read"] as const).map(message);
   return Object.assign(client, {
     inbox: () => Promise.resolve(messages),

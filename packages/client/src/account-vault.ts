@@ -344,8 +344,8 @@ export class AccountVault {
       };
     }
     for (const [id, conversation] of state.conversations) {
+      if (conversation.phase === "new" || conversation.kind === "group") continue;
       const { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive } = conversation;
-      if (conversation.phase === "new") continue;
       content.conversations[id] = {
         peer,
         readUpTo,

@@ -35,6 +35,12 @@ export interface ConversationEvent {
   event:
     | "created"
     | "joined"
+    | "added"
+    | "left"
+    | "removed"
+    | "role-changed"
+    | "invites-changed"
+    | "renamed"
     | "device-added"
     | "device-removed"
     | "identity-changed"
@@ -52,6 +58,10 @@ export interface Conversation {
   /** "@name" of the other side, or the group's name. */
   title: string;
   kind: "direct" | "group";
+  /** Oneself counted. */
+  members: number;
+  /** One's own in a group; absent when one is in it no more. */
+  role?: GroupRole;
   unread: number;
   lastAt?: string;
 }
@@ -69,6 +79,9 @@ export interface SearchPage {
   /** In so many of the conversations that were searched a part of the past has not come to this new device yet. */
   conversationsComing: number;
 }
+
+/** Admins change a group; who may bring in members, it says itself. */
+export type GroupRole = "admin" | "member";
 
 export interface Notification {
   conversation: string;

@@ -68,8 +68,7 @@ export class ArchiveReading {
     const own = state.account!;
     const judged = judge(page, conversation, own, contacts.chain(own.account)!);
     if (typeof judged === "string") {
-      const name = contacts.nameOf(conversation.peer);
-      const text = `restore the conversation with ${name}: the server's copy of it ${judged}`;
+      const text = `restore ${contacts.phraseOf(conversation)}: the server's copy of it ${judged}`;
       throw new ClientError("archive-rejected", text);
     }
     await state.transact((transaction) => write(transaction, id, page, judged, own));

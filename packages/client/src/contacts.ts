@@ -9,8 +9,12 @@ import type { Connection } from "./connection/connection.ts";
 import type { Session } from "./connection/session.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Clock } from "./platform.ts";
+import { othersIn } from "./members.ts";
 import type { ContactRecord, ConversationRecord, SecurityStop } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
+
+/** Of a group without a name. */
+const namesInTitleMax = 3;
 
 type Requests = Pick<Connection, "request">;
 
@@ -72,6 +76,27 @@ export class Contacts implements Directory {
     if (own && sameBytes(own.account, account)) return `@${own.name}`;
     const contact = this.#state.contacts.get(toHex(account));
     return contact ? `@${contact.name}` : toHex(account).slice(0, 8);
+  }
+
+  /** What a conversation is called: by the other's name, the group's, or while that is not known by those who are in it. */
+  titleOf(conversation: ConversationRecord): string {
+    if (conversation.kind === "direct") return this.nameOf(conversation.peer);
+    const { name } = conversation.profile ?? {};
+    if (name !== undefined) return name;
+    const names = this.#othersIn(conversation).map((account) => this.nameOf(account));
+    if (names.length === 0) return "a group of one";
+    const rest = names.length - namesInTitleMax;
+    return rest > 0 ? `${names.slice(0, namesInTitleMax).join(", ")} and ${rest} more` : names.join(", ");
+  }
+
+  /** A conversation in the middle of a sentence. */
+  phraseOf(conversation: ConversationRecord): string {
+    return `${conversation.kind === "direct" ? "the conversation with" : "the group"} ${this.titleOf(conversation)}`;
+  }
+
+  /** Whom news of a conversation are about, where that is one person. */
+  userIn(conversation: ConversationRecord): { user?: string } {
+    return conversation.kind === "direct" ? { user: this.nameOf(conversation.peer) } : {};
   }
 
   /** The account of a name, asked for at the server if it was never met. @throws ClientError */
@@ -185,6 +210,23 @@ export class Contacts implements Directory {
   requireTrusted(account: Uint8Array): void {
     const stop = this.stopOf(account);
     if (stop) throw new ClientError(stop.code, `${stop.text}; nothing is sent to ${this.nameOf(account)}`);
+  }
+
+  /** Why nothing is sent into a conversation, if so. */
+  stopIn(conversation: ConversationRecord): SecurityStop | undefined {
+    return this.#othersIn(conversation)
+      .map((account) => this.stopOf(account))
+      .find((stop) => stop !== undefined);
+  }
+
+  /** @throws ClientError of kind `security` while sending to somebody in it is stopped */
+  requireTrustedIn(conversation: ConversationRecord): void {
+    for (const account of this.#othersIn(conversation)) this.requireTrusted(account);
+  }
+
+  #othersIn(conversation: ConversationRecord): Uint8Array[] {
+    const own = this.#state.account;
+    return own ? othersIn(conversation, own.account) : [];
   }
 
   /** Accounts whose stop the server can end, by showing what it hid. */

@@ -7,6 +7,7 @@ import {
   E2eeError,
   type Group,
   type GroupLeaf,
+  type Joined,
   type Suite,
   chainDevice,
   createGroup,
@@ -18,16 +19,26 @@ import {
   joinByExternalCommit,
   joinGroup,
   revokedLeaves,
+  roleOf,
   rosterHash,
   stageCommit,
+  strayLeaves,
 } from "@sotto/e2ee";
 import { type EventPayload, ProtocolError, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
+import { isOfTwo, rosterOf } from "./members.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, type KeyPackageRecord, decodeRecord, keys } from "./records.ts";
+import {
+  type AccountRecord,
+  type ConversationRecord,
+  type GroupFacts,
+  type KeyPackageRecord,
+  decodeRecord,
+  keys,
+} from "./records.ts";
 import { type State, type Transaction, isAfter } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -65,9 +76,13 @@ export class Conversations {
   /** The direct conversation with an account, as a new record if there was none. Not written yet. */
   direct(transaction: Transaction, own: AccountRecord, peer: Uint8Array): ConversationRecord {
     const conversation = directConversationId(own.account, peer);
+    const known = transaction.conversation(toHex(conversation));
+    if (known && known.kind !== "direct")
+      throw new ClientError("commit-refused", "open the conversation: somebody gave a group its id; nothing was sent");
     return (
-      transaction.conversation(toHex(conversation)) ?? {
+      known ?? {
         ...emptyConversation,
+        kind: "direct",
         conversation,
         peer,
         suite: this.#options.suite,
@@ -101,7 +116,8 @@ export class Conversations {
       else if (conversation.phase === "new") await (group ? this.#create(id, group) : this.#begin(id));
       else if (!group || conversation.brokenAt !== undefined) await this.#joinByItself(id, group);
       else if (group.staged) await this.#submit(id, group);
-      else if (!hasLeafOf(group, conversation.peer)) await this.#add(id, conversation);
+      else if (conversation.kind === "direct" && !hasLeafOf(group, conversation.peer))
+        await this.#add(id, conversation, conversation.peer);
       else if (!(await this.#stageDue(id, conversation, group))) return;
     }
     throw new ClientError("timed-out", "open the conversation: others changed it too often meanwhile");
@@ -149,8 +165,13 @@ export class Conversations {
       device: decodeDeviceKeys(own.deviceKeys),
       directory: contacts.after(asked),
     });
-    if (joined.kind === "needs") {
-      const needs = joined.accounts.filter((account) => !asked.some((one) => sameBytes(one, account)));
+    if (joined.kind !== "rejected") {
+      // Of members without a device nobody needs the chain to judge the group; their names are in it.
+      const wanted =
+        joined.kind === "needs"
+          ? joined.accounts
+          : joined.group.roster.members.map(({ account }) => account).filter((account) => !contacts.chain(account));
+      const needs = wanted.filter((account) => !asked.some((one) => sameBytes(one, account)));
       if (needs.length > 0) return { needs };
     }
     if (!keyPackage.lastResort) transaction.delete(keys.keyPackage(toHex(welcome.keyPackageRef)));
@@ -167,11 +188,8 @@ export class Conversations {
     // A Welcome that was sent before: its message keys have been used (rules 7 and 8).
     if (!isAfter(joined.group, before?.epochSeen)) return undefined;
     if (before?.phase === "open" && current && current.epoch >= joined.group.epoch) return undefined;
-    const peer = peerOf(joined.group, own.account);
-    const roster = peer && rosterHash(directRoster(own.account, peer));
-    const mark = joined.group.rosterMark;
-    const isOurs = peer && sameBytes(directConversationId(own.account, peer), welcome.conversation);
-    if (!isOurs || !roster || !sameBytes(mark.hash, roster)) {
+    const identity = identityOf(joined.group, own.account, before);
+    if (!identity || !this.#mayInvite(joined, identity.kind)) {
       transaction.emit({
         type: "security",
         code: "welcome-rejected",
@@ -180,15 +198,18 @@ export class Conversations {
       return undefined;
     }
     const now = platform.clock.now();
+    const by = joined.inviter.account;
     const { brokenAt: _, ...known } = before ?? {
       ...emptyConversation,
+      ...identity,
       conversation: welcome.conversation.slice(),
-      peer,
-      lastFrom: peer,
+      lastFrom: by,
       lastAt: now,
     };
+    const isBack = before?.phase === "open" && !(before.kind === "group" && before.ended);
     const conversation: ConversationRecord = {
       ...known,
+      ...identity,
       suite: joined.group.suite,
       generation: joined.group.generation,
       phase: "open",
@@ -197,18 +218,30 @@ export class Conversations {
     };
     transaction.putGroup(id, joined.group);
     transaction.putConversation(conversation);
-    await timeline.note(transaction, conversation, conversation.cursor, {
-      kind: "event",
-      id: platform.random.bytes(16),
-      from: peer,
-      sentAt: now,
-      event: before?.phase === "open" ? "rejoined" : "created",
-      text:
-        before?.phase === "open"
-          ? `${contacts.nameOf(peer)} let this device in again`
-          : `${contacts.nameOf(peer)} opened the conversation`,
-    });
+    const note = (event: "rejoined" | "added" | "created", text: string) =>
+      timeline.note(transaction, conversation, conversation.cursor, {
+        kind: "event",
+        id: platform.random.bytes(16),
+        from: by,
+        sentAt: now,
+        event,
+        text: `${contacts.nameOf(by)} ${text}`,
+      });
+    if (isBack) await note("rejoined", "let this device in again");
+    else if (identity.kind === "group") await note("added", "added you to the group");
+    else await note("created", "opened the conversation");
     return undefined;
+  }
+
+  /** Who lets one in is in there by right; and a group does not take the place of what two people have. */
+  #mayInvite({ group, inviter }: Extract<Joined, { kind: "joined" }>, kind: ConversationRecord["kind"]): boolean {
+    const { state } = this.#options;
+    if (roleOf(group.roster, inviter.account) === undefined) return false;
+    if (kind === "direct") return strayLeaves(group).length === 0;
+    const own = state.account!.account;
+    return [...state.contacts.values()].every(
+      ({ account }) => !sameBytes(directConversationId(own, account), group.conversation),
+    );
   }
 
   async #group(id: string): Promise<Group | undefined> {
@@ -232,7 +265,7 @@ export class Conversations {
         directory: contacts,
         nowMs: platform.clock.now(),
         random: platform.random,
-        roster: encodeRoster(directRoster(own.account, conversation.peer)),
+        roster: encodeRoster(rosterOf(conversation, own.account)),
       });
       transaction.putGroup(id, group);
       transaction.putConversation({ ...conversation, phase: "new" });
@@ -242,6 +275,7 @@ export class Conversations {
   async #create(id: string, group: Group): Promise<void> {
     const { state, connection } = this.#options;
     const conversation = state.conversations.get(id)!;
+    if (conversation.kind === "group") throw new ClientError("unexpected", "create the group: not to be had yet");
     const info = await groupInfo(group);
     let sequence: number;
     try {
@@ -319,7 +353,9 @@ export class Conversations {
         certificate: own.certificate,
         directory: contacts.after(asked),
         expected: { conversation: conversation.conversation, generation: current.generation },
-        roster: encodeRoster(directRoster(own.account, conversation.peer)),
+        ...(conversation.kind === "direct"
+          ? { roster: encodeRoster(directRoster(own.account, conversation.peer)) }
+          : {}),
         nowMs: now,
         ...(knownEpoch === undefined ? {} : { knownEpoch }),
       });
@@ -331,14 +367,7 @@ export class Conversations {
     if (joined.kind !== "staged")
       throw new ClientError("commit-refused", "join the conversation: the server's description of it is not valid");
     const { group } = joined;
-    const strangers = group
-      .leaves()
-      .some(({ account }) => !sameBytes(account, own.account) && !sameBytes(account, conversation.peer));
-    if (strangers)
-      throw new ClientError(
-        "device-unknown",
-        "join the conversation: the server shows somebody in it who does not belong there",
-      );
+    this.#requireExpected(conversation, group, own);
     await state.transact(async (transaction) => {
       const record = transaction.conversation(id)!;
       // A Welcome, or the log, may have been faster.
@@ -349,25 +378,50 @@ export class Conversations {
     });
   }
 
+  /** What the server describes must be the conversation that is known here, and not an older one (rule 8). */
+  #requireExpected(conversation: ConversationRecord, group: Group, own: AccountRecord): void {
+    const known = rosterOf(conversation, own.account);
+    if (conversation.kind === "group") {
+      const { version, hash } = group.rosterMark;
+      if (version < known.version || (version === known.version && !sameBytes(hash, rosterHash(known))))
+        throw new ClientError(
+          "commit-refused",
+          "join the group: the server shows an older or another group than before",
+        );
+      return;
+    }
+    if (group.leaves().some(({ account }) => roleOf(known, account) === undefined))
+      throw new ClientError(
+        "device-unknown",
+        "join the conversation: the server shows somebody in it who does not belong there",
+      );
+  }
+
   /** Stages what is due before something is sent: revoked devices out, the own keys renewed. True if there was something. */
   async #stageDue(id: string, conversation: ConversationRecord, group: Group): Promise<boolean> {
     const { state, contacts, platform } = this.#options;
     const now = platform.clock.now();
     const revoked = revokedLeaves(group, contacts);
     const remove = revoked.filter((leaf) => this.#mayRemove(group, leaf, revoked, now)).map(({ leaf }) => leaf);
-    if (remove.length < revoked.length) {
+    const held = revoked.find(({ leaf }) => !remove.includes(leaf));
+    if (held) {
       throw new ClientError(
         "no-device",
-        `waiting for ${contacts.nameOf(conversation.peer)} to sign in: their only device was removed`,
+        `waiting for ${contacts.nameOf(held.account)} to sign in: their only device was removed`,
       );
     }
+    // Of those who left.
+    remove.push(
+      ...strayLeaves(group)
+        .map(({ leaf }) => leaf)
+        .filter((leaf) => leaf !== group.ownLeaf && !remove.includes(leaf)),
+    );
     const renewedAt = conversation.renewedAt ?? now;
     if (remove.length === 0 && now - renewedAt < renewAfterMs) return false;
     await state.transact(async (transaction) => {
       const current = await transaction.group(id);
       if (!current || current.staged || current.standing !== "active") return;
-      const roster = encodeRoster(directRoster(state.account!.account, conversation.peer));
-      const staged = await stageCommit(current, { remove, update: true, directory: contacts, nowMs: now, roster });
+      const staged = await stageCommit(current, { remove, update: true, directory: contacts, nowMs: now });
       transaction.putGroup(id, staged.group);
     });
     return true;
@@ -383,39 +437,36 @@ export class Conversations {
   }
 
   /** Adds the leaves of the other side's devices. */
-  async #add(id: string, conversation: ConversationRecord): Promise<void> {
+  async #add(id: string, conversation: ConversationRecord, peer: Uint8Array): Promise<void> {
     const { state, contacts, connection, platform } = this.#options;
     let claimed;
     try {
       claimed = await connection().request("claimKeyPackages", {
-        account: conversation.peer,
+        account: peer,
         suite: conversation.suite as Suite,
       });
     } catch (error) {
       if (error instanceof ProtocolError && error.code === "no-device") {
-        throw new ClientError("no-device", `waiting for ${contacts.nameOf(conversation.peer)} to sign in`, {
+        throw new ClientError("no-device", `waiting for ${contacts.nameOf(peer)} to sign in`, {
           cause: error,
         });
       }
       throw error;
     }
-    await contacts.fetch([conversation.peer]);
+    await contacts.fetch([peer]);
     for (const { bytes } of claimed.keyPackages) {
       const offered = await readKeyPackage(bytes);
-      if (!offered || !sameBytes(offered.account, conversation.peer)) throw this.#deviceUnknown(conversation.peer);
+      if (!offered || !sameBytes(offered.account, peer)) throw this.#deviceUnknown(peer);
     }
     await state.transact(async (transaction) => {
-      const own = state.account!;
       const group = await transaction.group(id);
-      if (!group || group.staged || hasLeafOf(group, conversation.peer)) return;
-      const roster = encodeRoster(directRoster(own.account, conversation.peer));
+      if (!group || group.staged || hasLeafOf(group, peer)) return;
       const staged = await stageCommit(group, {
         add: claimed.keyPackages.map((keyPackage) => keyPackage.bytes),
-        directory: contacts.after([conversation.peer]),
+        directory: contacts.after([peer]),
         nowMs: platform.clock.now(),
-        roster,
       }).catch((error: unknown) => {
-        throw error instanceof E2eeError ? this.#deviceUnknown(conversation.peer, error) : error;
+        throw error instanceof E2eeError ? this.#deviceUnknown(peer, error) : error;
       });
       transaction.putGroup(id, staged.group);
     });
@@ -474,7 +525,6 @@ export class Conversations {
 }
 
 export const emptyConversation = {
-  kind: "direct" as const,
   generation: 0,
   suite: defaultSuite as number,
   phase: "new" as ConversationRecord["phase"],
@@ -492,9 +542,17 @@ export function hasLeafOf(group: Group, account: Uint8Array): boolean {
   return group.leaves().some((leaf) => sameBytes(leaf.account, account));
 }
 
-/** The other account of a direct conversation, undefined if it holds others than two. */
-function peerOf(group: Group, own: Uint8Array): Uint8Array | undefined {
-  const others = group.leaves().filter((leaf) => !sameBytes(leaf.account, own));
-  const peer = others[0]?.account;
-  return peer && others.every((leaf) => sameBytes(leaf.account, peer)) ? peer : undefined;
+/** What a group that one was let into is: the conversation that its id and roster say, unless another of that id is known. */
+function identityOf(
+  { conversation, roster }: Group,
+  own: Uint8Array,
+  before: ConversationRecord | undefined,
+): Pick<ConversationRecord & { kind: "direct" }, "kind" | "peer"> | Pick<GroupFacts, "kind" | "roster"> | undefined {
+  const peer = roster.members.map(({ account }) => account).find((account) => !sameBytes(account, own));
+  if (peer && isOfTwo(roster, own, peer) && sameBytes(directConversationId(own, peer), conversation)) {
+    return before?.kind === "group" ? undefined : { kind: "direct", peer };
+  }
+  if (before?.kind === "direct") return undefined;
+  if (before && roster.version <= rosterOf(before, own).version) return undefined;
+  return { kind: "group", roster: encodeRoster(roster) };
 }

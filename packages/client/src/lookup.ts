@@ -1,5 +1,5 @@
 /**
- * What people and programs write to name something: `@name`, an id, or a unique prefix of one. Only a name that was never met is
+ * What people and programs write to name something: `@name`, a group's name, an id, or a unique prefix of one. Only a name that was never met is
  * asked of the server.
  */
 import { toHex } from "@sotto/protocol";
@@ -31,28 +31,47 @@ export class Lookup {
     this.#connected = options.connected;
   }
 
-  /** The account behind `@name` or a direct conversation's id. Asks the server only for names that were never met. */
-  async peer(to: string): Promise<Uint8Array> {
-    if (to.trim().startsWith("@")) {
-      const name = plainName(to);
-      if (!this.#state.accountByName.has(name)) await this.#connected(`find @${name}`);
-      return (await this.#contacts.find(name)).account;
-    }
-    return (await this.conversation(to)).peer;
+  /** The account of `@name`. Asks the server only for names that were never met. @throws ClientError */
+  async account(of: string): Promise<Uint8Array> {
+    const name = plainName(of);
+    if (!this.#state.accountByName.has(name)) await this.#connected(`find @${name}`);
+    return (await this.#contacts.find(name)).account;
   }
 
-  /** A conversation by `@name`, id or unique prefix of the id. @throws ClientError */
+  /** Where to write: somebody's account, with whom there may be no conversation yet, or a conversation. @throws ClientError */
+  async target(to: string): Promise<{ peer: Uint8Array } | { conversation: ConversationRecord }> {
+    if (to.trim().startsWith("@")) return { peer: await this.account(to) };
+    return { conversation: await this.conversation(to) };
+  }
+
+  /** A conversation by `@name`, a group's name, an id or a unique prefix of it. @throws ClientError */
   async conversation(which: string): Promise<ConversationRecord> {
     const wanted = which.trim();
     if (wanted.startsWith("@")) {
       const name = plainName(wanted);
       const account = this.#state.accountByName.get(name);
       const found =
-        account && [...this.#state.conversations.values()].find((conversation) => toHex(conversation.peer) === account);
+        account &&
+        [...this.#state.conversations.values()].find(
+          (conversation) => conversation.kind === "direct" && toHex(conversation.peer) === account,
+        );
       if (!found) throw new ClientError("no-conversation", `there is no conversation with @${name}`);
       return found;
     }
     const prefix = wanted.toLowerCase();
+    const named = [...this.#state.conversations].filter(
+      ([, conversation]) => conversation.kind === "group" && conversation.profile?.name?.toLowerCase() === prefix,
+    );
+    if (named.length > 1) {
+      throw new ClientError(
+        "ambiguous",
+        `several groups are called "${wanted}": ${named.map(([id]) => id).join(", ")}`,
+        {
+          hint: "name one by its id",
+        },
+      );
+    }
+    if (named[0]) return named[0][1];
     const found = [...this.#state.conversations].filter(([id]) => id.startsWith(prefix));
     if (prefix.length < idPrefixDigitsMin || found.length === 0) {
       throw new ClientError("no-conversation", `there is no conversation "${wanted}"`, {

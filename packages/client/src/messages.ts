@@ -2,7 +2,7 @@
  * Messages as people use them: write one, wait for its ticks, read what is new, leaf back. All of it is answered from the store;
  * the outbox and the sync carry what changes.
  */
-import { contentId as contentIdOf, encodeContent } from "@sotto/e2ee";
+import { contentId as contentIdOf, encodeContent, roleOf } from "@sotto/e2ee";
 import { fromHex, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
@@ -11,9 +11,10 @@ import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
 import type { Lookup } from "./lookup.ts";
+import { rosterOf } from "./members.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type MessageRow, pendingPlaceOf, placeOf } from "./records.ts";
+import { type AccountRecord, type ConversationRecord, type MessageRow, pendingPlaceOf, placeOf } from "./records.ts";
 import type { State } from "./state.ts";
 import { type Timeline, rfc3339 } from "./timeline.ts";
 
@@ -86,12 +87,16 @@ export class Messages {
     const attempt =
       readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
       readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
-    const peer = await this.#lookup.peer(options.to);
-    this.#contacts.requireTrusted(peer);
+    const target = await this.#lookup.target(options.to);
+    if ("peer" in target) this.#contacts.requireTrusted(target.peer);
+    else this.#contacts.requireTrustedIn(target.conversation);
     const replyTo = options.replyTo === undefined ? undefined : (await this.#lookup.message(options.replyTo)).row.id;
     const message = await this.#state.transact(async (transaction) => {
       const { submission, salt, sentAt } = attempt;
-      const conversation = this.#conversations.direct(transaction, own, peer);
+      const conversation =
+        "peer" in target
+          ? this.#conversations.direct(transaction, own, target.peer)
+          : transaction.conversation(toHex(target.conversation.conversation))!;
       const id = toHex(conversation.conversation);
       const content = encodeContent({
         kind: "text",
@@ -202,7 +207,7 @@ export class Messages {
         if (!conversation) continue;
         await this.#timeline.markRead(transaction, conversation, upTo);
         const mayTell =
-          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopOf(conversation.peer);
+          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopIn(conversation);
         if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
         } else {
@@ -250,7 +255,7 @@ export class Messages {
       .sort((a, b) => a.lastAt - b.lastAt)
       .map((conversation) => ({
         conversation: toHex(conversation.conversation),
-        title: this.#contacts.nameOf(conversation.peer),
+        title: this.#contacts.titleOf(conversation),
         unread: conversation.unread,
         lastFrom: this.#contacts.nameOf(conversation.lastFrom),
         lastAt: rfc3339(conversation.lastAt),
@@ -263,11 +268,20 @@ export class Messages {
       .sort((a, b) => a.lastAt - b.lastAt)
       .map((conversation) => ({
         conversation: toHex(conversation.conversation),
-        title: this.#contacts.nameOf(conversation.peer),
+        title: this.#contacts.titleOf(conversation),
         kind: conversation.kind,
+        ...this.#standing(conversation),
         unread: conversation.unread,
         lastAt: rfc3339(conversation.lastAt),
       }));
+  }
+
+  /** How many are in a conversation, and what one is oneself in a group. */
+  #standing(conversation: ConversationRecord): Pick<Conversation, "members" | "role"> {
+    const own = this.#own().account;
+    const roster = rosterOf(conversation, own);
+    const role = conversation.kind === "group" ? roleOf(roster, own) : undefined;
+    return { members: roster.members.length, ...(role ? { role } : {}) };
   }
 
   /** Ends every call that waits. */

@@ -29,7 +29,7 @@ export interface OutboxOptions {
   platform: Platform;
   connection: () => Connection;
   reached: (conversation: string, sequence: number) => Promise<void>;
-  onSecurity: (error: ClientError, user: string) => void;
+  onSecurity: (error: ClientError, user?: string) => void;
 }
 
 interface Pause {
@@ -185,7 +185,7 @@ export class Outbox {
       const due = this.#due(conversation);
       if (due.kind !== "item") return;
       try {
-        contacts.requireTrusted(state.conversations.get(conversation)!.peer);
+        contacts.requireTrustedIn(state.conversations.get(conversation)!);
         await conversations.open(conversation);
         await this.#send(conversation, due.item);
         this.#pauses.delete(conversation);
@@ -288,7 +288,7 @@ export class Outbox {
     });
     if (!isNews) return;
     const record = state.conversations.get(conversation);
-    if (error.kind === "security" && record) onSecurity(error, contacts.nameOf(record.peer));
+    if (error.kind === "security" && record) onSecurity(error, contacts.userIn(record).user);
     if (item.kind === "text") void this.#sayWaiting(conversation, item).catch(() => {});
   }
 

@@ -113,13 +113,46 @@ export interface KeyPackageRecord {
   replacedAt?: number;
 }
 
-export interface ConversationRecord {
-  conversation: Uint8Array;
+export type ConversationRecord = ConversationFacts & (DirectFacts | GroupFacts);
+
+interface DirectFacts {
   kind: "direct";
+  /** The account of the other side. */
   peer: Uint8Array;
+}
+
+export interface GroupFacts {
+  kind: "group";
+  /** The encoded roster of the newest epoch that this device was in. */
+  roster: Uint8Array;
+  /** Name and settings as they hold (group-profile.ts). Absent before they came. */
+  profile?: GroupProfile;
+  /** What is known of each member, by its account in hexadecimal; of oneself nothing but `since`. */
+  members?: Record<string, MemberMarks>;
+  /** This account is no member any more: why, by whom, and the sequence of the commit. What was written stays readable. */
+  ended?: { reason: "left" | "removed"; by: Uint8Array; at: number };
+}
+
+export interface GroupProfile {
+  name?: string;
+  /** The sequence at which it was set; 0 while it has no place in the log. */
+  setAt: number;
+  /** Told by somebody who may not set it, to a device that knew none: whatever an admin says takes its place. */
+  isHearsay?: true;
+}
+
+/** How far a member is: since which sequence it has been one, as far as that is known, and what it reported. */
+export interface MemberMarks {
+  since: number;
+  delivered?: number;
+  read?: number;
+}
+
+interface ConversationFacts {
+  conversation: Uint8Array;
   suite: number;
   generation: number;
-  /** `new`: only on this device. `created`: on the server with our leaf alone. `open`: the other side has a leaf. */
+  /** `new`: only on this device. `created`: on the server with our leaf alone. `open`: the other side has a leaf, or it is a group. */
   phase: "new" | "created" | "open";
   /** The newest epoch that this device was in: what leads to it or before it is a replay. */
   epochSeen?: { generation: number; epoch: number };
@@ -136,9 +169,9 @@ export interface ConversationRecord {
   rejoinedAt?: number;
   /** When this device's keys in the group were last renewed by a commit of its own; 0 when that is due now. */
   renewedAt?: number;
-  /** How far each device of the other side had its own chain, by its id in hexadecimal: it never goes back. */
+  /** How far each device of the others had its own chain, by its id in hexadecimal: it never goes back. */
   headsShown?: Record<string, number>;
-  /** Sequences up to which things were read here, and receipts were queued; and what the other side reported. */
+  /** Sequences up to which things were read here, and receipts were queued; and up to which all others reported. */
   readUpTo: number;
   deliveredSentUpTo: number;
   readSentUpTo: number;
@@ -167,7 +200,6 @@ export type Row = MessageRow | EventRow;
 
 interface RowFrame {
   id: Uint8Array;
-  from: Uint8Array;
   /** When the author says to have written it, and when the server had it. */
   sentAt: number;
   acceptedAt?: number;
@@ -175,6 +207,7 @@ interface RowFrame {
 
 export interface MessageRow extends RowFrame {
   kind: "message";
+  from: Uint8Array;
   /** As it came out of the encryption: what the id is a hash of, and what the archive keeps. */
   content: Uint8Array;
   /** Which device of the author wrote it, and in which epoch, where that is known. */
@@ -190,6 +223,8 @@ export const timeUnknown = 0;
 
 export interface EventRow extends RowFrame {
   kind: "event";
+  /** Whose doing it was, where it was somebody's. */
+  from?: Uint8Array;
   event: string;
   /** For people. */
   text: string;

@@ -71,6 +71,7 @@ export class Restore {
         if (!sameBytes(directConversationId(own.account, theirs.peer), id)) continue;
         transaction.putConversation({
           ...emptyConversation,
+          kind: "direct",
           conversation: id,
           peer: theirs.peer.slice(),
           phase: "open",
@@ -120,6 +121,7 @@ export class Restore {
       await state.transact((transaction) => {
         transaction.putConversation({
           ...emptyConversation,
+          kind: "direct",
           conversation: remote.conversation.slice(),
           peer: peer.slice(),
           phase: "open",
@@ -206,10 +208,9 @@ export class Restore {
     await timeline.note(transaction, conversation, gap.to, {
       kind: "event",
       id: platform.random.bytes(16),
-      from: conversation.peer,
       sentAt: now,
       event: "on-the-way",
-      text: `what was written while no device of yours was there, if anything was, is on its way from ${contacts.nameOf(conversation.peer)}`,
+      text: `what was written while no device of yours was there, if anything was, is on its way from ${conversation.kind === "direct" ? contacts.nameOf(conversation.peer) : "those who wrote it"}`,
     });
   }
 

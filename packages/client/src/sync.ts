@@ -5,19 +5,19 @@
  */
 import {
   type DecodedContent,
+  type Group,
   type Processed,
   chainDevice,
   contentId as contentIdOf,
   decodeContent,
-  directRoster,
   processMessage,
-  rosterHash,
 } from "@sotto/e2ee";
 import { type Event, type EventPayload, type Params, type Result, inboxId, sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
-import { type Conversations, hasLeafOf } from "./conversations.ts";
+import { type CommitPlace, Commits } from "./commits.ts";
+import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
@@ -70,6 +70,7 @@ class ChainsNeeded extends Error {
 
 export class Sync {
   readonly #options: SyncOptions;
+  readonly #commits: Commits;
   #queue: Event[] = [];
   #isRunning = false;
   /** Grows when a connection is lost, so that a batch of the old one stops where it is. */
@@ -91,6 +92,7 @@ export class Sync {
 
   constructor(options: SyncOptions) {
     this.#options = options;
+    this.#commits = new Commits(options);
   }
 
   /** Everything that the server had when this connection was made has been taken in. */
@@ -198,7 +200,7 @@ export class Sync {
           const lost = remote.expired - conversation.cursor;
           conversation.cursor = remote.expired;
           const text = `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`;
-          await this.#note(transaction, conversation, remote.expired, conversation.peer, "unreadable", text);
+          await this.#note(transaction, conversation, remote.expired, undefined, "unreadable", text);
           transaction.putConversation(conversation);
         });
       }
@@ -216,11 +218,11 @@ export class Sync {
     { head, expired, from }: Result<"subscribe">["conversations"][number],
   ): Promise<void> {
     const conversation = transaction.conversation(id)!;
-    const name = this.#options.contacts.nameOf(conversation.peer);
-    const text = `the server's log of the conversation with ${name} is shorter than it was: it may have lost or hidden messages`;
-    transaction.emit({ type: "security", code: "log-shortened", user: name, text });
+    const { contacts } = this.#options;
+    const text = `the server's log of ${contacts.phraseOf(conversation)} is shorter than it was: it may have lost or hidden messages`;
+    transaction.emit({ type: "security", code: "log-shortened", ...contacts.userIn(conversation), text });
     await this.#options.timeline.numberAnew(transaction, conversation, head + 1);
-    await this.#note(transaction, conversation, head, conversation.peer, "unreadable", text);
+    await this.#note(transaction, conversation, head, undefined, "unreadable", text);
     conversation.cursor = from === undefined ? head : Math.min(head, Math.max(from - 1, expired));
     conversation.rereadUpTo = head;
     delete conversation.ownAhead;
@@ -344,7 +346,7 @@ export class Sync {
       transaction,
       conversation,
       event.sequence,
-      conversation.peer,
+      undefined,
       "unreadable",
       "an entry that could not be taken in was passed over",
     );
@@ -385,7 +387,7 @@ export class Sync {
     if (state.settings.receipts) {
       for (const id of touched) {
         const conversation = transaction.conversation(id)!;
-        if (conversation.receivedUpTo <= conversation.deliveredSentUpTo || contacts.stopOf(conversation.peer)) continue;
+        if (conversation.receivedUpTo <= conversation.deliveredSentUpTo || contacts.stopIn(conversation)) continue;
         outbox.putReceipt(transaction, conversation, "delivered", conversation.receivedUpTo);
         transaction.putConversation(conversation);
       }
@@ -407,10 +409,9 @@ export class Sync {
     // While joining, the log begins where it lets us in.
     if (sequence !== conversation.cursor + 1 && conversation.phase !== "new" && group?.standing !== "joining") {
       if (this.#askedAgainAt.get(id) !== conversation.cursor) return "entries-missing";
-      const name = contacts.nameOf(conversation.peer);
-      const text = `the server left out entries of the conversation with ${name}`;
-      await this.#note(transaction, conversation, sequence - 1, conversation.peer, "unreadable", text);
-      transaction.emit({ type: "security", code: "entries-missing", user: name, text });
+      const text = `the server left out entries of ${contacts.phraseOf(conversation)}`;
+      await this.#note(transaction, conversation, sequence - 1, undefined, "unreadable", text);
+      transaction.emit({ type: "security", code: "entries-missing", ...contacts.userIn(conversation), text });
     }
     conversation.cursor = sequence;
     if (conversation.rereadUpTo !== undefined && sequence > conversation.rereadUpTo) delete conversation.rereadUpTo;
@@ -464,7 +465,8 @@ export class Sync {
         return;
       }
       case "commit":
-        await this.#takeCommit(transaction, at, processed);
+        throwUnlessAsked(this.#unknownMembers(processed.group), at.asked);
+        await this.#commits.take(transaction, at, processed);
         return;
       case "skipped":
         await this.#takeSkipped(transaction, at, processed.reason);
@@ -482,7 +484,7 @@ export class Sync {
           transaction,
           conversation,
           sequence,
-          conversation.peer,
+          undefined,
           "unreadable",
           "an entry that could not be read was passed over",
         );
@@ -502,82 +504,16 @@ export class Sync {
     if (isReadAgain(conversation, sequence)) return;
     if (expected) conversation.ownAhead = conversation.ownAhead!.filter((own) => own > sequence);
     if (!isRepeated && reason !== "old-epoch") return;
-    const name = this.#options.contacts.nameOf(conversation.peer);
-    const text = `the server delivered an old entry of the conversation with ${name} again, in the place of another`;
-    transaction.emit({ type: "security", code: "entry-replayed", user: name, text });
-    await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", text);
+    const { contacts } = this.#options;
+    const text = `the server delivered an old entry of ${contacts.phraseOf(conversation)} again, in the place of another`;
+    transaction.emit({ type: "security", code: "entry-replayed", ...contacts.userIn(conversation), text });
+    await this.#note(transaction, conversation, sequence, undefined, "unreadable", text);
   }
 
-  async #takeCommit(
-    transaction: Transaction,
-    at: Place,
-    processed: Extract<Processed, { kind: "commit" }>,
-  ): Promise<void> {
-    const { contacts, platform, state } = this.#options;
-    const { conversation, id, sequence } = at;
-    // Rule 10: two people are two people. Whoever is let in beside them, or put in their place, makes this another group.
-    const expected = rosterHash(directRoster(state.account!.account, conversation.peer));
-    if (!sameBytes(processed.group.rosterMark.hash, expected)) {
-      conversation.brokenAt ??= platform.clock.now();
-      const text = `a change of the conversation with ${contacts.nameOf(conversation.peer)} that nobody may make was refused`;
-      transaction.emit({ type: "security", code: "commit-rejected", user: contacts.nameOf(conversation.peer), text });
-      await this.#note(transaction, conversation, sequence, conversation.peer, "unreadable", text);
-      return;
-    }
-    transaction.putGroup(id, processed.group);
-    if (processed.own) {
-      const cameBack = processed.external && conversation.phase !== "new";
-      // Who came by an external commit renews its keys once more, by a commit that the others' secrets go into (rule 9).
-      conversation.renewedAt = processed.external ? 0 : platform.clock.now();
-      if (processed.external) {
-        conversation.joinedAt ??= sequence;
-        transaction.putConversation(conversation);
-        await this.#options.restore.askForGap(transaction, id);
-        conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
-      }
-      if (cameBack && conversation.restore) {
-        delete conversation.brokenAt;
-      } else if (cameBack) {
-        delete conversation.brokenAt;
-        const text = `this device had lost the thread and joined again; what came between cannot be read here`;
-        await this.#note(transaction, conversation, sequence, state.account!.account, "rejoined", text);
-      }
-    }
-    if (processed.removedSelf) conversation.brokenAt ??= platform.clock.now();
-    const open = hasLeafOf(processed.group, conversation.peer);
-    if (open && conversation.phase !== "open") {
-      conversation.phase = "open";
-      await this.#note(
-        transaction,
-        conversation,
-        sequence,
-        processed.committer.account,
-        "created",
-        "the conversation is open, end-to-end encrypted",
-      );
-    } else if (open && !processed.own) {
-      const entered = processed.external ? [processed.committer] : processed.added;
-      for (const { account, device } of entered) {
-        // A device that takes the place of its own leaf was there before.
-        const back = processed.removed.some((removed) => sameBytes(removed.device, device));
-        const text = back
-          ? `${contacts.nameOf(account)}'s device joined again`
-          : `${contacts.nameOf(account)} reads on another device now`;
-        await this.#note(transaction, conversation, sequence, account, back ? "rejoined" : "device-added", text);
-      }
-    }
-    if (!open && processed.own && conversation.phase === "new") conversation.phase = "created";
-    for (const { account, device } of processed.removed) {
-      if (processed.external && sameBytes(processed.committer.device, device)) continue;
-      await this.#note(
-        transaction,
-        conversation,
-        sequence,
-        account,
-        "device-removed",
-        `a device of ${contacts.nameOf(account)} was removed`,
-      );
-    }
+  /** Members of whom not even the name is known here: they may have no device whose chain was looked at. */
+  #unknownMembers({ roster }: Group): Uint8Array[] {
+    const { contacts } = this.#options;
+    return roster.members.map(({ account }) => account).filter((account) => !contacts.chain(account));
   }
 
   /** What a device said before its account removed it was the account's; clocks of server and remover decide. */
@@ -661,11 +597,12 @@ export class Sync {
     }
   }
 
+  /** @param from whose doing it is; undefined where it is nobody's of the conversation */
   async #note(
     transaction: Transaction,
     conversation: ConversationRecord,
     sequence: number,
-    from: Uint8Array,
+    from: Uint8Array | undefined,
     event: ConversationEvent["event"],
     text: string,
   ): Promise<void> {
@@ -673,7 +610,7 @@ export class Sync {
     await timeline.note(transaction, conversation, sequence, {
       kind: "event",
       id: platform.random.bytes(16),
-      from,
+      ...(from ? { from } : {}),
       sentAt: platform.clock.now(),
       event,
       text,
@@ -681,13 +618,7 @@ export class Sync {
   }
 }
 
-/** An entry's place in its conversation, while it is taken in. */
-interface Place {
-  /** Changed as the entry demands; the caller puts it. */
-  readonly conversation: ConversationRecord;
-  readonly id: string;
-  readonly sequence: number;
-  readonly acceptedAt: number;
+interface Place extends CommitPlace {
   readonly isCommit: boolean;
   /** Accounts whose chains were fetched for this batch. */
   readonly asked: readonly Uint8Array[];

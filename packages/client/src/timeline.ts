@@ -70,12 +70,13 @@ export class Timeline {
       at: rfc3339(row.acceptedAt ?? row.sentAt),
       event: row.event as ConversationEvent["event"],
       text: row.text,
-      from: this.#contacts.nameOf(row.from),
+      ...(row.from ? { from: this.#contacts.nameOf(row.from) } : {}),
     };
   }
 
   isOwn(row: Row): boolean {
-    return this.#state.account !== undefined && sameBytes(row.from, this.#state.account.account);
+    const { account } = this.#state;
+    return account !== undefined && row.from !== undefined && sameBytes(row.from, account.account);
   }
 
   /** An own message before it is sent. */

@@ -32,13 +32,13 @@ import {
 } from "./group-engine.ts";
 import { requireLawfulTree } from "./group-tree.ts";
 
-/** The state that a Welcome leads to, and the extensions of its GroupInfo. It counts only if `check.missing` stays empty. */
+/** The state that a Welcome leads to, the extensions of its GroupInfo, and the leaf that made it. It counts only if `check.missing` stays empty. */
 export async function enterByWelcome(
   welcome: Welcome,
   own: { readonly publicPackage: KeyPackage; readonly privatePackage: PrivateKeyPackage },
   check: CredentialCheck,
   suite: CiphersuiteImpl,
-): Promise<{ state: EngineState; extensions: Extension[] }> {
+): Promise<{ state: EngineState; extensions: Extension[]; signer: number }> {
   const { publicPackage, privatePackage } = own;
   const initKey = await suite.hpke.importPrivateKey(privatePackage.initPrivateKey);
   const ref = await makeKeyPackageRef(publicPackage, suite.hash);
@@ -80,7 +80,7 @@ export async function enterByWelcome(
     groupActiveState: { kind: "active" },
     clientConfig: closedConfig,
   };
-  return { state, extensions: info.extensions };
+  return { state, extensions: info.extensions, signer: info.signer };
 }
 
 /**

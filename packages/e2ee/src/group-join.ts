@@ -20,7 +20,7 @@ import type { DeviceKeys } from "./device.ts";
 import { credentialCheck, decodeKeyPackageMessage, engineSuite, makeKeyPackage, readGroupId } from "./group-engine.ts";
 import { enterByExternalCommit, enterByWelcome } from "./group-entry.ts";
 import { encodeGroupInfo, knownRoster } from "./group-info.ts";
-import { Group, leafAt, type StagedCommit } from "./group-state.ts";
+import { Group, type GroupLeaf, leafAt, type StagedCommit } from "./group-state.ts";
 import { decodePrivateKeyPackage } from "./key-packages.ts";
 import { noEvidence } from "./log-evidence.ts";
 
@@ -31,7 +31,8 @@ export interface ExpectedGroup {
 }
 
 export type Joined =
-  | { kind: "joined"; group: Group }
+  /** `inviter`: who made the Welcome, signed. */
+  | { kind: "joined"; group: Group; inviter: GroupLeaf }
   /** Fetch these chains and try again. */
   | { kind: "needs"; accounts: AccountId[] }
   | { kind: "rejected"; reason: string };
@@ -63,7 +64,7 @@ export async function joinGroup(options: {
     const suite = message.welcome.cipherSuite === ownPackage.cipherSuite ? suiteOf(ownPackage.cipherSuite) : undefined;
     if (suite === undefined) return rejected("suite");
     const own = { publicPackage: ownPackage, privatePackage: ownPrivate };
-    const { state, extensions } = await enterByWelcome(message.welcome, own, check, await engineSuite(suite));
+    const { state, extensions, signer } = await enterByWelcome(message.welcome, own, check, await engineSuite(suite));
     const named = matchGroup(state.groupContext.groupId, expected);
     if (named === undefined) return rejected("another group");
     // External senders and the like would come in here; we have none of them.
@@ -74,6 +75,8 @@ export async function joinGroup(options: {
     if (encoded === undefined || roster === undefined) return rejected("roster");
     const leaf = leafAt(state.ratchetTree, state.privatePath.leafIndex);
     if (leaf === undefined || roleOf(roster, leaf.account) === undefined) return rejected("not a member");
+    const inviter = leafAt(state.ratchetTree, signer);
+    if (inviter === undefined) return rejected("inviter");
     const group = new Group({
       ...named,
       suite,
@@ -83,7 +86,7 @@ export async function joinGroup(options: {
       staged: undefined,
       evidence: noEvidence,
     });
-    return { kind: "joined", group };
+    return { kind: "joined", group, inviter };
   } catch {
     return rejected("Welcome");
   }

@@ -434,6 +434,7 @@ export class FakeClient implements Client {
       conversation,
       title: this.#titles.get(conversation) ?? "?",
       kind: "direct",
+      members: 2,
       unread: this.#unread(conversation),
       lastAt,
     }));

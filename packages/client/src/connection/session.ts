@@ -9,7 +9,6 @@ import {
   type Params,
   ProtocolError,
   type Result,
-  type WholeResult,
   CborError,
   decodeFrame,
   encodeAck,
@@ -29,7 +28,7 @@ export interface Session {
   readonly tlsKey: Uint8Array | undefined;
   readonly publicRoot: boolean;
   /** @throws ProtocolError when the server refused, ClientError `unreachable` or `timed-out` when no answer came */
-  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>>;
+  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>>;
   /** Tells the server that everything up to `sequence` is on this device's disk. */
   acknowledge(conversation: Uint8Array, sequence: number): void;
   close(): void;
@@ -113,7 +112,7 @@ export async function openSession(
     }
   }
 
-  function request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>> {
+  function request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>> {
     if (closed || !socket) return Promise.reject(new ClientError("unreachable", `${method}: not connected`));
     const frame = encodeRequest(nextId, method, params);
     if (frame.length > limits.frameBytesMax) return Promise.reject(new ProtocolError("too-large"));
@@ -126,7 +125,7 @@ export async function openSession(
     });
     waitingById.set(id, { method, resolve, reject, stopTimer });
     socket.send(frame);
-    return promise as Promise<WholeResult<Name>>;
+    return promise as Promise<Result<Name>>;
   }
 
   let stopConnectTimer = () => {};

@@ -287,8 +287,6 @@ export interface ClaimedKeyPackage {
   lastResort: boolean;
 }
 
-export type ConversationKind = "direct" | "group";
-
 export type Role = "admin" | "member";
 
 export interface Member {
@@ -312,7 +310,7 @@ export interface Leaf {
 
 export interface Conversation {
   conversation: ConversationId;
-  kind: ConversationKind;
+  kind: string;
   suite: number;
   generation: number;
   epoch: number;
@@ -328,7 +326,7 @@ export interface Conversation {
 
 export interface NewConversation {
   conversation: ConversationId;
-  kind: ConversationKind;
+  kind: string;
   suite: number;
   createdAt: number;
   members: readonly Member[];
