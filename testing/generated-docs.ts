@@ -212,6 +212,8 @@ function describe(schema: unknown, name = "", indent = ""): string {
       return pipe?.some((step) => step.type === "regex") === true ? "name" : `text ≤ ${requirement("max_length")}`;
     case "picklist":
       return options!.map((option) => JSON.stringify(option)).join(" | ");
+    case "union":
+      return options!.map((option) => describe(option, name, indent)).join(" | ");
     case "boolean":
       return "boolean";
     default:

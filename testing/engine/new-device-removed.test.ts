@@ -8,7 +8,15 @@ import { after, before, test } from "node:test";
 import type { Transport } from "@sotto/client";
 import { nodeTransport } from "@sotto/client/node";
 import { type AccountMasterKey, openAccountVault, openArchiveChunk, Secret, verifyChain } from "@sotto/e2ee";
-import { decodeCbor, decodeFrame, encodeEvent, encodeFailure, encodeReply, type Result } from "@sotto/protocol";
+import {
+  decodeCbor,
+  decodeFrame,
+  encodeEvent,
+  encodeFailure,
+  encodeReply,
+  type Result,
+  type WholeResult,
+} from "@sotto/protocol";
 import { readGroupInfo } from "@sotto/protocol/mls-public";
 import type { MemoryDisk, WireEvent } from "@sotto/client/testing";
 import type { Server } from "@sotto/server";
@@ -177,7 +185,7 @@ test("a group that still holds the leaves of removed devices is entered, and the
   for (const device of [...lost, bob]) device.network.goOffline();
 
   const found = await Device.empty(server, alice.name);
-  let joinedOver: Result<"getGroupInfo"> | undefined;
+  let joinedOver: WholeResult<"getGroupInfo"> | undefined;
   found.lies.onReply = (method, result) => {
     if (method === "getGroupInfo") joinedOver ??= result;
     return result;

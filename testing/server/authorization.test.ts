@@ -107,6 +107,7 @@ describe("authorization", () => {
         peer: bob.account,
         groupInfo: bytes,
       },
+      stageBytes: { hash: bytes, size: 32, offset: 0, bytes },
       submitCommit: { conversation, commit: bytes, groupInfo: bytes },
       sendMessage: await makeMessage(pair, group, "x"),
       getGroupInfo: { conversation },

@@ -1,6 +1,12 @@
 /** Two people with a conversation, for tests that begin there. */
 import { confirmCommit, createGroup, encrypt, type Group, groupInfo, stageCommit, type Suite } from "@sotto/e2ee";
-import { type ConversationId, createSubmissionId, directConversationId, type Params } from "@sotto/protocol";
+import {
+  type ConversationId,
+  createSubmissionId,
+  directConversationId,
+  type Params,
+  type WholeParams,
+} from "@sotto/protocol";
 import { directoryOf, type Person, random, RawClient, register, rosterOf } from "./raw-client.ts";
 
 export interface Pair {
@@ -23,7 +29,7 @@ export async function openPair(server: { port: number }): Promise<Pair> {
 export async function makeGroup(
   { alice, bob, conversation }: Pair,
   suite: Suite = 1,
-): Promise<{ group: Group; params: Params<"createConversation"> }> {
+): Promise<{ group: Group; params: WholeParams<"createConversation"> }> {
   const group = await createGroup({
     conversation,
     generation: 0,
@@ -54,7 +60,7 @@ export async function stageAdd(
   pair: Pair,
   group: Group,
   keyPackages?: readonly Uint8Array[],
-): Promise<{ next: Group; params: Params<"submitCommit"> }> {
+): Promise<{ next: Group; params: WholeParams<"submitCommit"> }> {
   const { alices, alice, bob, conversation } = pair;
   const add =
     keyPackages ??

@@ -45,7 +45,8 @@ test("a conversation opens with the caller's own leaf, under the name of the two
     ["another suite", "commit-refused", { suite: 83 }],
     ["a forged GroupInfo", "commit-refused", { groupInfo: flipLast(params.groupInfo) }],
     ["no GroupInfo", "commit-refused", { groupInfo: new Uint8Array(0) }],
-    ["another kind", "malformed", { kind: "group" }],
+    ["another kind", "malformed", { kind: "self" }],
+    ["a group with a peer", "malformed", { kind: "group" }],
   ];
   for (const [what, code, change] of wrong)
     assert.equal(await refusal(alices.ask("createConversation", { ...params, ...change })), code, what);

@@ -29,6 +29,7 @@ import {
   type Params,
   type Random,
   type Result,
+  type WholeResult,
   streamPath,
   subprotocol,
   toHex,
@@ -131,9 +132,9 @@ export class RawClient implements AsyncDisposable {
     return client;
   }
 
-  /** @throws Refused */
-  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>> {
-    return this.ask(method, params) as Promise<Result<Name>>;
+  /** What has structures of more than 64 KiB is for `ask`. @throws Refused */
+  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>> {
+    return this.ask(method, params) as Promise<WholeResult<Name>>;
   }
 
   /** The same for methods and parameters that do not exist. */

@@ -41,6 +41,11 @@ export const failures = {
   "key-package-refused": { retryable: false, meaning: "a key package is not valid for this device" },
   "conversation-exists": { retryable: false, meaning: "the conversation was created before" },
   "commit-refused": { retryable: false, meaning: "the commit is not one that the caller may make" },
+  "not-staged": {
+    retryable: true,
+    meaning:
+      "bytes that the request names are not here, not all of them, or not what their hash says; bring them again",
+  },
   "stale-epoch": {
     retryable: true,
     meaning: "the conversation has moved on; catch up to `sequence` and encrypt again in `epoch`",

@@ -4,9 +4,10 @@
  */
 import * as v from "valibot";
 import { limits } from "./limits.ts";
-import { bytesUpTo, count, id, text, timeMs } from "./schema.ts";
+import { bytesUpTo, count, id, structure, text, timeMs, type Whole } from "./schema.ts";
 
-export const entryKinds = ["commit", "message"] as const;
+/** `reset`: the group behind the conversation was made anew; its bytes are the GroupInfo of the new one. */
+export const entryKinds = ["commit", "message", "reset"] as const;
 
 export const events = {
   /** One entry of a conversation's log, in order, without gaps from the device's cursor on. Acknowledge it. */
@@ -17,7 +18,8 @@ export const events = {
       conversation: id,
       kind: v.picklist(entryKinds),
       epoch: count,
-      bytes: bytesUpTo(limits.envelopeBytesMax),
+      /** Messages are always inline. */
+      bytes: v.union([bytesUpTo(limits.envelopeBytesMax), structure.options[1]]),
       acceptedAt: timeMs,
     }),
   },
@@ -31,7 +33,7 @@ export const events = {
       suite: count,
       epoch: count,
       from: count,
-      bytes: bytesUpTo(limits.welcomeBytesMax),
+      bytes: structure,
       keyPackageRef: bytesUpTo(64),
     }),
   },
@@ -70,7 +72,8 @@ export const events = {
 } as const;
 
 export type EventName = keyof typeof events;
-export type EventPayload<Name extends EventName> = v.InferOutput<(typeof events)[Name]["payload"]>;
+/** What an event brings, its structures whole: whoever receives events from the wire fetches those that came by name. */
+export type EventPayload<Name extends EventName> = Whole<v.InferOutput<(typeof events)[Name]["payload"]>>;
 /** One event with its name, as a union to switch over. */
 export type Event = { [Name in EventName]: { name: Name; sequence: number; payload: EventPayload<Name> } }[EventName];
 export type EntryKind = (typeof entryKinds)[number];

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { entryKinds } from "./events.ts";
 import { decodeFrame, encodeAck, encodeEvent, encodeReply, encodeRequest } from "./frame.ts";
 import { encodeEntry, encodeSendReply, readAckSequence, readSendMessage } from "./hot-frames.ts";
 
@@ -46,7 +47,7 @@ test("an entry is written the same by hand as in general", () => {
     fc.property(
       count,
       id,
-      fc.constantFrom("commit", "message"),
+      fc.constantFrom(...entryKinds),
       count,
       message,
       count,

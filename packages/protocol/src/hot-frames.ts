@@ -23,6 +23,7 @@ const entryName = new TextEncoder().encode("eentry");
 const entryKinds: Readonly<Record<EntryKind, Uint8Array>> = {
   commit: new TextEncoder().encode("dkindfcommit"),
   message: new TextEncoder().encode("dkindgmessage"),
+  reset: new TextEncoder().encode("dkindereset"),
 };
 const bytesKey = new TextEncoder().encode("ebytes");
 const epochKey = new TextEncoder().encode("eepoch");

@@ -20,10 +20,17 @@ export const limits = {
   reactionsPerPersonMax: 20,
   mentionsMax: 50,
   expiresAfterMsMax: 366 * day,
-  // Public MLS structures that travel inline; a direct conversation of 2 × 10 devices stays below.
-  commitBytesMax: 64 * KiB,
-  groupInfoBytesMax: 64 * KiB,
-  welcomeBytesMax: 64 * KiB,
+  // Public MLS structures (commit, GroupInfo, Welcome). In a direct conversation of 2 × 10 devices they fit a frame together;
+  // larger ones travel in parts. With post-quantum keys a device costs 3 KiB of each structure that names it.
+  structureInlineBytesMax: 64 * KiB,
+  structureBytesMax: 2 * MiB,
+  structurePartBytesMax: 128 * KiB,
+  // What a commit brings, all in all: about 200 devices can be added at once.
+  bundleBytesMax: 2 * MiB,
+  // Parts wait in memory for the request that names them. The first is a bundle and what a lost race left of another.
+  stagedBytesPerConnectionMax: 4 * MiB,
+  stagedBytesMax: 64 * MiB,
+  stagedIdleMs: 30 * second,
   keyPackageBytesMax: 8 * KiB,
   chainEntryBytesMax: 4 * KiB,
   vaultBytesMax: 32 * KiB,
@@ -79,8 +86,9 @@ export const limits = {
   accountProofMs: 10 * minute,
 
   // Conversations.
-  // The answer to `subscribe` names them all, and is one frame.
+  // The answer to `subscribe` names them all, and is one frame; of those that ended for the account, the newest.
   conversationsPerAccountMax: 1_000,
+  endedConversationsListedMax: 100,
   leavesPerConversationMax: 250,
   /** Accounts; one may be without a device. */
   membersPerConversationMax: 250,
@@ -175,6 +183,12 @@ export const buckets = {
     refillMs: second,
     by: "account",
     reason: "every member pays for a commit; a new device joins a hundred conversations at once",
+  },
+  structure: {
+    burst: 120,
+    refillMs: 50,
+    by: "device",
+    reason: "parts of large structures, 128 KiB each: a commit in the largest group has some twenty",
   },
   request: { burst: 120, refillMs: 50, by: "device", reason: "everything else" },
 } as const satisfies Record<string, Bucket>;

@@ -7,7 +7,7 @@
 import * as v from "valibot";
 import type { FailureCode } from "./errors.ts";
 import { type BucketName, limits } from "./limits.ts";
-import { bytesOf, bytesUpTo, count, id, name, suite, text, timeMs } from "./schema.ts";
+import { bytesOf, bytesUpTo, count, id, name, structure, suite, text, timeMs, type Whole } from "./schema.ts";
 
 /**
  * - `anyone`: any connection that said hello
@@ -303,32 +303,49 @@ export const methods = {
   },
   createConversation: {
     about:
-      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet.",
+      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; a group has one that its creator made up, and its roster is version 1 with the creator alone, as admin.",
     caller: "device",
     bucket: "commit",
     params: v.strictObject({
       conversation: id,
-      kind: v.picklist(["direct"]),
+      kind: v.picklist(["direct", "group"]),
       suite,
-      peer: id,
-      groupInfo: bytesUpTo(limits.groupInfoBytesMax),
+      /** Of a direct conversation, and of no other. */
+      peer: v.optional(id),
+      groupInfo: structure,
     }),
     result: v.object({ sequence: count, acceptedAt: timeMs }),
-    failures: ["conversation-exists", "not-found", "commit-refused", "quota-exceeded", "unavailable"],
+    failures: ["conversation-exists", "not-found", "commit-refused", "not-staged", "quota-exceeded", "unavailable"],
   },
   submitCommit: {
     about:
-      "Moves a conversation to its next epoch (compare-and-set): commit, GroupInfo of the new epoch, Welcome if a leaf is added. Again with the same commit: the same answer.",
+      "Moves a conversation to its next epoch (compare-and-set): commit, GroupInfo of the new epoch, Welcome if a leaf is added. Members come and go by the roster in the commit. Again with the same commit: the same answer.",
     caller: "member",
     bucket: "commit",
     params: v.strictObject({
       conversation: id,
-      commit: bytesUpTo(limits.commitBytesMax),
-      groupInfo: bytesUpTo(limits.groupInfoBytesMax),
-      welcome: v.optional(bytesUpTo(limits.welcomeBytesMax)),
+      commit: structure,
+      groupInfo: structure,
+      welcome: v.optional(structure),
     }),
     result: v.object({ sequence: count, epoch: count, acceptedAt: timeMs }),
-    failures: ["stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
+    /** `not-permitted`: the commit is well made, and the roster does not give the caller the right to it. */
+    failures: ["stale-epoch", "commit-refused", "not-permitted", "not-staged", "quota-exceeded", "unavailable"],
+  },
+  stageBytes: {
+    about:
+      "Brings one part of a structure that is too large for a frame, in order from offset 0 on, ahead of the request that names it by SHA-256 and size. It waits in memory, for this connection alone and no longer than it.",
+    caller: "device",
+    bucket: "structure",
+    params: v.strictObject({
+      hash: bytesOf(32),
+      size: v.pipe(count, v.minValue(1), v.maxValue(limits.structureBytesMax)),
+      offset: count,
+      bytes: bytesUpTo(limits.structurePartBytesMax),
+    }),
+    /** How many bytes are here; with the last part, they are what the hash says. */
+    result: v.object({ staged: count }),
+    failures: ["not-staged", "busy"],
   },
   sendMessage: {
     about:
@@ -345,7 +362,7 @@ export const methods = {
     bucket: "request",
     params: v.strictObject({ conversation: id }),
     result: v.object({
-      groupInfo: bytesUpTo(limits.groupInfoBytesMax),
+      groupInfo: structure,
       epoch: count,
       generation: count,
       suite: count,
@@ -355,7 +372,7 @@ export const methods = {
   },
   subscribe: {
     about:
-      "Starts delivery to this connection: first what the device lacks beyond its cursors, in order, then live. Again: replaces the cursors.",
+      "Starts delivery to this connection: first what the device lacks beyond its cursors, in order, then live. Again: replaces the cursors. Names every conversation of which the account is a member, and the newest of those that ended for it; one that is not named at all has ended longer ago.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({
@@ -366,8 +383,11 @@ export const methods = {
       conversations: v.array(
         v.object({
           conversation: id,
-          kind: text(16),
+          kind: v.picklist(["direct", "group"]),
+          /** Of a direct conversation. A group's are the roster in its GroupInfo. */
           members: v.array(id),
+          /** The account's own role; the last one if the conversation ended for it. */
+          role: v.picklist(["admin", "member"]),
           suite: count,
           generation: count,
           epoch: count,
@@ -376,6 +396,8 @@ export const methods = {
           expired: count,
           /** The first sequence that the device's leaf can read, absent while it has none. */
           from: v.optional(count),
+          /** The conversation ended for the account: the last sequence that it gets. */
+          until: v.optional(count),
         }),
       ),
       inbox: count,
@@ -498,6 +520,9 @@ export const methods = {
 export type MethodName = keyof typeof methods;
 export type Params<Name extends MethodName> = v.InferOutput<(typeof methods)[Name]["params"]>;
 export type Result<Name extends MethodName> = v.InferOutput<(typeof methods)[Name]["result"]>;
+/** The same with structures whole: clients bring and fetch in parts what goes by name. */
+export type WholeParams<Name extends MethodName> = Whole<Params<Name>>;
+export type WholeResult<Name extends MethodName> = Whole<Result<Name>>;
 
 /** Whether a text from the network names a method. */
 export function isMethodName(text: string): text is MethodName {

@@ -9,6 +9,22 @@ const byteString = v.custom<Uint8Array>((value) => value instanceof Uint8Array, 
 export const bytesUpTo = (bytesMax: number) => v.pipe(byteString, v.maxLength(bytesMax));
 /** Exactly so many bytes. */
 export const bytesOf = (bytes: number) => v.pipe(byteString, v.length(bytes));
+/** SHA-256 and size of bytes that travel apart, in parts: `stageBytes` and `getStructure`. */
+export interface StructureRef {
+  readonly hash: Uint8Array;
+  readonly size: number;
+}
+/** A public MLS structure: inline, or named where it is larger than `structureInlineBytesMax`. */
+export const structure = v.union([
+  bytesUpTo(limits.structureInlineBytesMax),
+  v.strictObject({
+    hash: bytesOf(32),
+    size: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(limits.structureBytesMax)),
+  }),
+]);
+export type Structure = Uint8Array | StructureRef;
+/** The same with every structure in one piece, as whoever works with it wants it. */
+export type Whole<T> = { [Key in keyof T]: StructureRef extends T[Key] ? Uint8Array : T[Key] };
 /** A 16-byte id. */
 export const id = bytesOf(idBytes);
 /** A count, a sequence number, an epoch: a non-negative integer below 2^53. */

@@ -23,6 +23,7 @@ import type { Metrics } from "./metrics.ts";
 import { createPresence, type Presence } from "./presence.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { createRetention } from "./retention.ts";
+import { createStaging } from "./staging.ts";
 import type { Store } from "./store/store.ts";
 
 export interface CoreOptions {
@@ -73,6 +74,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     presenceChanged: (account, online) => presence.changed(account, online),
   });
   const presence: Presence = opened.use(createPresence({ store, delivery, now, log }));
+  const staging = createStaging<Connection>({ monotonicMs });
   const retention = opened.use(createRetention({ store, delivery, limits, now, log: report }));
   retention.start();
   const blobFiles = createBlobFiles(folder);
@@ -90,6 +92,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     chains,
     registration,
     presence,
+    staging,
     blobAccess,
     blobFiles,
     metrics,
@@ -111,6 +114,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
       if (identity.kind === "device") log.info("device went", { device: shortKey(identity.deviceKey) });
       logins.forget(connection);
       recoveries.forget(connection);
+      staging.forget(connection);
       sessions.remove(connection);
     },
     [Symbol.asyncDispose]: () => parts.disposeAsync(),

@@ -268,7 +268,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       store.getDevice(device),
     ]);
     const result = {
-      conversations: conversations.map((conversation) => describe(conversation, device)),
+      conversations: conversations.map((conversation) => describe(conversation, account, device)),
       inbox: inboxHead,
     };
     if (!session.isOpen || session.subscription !== subscription) return result;
@@ -542,12 +542,17 @@ export function createDelivery(options: DeliveryOptions): Delivery {
 const leafOf = (conversation: Conversation, device: DeviceId): Leaf | undefined =>
   conversation.leaves.find((leaf) => sameBytes(leaf.device, device));
 
-function describe(conversation: Conversation, device: DeviceId): Result<"subscribe">["conversations"][number] {
+function describe(
+  conversation: Conversation,
+  account: AccountId,
+  device: DeviceId,
+): Result<"subscribe">["conversations"][number] {
   const leaf = leafOf(conversation, device);
   return {
     conversation: conversation.conversation,
     kind: conversation.kind,
-    members: conversation.members.map((member) => member.account),
+    members: conversation.kind === "direct" ? conversation.members.map((member) => member.account) : [],
+    role: conversation.members.find((member) => sameBytes(member.account, account))!.role,
     suite: conversation.suite,
     generation: conversation.generation,
     epoch: conversation.epoch,

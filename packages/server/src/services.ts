@@ -10,10 +10,12 @@ import type { BlobFiles } from "./blobs/blob-files.ts";
 import type { Config } from "./config.ts";
 import type { Delivery } from "./delivery.ts";
 import type { DeploymentKey } from "./deployment-key.ts";
+import type { Connection } from "./gateway/connection.ts";
 import type { Sessions } from "./gateway/sessions.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Presence } from "./presence.ts";
+import type { Staging } from "./staging.ts";
 import type { Store } from "./store/store.ts";
 
 export interface Services {
@@ -28,6 +30,7 @@ export interface Services {
   readonly chains: Chains;
   readonly registration: Registration;
   readonly presence: Presence;
+  readonly staging: Staging<Connection>;
   readonly blobAccess: BlobAccess;
   readonly blobFiles: BlobFiles;
   readonly metrics: Metrics;

@@ -3,7 +3,7 @@
  * after a loss comes back with growing pauses. What a person must decide (a changed server key, a device that was logged out or
  * copied) stops it until `retry`. Requests made while there is no session fail at once; whoever made them keeps them.
  */
-import { type Event, type MethodName, type Params, ProtocolError, type Result } from "@sotto/protocol";
+import { type Event, type MethodName, type Params, ProtocolError, type WholeResult } from "@sotto/protocol";
 import { ClientError, refusedBy } from "../errors.ts";
 import type { Platform } from "../platform.ts";
 import { type ServerPin, checkServer } from "../server-pin.ts";
@@ -72,7 +72,7 @@ export class Connection {
     await this.#attempt;
   }
 
-  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>> {
+  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>> {
     if (!this.#session) return Promise.reject(new ClientError("unreachable", `${method}: not connected`));
     return this.#session.request(method, params);
   }

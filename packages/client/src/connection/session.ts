@@ -9,6 +9,7 @@ import {
   type Params,
   ProtocolError,
   type Result,
+  type WholeResult,
   CborError,
   decodeFrame,
   encodeAck,
@@ -28,7 +29,7 @@ export interface Session {
   readonly tlsKey: Uint8Array | undefined;
   readonly publicRoot: boolean;
   /** @throws ProtocolError when the server refused, ClientError `unreachable` or `timed-out` when no answer came */
-  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>>;
+  request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>>;
   /** Tells the server that everything up to `sequence` is on this device's disk. */
   acknowledge(conversation: Uint8Array, sequence: number): void;
   close(): void;
@@ -112,7 +113,7 @@ export async function openSession(
     }
   }
 
-  function request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>> {
+  function request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>> {
     if (closed || !socket) return Promise.reject(new ClientError("unreachable", `${method}: not connected`));
     const frame = encodeRequest(nextId, method, params);
     if (frame.length > limits.frameBytesMax) return Promise.reject(new ProtocolError("too-large"));
@@ -125,7 +126,7 @@ export async function openSession(
     });
     waitingById.set(id, { method, resolve, reject, stopTimer });
     socket.send(frame);
-    return promise as Promise<Result<Name>>;
+    return promise as Promise<WholeResult<Name>>;
   }
 
   let stopConnectTimer = () => {};

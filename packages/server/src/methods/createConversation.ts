@@ -1,15 +1,15 @@
-/** Opens a direct conversation with the caller's leaf alone. Everyone else comes by commits. */
-import { directConversationId, ProtocolError, sameBytes } from "@sotto/protocol";
+/** Opens a conversation with the caller's leaf alone. Everyone else comes by commits. */
+import { type AccountId, decodeRoster, directConversationId, ProtocolError, sameBytes } from "@sotto/protocol";
 import { groupIdOf } from "../conversations/group-id.ts";
+import type { Member, Store } from "../store/store.ts";
 import type { MethodFile } from "./method.ts";
 
 export const createConversation: MethodFile<"createConversation"> =
-  ({ store, delivery, now }) =>
-  async ({ conversation, kind, suite, peer, groupInfo }, { account, device }) => {
-    if (sameBytes(peer, account)) throw new ProtocolError("not-permitted");
-    if (!sameBytes(conversation, directConversationId(account, peer))) throw new ProtocolError("commit-refused");
-    const other = await store.getAccount(peer);
-    if (other === undefined || other.disabled) throw new ProtocolError("not-found");
+  ({ store, delivery, staging, now }) =>
+  async ({ conversation, kind, suite, peer, groupInfo: given }, { connection, account, device }) => {
+    if ((peer !== undefined) !== (kind === "direct")) throw new ProtocolError("malformed");
+    const groupInfo = staging.take(connection, given);
+    const members = peer ? await membersOfTwo(store, conversation, account, peer) : [admin(account)];
     if ((await store.getConversation(conversation)) !== undefined) throw new ProtocolError("conversation-exists");
 
     const { readGroupInfo } = await import("@sotto/protocol/mls-public");
@@ -26,7 +26,8 @@ export const createConversation: MethodFile<"createConversation"> =
       sameBytes(own.account, account) &&
       sameBytes(own.device, device) &&
       known !== undefined &&
-      sameBytes(own.signatureKey, known.signatureKey);
+      sameBytes(own.signatureKey, known.signatureKey) &&
+      (kind === "direct" || isFirstRosterOf(account, info.roster));
     if (!isOwnGroup) throw new ProtocolError("commit-refused");
 
     const createdAt = now();
@@ -35,7 +36,7 @@ export const createConversation: MethodFile<"createConversation"> =
       kind,
       suite,
       createdAt,
-      members: [account, peer].map((member) => ({ account: member, role: "member" })),
+      members,
       leaf: { leaf: own.leaf, device, account, signatureKey: own.signatureKey, firstEpoch: 0, from: 0 },
       groupInfo,
     });
@@ -45,3 +46,26 @@ export const createConversation: MethodFile<"createConversation"> =
     delivery.conversationChanged(conversation);
     return { sequence: 0, acceptedAt: createdAt };
   };
+
+const admin = (account: AccountId): Member => ({ account, role: "admin" });
+
+/** @throws ProtocolError if the two cannot talk under that name */
+async function membersOfTwo(
+  store: Pick<Store, "getAccount">,
+  conversation: Uint8Array,
+  account: AccountId,
+  peer: AccountId,
+): Promise<Member[]> {
+  if (sameBytes(peer, account)) throw new ProtocolError("not-permitted");
+  if (!sameBytes(conversation, directConversationId(account, peer))) throw new ProtocolError("commit-refused");
+  const other = await store.getAccount(peer);
+  if (other === undefined || other.disabled) throw new ProtocolError("not-found");
+  return [account, peer].map((member) => ({ account: member, role: "member" }));
+}
+
+/** Whether a group begins with its creator alone, who may do everything in it. */
+function isFirstRosterOf(account: AccountId, encoded: Uint8Array | undefined): boolean {
+  const roster = encoded && decodeRoster(encoded);
+  const [only, ...others] = roster?.members ?? [];
+  return roster?.version === 1 && only?.role === "admin" && sameBytes(only.account, account) && others.length === 0;
+}

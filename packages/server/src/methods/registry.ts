@@ -28,6 +28,7 @@ import { replaceRoot } from "./replaceRoot.ts";
 import { sendMessage } from "./sendMessage.ts";
 import { setPresence } from "./setPresence.ts";
 import { settle } from "./settle.ts";
+import { stageBytes } from "./stageBytes.ts";
 import { startLogin } from "./startLogin.ts";
 import { startPasswordChange } from "./startPasswordChange.ts";
 import { startRecovery } from "./startRecovery.ts";
@@ -58,6 +59,7 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   claimKeyPackages,
   createConversation,
   submitCommit,
+  stageBytes,
   sendMessage,
   getGroupInfo,
   subscribe,

@@ -5,8 +5,11 @@ import { checkCommit, epochOfCommit } from "../conversations/check-commit.ts";
 import type { MethodFile } from "./method.ts";
 
 export const submitCommit: MethodFile<"submitCommit"> =
-  ({ store, delivery, metrics, now }) =>
-  async ({ conversation: name, commit, groupInfo, welcome }, { account, device, conversation }) => {
+  ({ store, delivery, metrics, staging, now }) =>
+  async ({ conversation: name, ...bundle }, { connection, account, device, conversation }) => {
+    const commit = staging.take(connection, bundle.commit);
+    const groupInfo = staging.take(connection, bundle.groupInfo);
+    const welcome = bundle.welcome && staging.take(connection, bundle.welcome);
     const id = new Uint8Array(createHash("sha256").update(commit).digest());
     const epoch = await epochOfCommit(commit);
     // A past epoch cannot be moved again: only an answer that was given before can be given once more.

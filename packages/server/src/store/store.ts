@@ -287,6 +287,8 @@ export interface ClaimedKeyPackage {
   lastResort: boolean;
 }
 
+export type ConversationKind = "direct" | "group";
+
 export type Role = "admin" | "member";
 
 export interface Member {
@@ -310,7 +312,7 @@ export interface Leaf {
 
 export interface Conversation {
   conversation: ConversationId;
-  kind: string;
+  kind: ConversationKind;
   suite: number;
   generation: number;
   epoch: number;
@@ -326,7 +328,7 @@ export interface Conversation {
 
 export interface NewConversation {
   conversation: ConversationId;
-  kind: string;
+  kind: ConversationKind;
   suite: number;
   createdAt: number;
   members: readonly Member[];
