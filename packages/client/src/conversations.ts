@@ -275,7 +275,6 @@ export class Conversations {
   async #create(id: string, group: Group): Promise<void> {
     const { state, connection } = this.#options;
     const conversation = state.conversations.get(id)!;
-    if (conversation.kind === "group") throw new ClientError("unexpected", "create the group: not to be had yet");
     const info = await groupInfo(group);
     let sequence: number;
     try {
@@ -283,7 +282,7 @@ export class Conversations {
         conversation: conversation.conversation,
         kind: conversation.kind,
         suite: conversation.suite as Suite,
-        peer: conversation.peer,
+        ...(conversation.kind === "direct" ? { peer: conversation.peer } : {}),
         groupInfo: info,
       });
       sequence = created.sequence;
