@@ -120,6 +120,7 @@ describe("authorization", () => {
       keepBlobs: { blobs: [random.bytes(16)] },
       dropBlobs: { blobs: [random.bytes(16)] },
       getPresence: { account: bob.account },
+      reportMessage: { account: bob.account, device: bob.keys.device, proof: bytes },
       setPresence: { visible: true },
     };
   });

@@ -190,6 +190,22 @@ Examples:
     await invite(contextOf(command), options);
   });
 
+  const admin = verb("admin", "look after the server; run it on the server's machine", ["sotto admin reports"]);
+  admin.helpCommand(false);
+  addSharedOptions(
+    verb(
+      "reports",
+      "messages that people reported, each with a checked proof of who wrote it",
+      ["sotto admin reports", "sotto admin reports --json | jq -r .text", "sotto admin reports --delete 12"],
+      admin,
+    )
+      .option("--delete <n>", "put away the reports up to this number", wholeNumber(1, Number.MAX_SAFE_INTEGER))
+      .option("--data <dir>", "the server's data folder, as given to serve"),
+  ).action(async (options: { delete?: number; data?: string }, command: Command) => {
+    const { reports } = await import("./commands/admin.ts");
+    await reports(contextOf(command), options);
+  });
+
   program.commandsGroup("Account");
   addSharedOptions(
     addPasswordFile(
@@ -463,6 +479,16 @@ Examples:
   ).action(async (name: string, options: { confirm?: boolean }, command: Command) => {
     const { verify } = await import("./commands/verify.ts");
     await verify(contextOf(command), name, options);
+  });
+
+  addSharedOptions(
+    verb("report <id>", "show the operator a message, with the proof of who wrote it and nothing else", [
+      "sotto report 3f2a1b9c",
+      "sotto report 3f2a1b9c --note 'the third one this week'",
+    ]).option("--note <text>", "a word to the operator"),
+  ).action(async (id: string, options: { note?: string }, command: Command) => {
+    const { report } = await import("./commands/report.ts");
+    await report(contextOf(command), id, options);
   });
 
   addSharedOptions(

@@ -151,6 +151,13 @@ export type ClientEvent =
   /** A new device takes in the past: of so many conversations so many have their newest page, and so many messages came. */
   | { type: "progress"; step: "restore"; conversations: number; of: number; messages: number };
 
+export interface Reported {
+  id: string;
+  from: string;
+  /** When the operator's server took it; for one reported before, the first time. */
+  reportedAt: string;
+}
+
 export interface Client extends AsyncDisposable {
   /** Creates the account and this, its first device. The recovery code is shown once and cannot be had again. */
   register(options: {
@@ -225,6 +232,8 @@ export interface Client extends AsyncDisposable {
   conversations(): Promise<Conversation[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;
   verify(options: { user: string; confirm?: boolean }): Promise<Verification>;
+  /** Shows the operator a message of somebody else with the proof that they wrote it, and nothing else. */
+  report(options: { id: string; note?: string }): Promise<Reported>;
   getSettings(): Promise<Settings>;
   setSettings(settings: Partial<Settings>): Promise<Settings>;
   /** The state of this home, the connection and the store, for `doctor`; no secrets. */

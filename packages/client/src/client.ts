@@ -26,6 +26,7 @@ import type {
   OwnDevice,
   Registered,
   SearchPage,
+  Reported,
   Settings,
   Verification,
   WhoAmI,
@@ -41,6 +42,7 @@ import { Lookup } from "./lookup.ts";
 import { Messages, type SendOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { OwnDevices, accountNews } from "./own-devices.ts";
+import { Reports } from "./reports.ts";
 import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
 import type { Address, Platform } from "./platform.ts";
@@ -94,6 +96,7 @@ class Engine implements Client {
   readonly #keyPackages: KeyPackages;
   readonly #messages: Messages;
   readonly #search: Search;
+  readonly #reports: Reports;
   readonly #archive: Archive;
   readonly #vault: AccountVault;
   readonly #restore: Restore;
@@ -169,6 +172,7 @@ class Engine implements Client {
     const lookup = new Lookup({ ...parts, connected: (attempted) => this.#connected(attempted) });
     const own = () => this.#account();
     this.#search = new Search({ ...parts, lookup, own, clock: platform.clock });
+    this.#reports = new Reports({ ...parts, lookup });
     this.#messages = new Messages({
       ...parts,
       conversations: this.#conversations,
@@ -482,6 +486,11 @@ class Engine implements Client {
       verified: this.#contacts.isVerified(this.#state.contacts.get(toHex(contact.account))!),
       ...(stop ? { stopped: stop.text } : {}),
     };
+  }
+
+  async report(options: { id: string; note?: string }): Promise<Reported> {
+    await this.#connected("report the message");
+    return this.#reports.report(options);
   }
 
   async getSettings(): Promise<Settings> {

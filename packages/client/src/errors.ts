@@ -18,6 +18,10 @@ const ownFailures = {
   "no-user": { kind: "missing", hint: "names are exact; ask them how they spell theirs" },
   "no-conversation": { kind: "missing", hint: "`sotto conversations` lists them" },
   "no-message": { kind: "missing", hint: "`sotto history` shows the ids" },
+  "not-reportable": {
+    kind: "refused",
+    hint: "report it from the device that received it; the operator can also be shown a screen",
+  },
   "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
   "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
   "password-weak": {

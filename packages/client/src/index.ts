@@ -4,6 +4,7 @@ export { type ClientOptions, createClient } from "./client.ts";
 export { ClientError, type ClientFailureCode, type FailureKind } from "./errors.ts";
 export type * from "./platform.ts";
 export { TransportError } from "./platform.ts";
+export { readReportedMessage } from "./reports.ts";
 export { currentStretching, stretchings } from "./stretching.ts";
 export { defaultPort, formatAddress, parseAddress } from "./server-pin.ts";
 export { type Storage, StorageError } from "./storage/storage.ts";

@@ -183,6 +183,7 @@ class Home {
   devices = () => this.#call("devices");
   removeDevice = (options: Parameters<Client["removeDevice"]>[0]) => this.#call("removeDevice", options);
   renameDevice = (options: Parameters<Client["renameDevice"]>[0]) => this.#call("renameDevice", options);
+  report = (options: Parameters<Client["report"]>[0]) => this.#call("report", options);
   restore = (options: Parameters<Client["restore"]>[0]) => this.#call("restore", options);
   logout = () => this.#call("logout");
   whoami = () => this.#call("whoami");

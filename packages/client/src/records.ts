@@ -14,6 +14,7 @@
  *   group/<id>/epoch, group/<id>/ratchet     MLS state (e2ee/group.ts)                                bytes
  *   timeline/<id>/<sequence>[.<n>]           what is shown, at its place in the log                   Row
  *   timeline/<id>/p<order>                   own messages that have no place yet                      Row
+ *   context/<id>/<generation>/<epoch>        the GroupContext that messages of the epoch were signed in  bytes
  *   content/<content id>                     where a message is                                       [conversation, place]
  *   search/<id>/<sequence>                   folded texts of the messages from there on, in a leaf    search-index.ts
  *   search-new/<id>/<place>                  the folded text of one that is in no leaf yet            search-index.ts
@@ -217,6 +218,8 @@ export interface MessageRow extends RowFrame {
   deliveredAt?: number;
   readAt?: number;
   failure?: string;
+  /** On what this device itself received: what its proof needs beside the content (reports.ts). */
+  proof?: { generation: number; leaf: number; signature: Uint8Array };
 }
 
 export const timeUnknown = 0;
@@ -289,6 +292,7 @@ export const keys = {
   ratchetRecord: (id: string) => `group/${id}/ratchet`,
   row: (id: string, place: string) => `timeline/${id}/${place}`,
   rows: (id: string) => `timeline/${id}/`,
+  groupContext: (id: string, generation: number, epoch: number) => `context/${id}/${generation}/${epoch}`,
   content: (contentId: string) => `content/${contentId}`,
   searchIndex: "search-index",
   searchLeaves: (within: string) => `search/${within}`,

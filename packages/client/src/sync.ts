@@ -6,6 +6,7 @@
 import {
   type DecodedContent,
   type Group,
+  type MessageProof,
   type Processed,
   chainDevice,
   contentId as contentIdOf,
@@ -22,6 +23,7 @@ import { ClientError, refusedBy } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
+import { keepProof } from "./reports.ts";
 import type { Restore } from "./restore.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
@@ -461,7 +463,9 @@ export class Sync {
           await this.#note(transaction, conversation, sequence, sender.account, "unreadable", text);
           return;
         }
-        await this.#show(transaction, at, { ...sender, epoch: processed.epoch }, processed.content, content);
+        const { epoch, proof, group } = processed;
+        const from = { ...sender, epoch, generation: group.generation, proof };
+        await this.#show(transaction, at, from, processed.content, content);
         return;
       }
       case "commit":
@@ -530,7 +534,7 @@ export class Sync {
   async #show(
     transaction: Transaction,
     at: Place,
-    sender: { account: Uint8Array; device: Uint8Array; epoch: number },
+    sender: { account: Uint8Array; device: Uint8Array; epoch: number; generation: number; proof: MessageProof },
     bytes: Uint8Array,
     content: DecodedContent,
   ): Promise<void> {
@@ -550,6 +554,7 @@ export class Sync {
           acceptedAt,
           // A copy: what came out of the decryption may be a view into something larger.
           content: bytes.slice(),
+          ...(own ? {} : { proof: await keepProof(transaction, { ...sender, conversation: at.id }, sender.proof) }),
         });
         return;
       }

@@ -31,6 +31,7 @@ export {
   encodeCredential,
   encodeRoster,
   mayChangeRoster,
+  type MessageProof,
   type Role,
   roleOf,
   type Roster,

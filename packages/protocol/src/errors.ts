@@ -54,6 +54,7 @@ export const failures = {
     retryable: true,
     meaning: "the bytes that arrived are not the ones that were announced; send them again from the beginning",
   },
+  "proof-invalid": { retryable: false, meaning: "the proof does not show that this device wrote the message" },
   conflict: { retryable: true, meaning: "someone else changed it first; read it again" },
   unavailable: { retryable: true, meaning: "the server cannot store anything at the moment (disk full or failing)" },
   "shutting-down": { retryable: true, meaning: "the server is stopping; connect again later" },

@@ -36,6 +36,10 @@ export const limits = {
   vaultBytesMax: 32 * KiB,
   // A thousand conversations and contacts at 180 bytes each.
   accountVaultBytesMax: 192 * KiB,
+  // A reported message with its proof, a word to the operator, and what the operator can look through.
+  messageProofBytesMax: 98 * KiB,
+  reportNoteBytesMax: 2 * KiB,
+  reportsKeptMax: 10_000,
   opaqueMessageBytesMax: 1 * KiB,
 
   // Names: `[a-z0-9][a-z0-9._-]{1,30}[a-z0-9]`.
@@ -171,6 +175,7 @@ export const buckets = {
     by: "device",
     reason: "each package is verified; a device publishes fifty at a time, when few are left",
   },
+  report: { burst: 10, refillMs: 10 * minute, by: "account", reason: "a person reads each" },
   presence: { burst: 10, refillMs: 30 * second, by: "account", reason: "everybody one talks with is told" },
   message: {
     burst: 60,

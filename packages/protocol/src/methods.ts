@@ -497,6 +497,21 @@ export const methods = {
     result: v.object({}),
     failures: ["unavailable"],
   },
+  reportMessage: {
+    about:
+      "Shows the operator a message with the proof of which device wrote it, and a word about it. Nothing else of the conversation becomes known. The same message again: the same answer.",
+    caller: "device",
+    bucket: "report",
+    params: v.strictObject({
+      account: id,
+      /** The device that wrote it. */
+      device: id,
+      proof: bytesUpTo(limits.messageProofBytesMax),
+      note: v.optional(text(limits.reportNoteBytesMax)),
+    }),
+    result: v.object({ reportedAt: timeMs }),
+    failures: ["not-found", "proof-invalid", "quota-exceeded", "unavailable"],
+  },
   getPresence: {
     about:
       "Whether an account with which one shares a conversation is online, or when it was last, if it lets that be seen.",

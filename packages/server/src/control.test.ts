@@ -14,6 +14,8 @@ after(() => rmSync(root, { recursive: true }));
 
 const answers = {
   invite: ({ uses }: { uses?: number }) => Promise.resolve({ link: `link for ${uses ?? 1}` }),
+  reports: ({ after }: { after: number }) => Promise.resolve({ reports: [{ number: after + 1 }] }),
+  deleteReports: ({ upTo }: { upTo: number }) => Promise.resolve({ deleted: upTo }),
   status: () => Promise.reject<ServerStatus>(new Error("broken")),
 };
 
@@ -22,6 +24,8 @@ test("programs of the same user ask the running server", async () => {
   mkdirSync(folder);
   await using _ = await openControl(folder, answers, silentLog);
   assert.deepEqual(await askServer(folder, { do: "invite", uses: 3 }), { link: "link for 3" });
+  assert.deepEqual(await askServer(folder, { do: "reports", after: 4 }), { reports: [{ number: 5 }] });
+  assert.deepEqual(await askServer(folder, { do: "deleteReports", upTo: 2 }), { deleted: 2 });
   assert.equal(statSync(join(folder, "control.sock")).mode & 0o777, 0o600);
 });
 

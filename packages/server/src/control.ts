@@ -1,7 +1,7 @@
 /**
  * The control socket: a Unix socket in the data folder through which programs of the same user ask the running server, one
  * JSON object a line and one back. Who may open the folder may ask; nothing else is checked. Requests: `invite` makes a link,
- * `status` says how the server is doing.
+ * `status` says how the server is doing, `reports` shows what people reported and `deleteReports` puts it away.
  */
 import { chmodSync, closeSync, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -18,6 +18,7 @@ const answerTimeoutMs = 10_000;
 const pathBytesMax = 103;
 
 const countUpTo = (max: number) => v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max)));
+const place = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const requests = v.variant("do", [
   v.strictObject({
     do: v.literal("invite"),
@@ -25,6 +26,8 @@ const requests = v.variant("do", [
     expiresDays: countUpTo(inviteMaxima.expiresDays),
   }),
   v.strictObject({ do: v.literal("status") }),
+  v.strictObject({ do: v.literal("reports"), after: place }),
+  v.strictObject({ do: v.literal("deleteReports"), upTo: place }),
 ]);
 
 export type ControlRequest = v.InferOutput<typeof requests>;
@@ -48,6 +51,8 @@ export interface ServerStatus {
 export interface ControlAnswers {
   invite: { link: string };
   status: ServerStatus;
+  reports: { reports: readonly unknown[] };
+  deleteReports: { deleted: number };
 }
 
 type Answering = {
@@ -131,13 +136,23 @@ async function answer(line: string, answers: Answering, log: Log): Promise<unkno
     const parsed = v.safeParse(requests, JSON.parse(line));
     if (!parsed.success) return { ok: false, message: "not a request that this server knows" };
     const request = parsed.output;
-    return {
-      ok: true,
-      result: request.do === "invite" ? await answers.invite(request) : await answers.status(request),
-    };
+    return { ok: true, result: await answerTo(request, answers) };
   } catch (error) {
     log.error("a control request failed", describeError(error));
     return { ok: false, message: error instanceof SyntaxError ? "not JSON" : "it failed; the server's log says more" };
+  }
+}
+
+function answerTo(request: ControlRequest, answers: Answering): Promise<unknown> {
+  switch (request.do) {
+    case "invite":
+      return answers.invite(request);
+    case "status":
+      return answers.status(request);
+    case "reports":
+      return answers.reports(request);
+    case "deleteReports":
+      return answers.deleteReports(request);
   }
 }
 

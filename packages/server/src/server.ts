@@ -17,6 +17,7 @@ import { createGateway } from "./gateway/http.ts";
 import { type Log, reportTo, silentLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRateLimits } from "./rate-limits.ts";
+import { showReports } from "./reports.ts";
 import { toServerError } from "./server-error.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import { systemRandom } from "./system-random.ts";
@@ -152,6 +153,8 @@ async function open(input: ConfigInput, surroundings: Surroundings): Promise<Ser
       folder,
       {
         invite: async (terms) => ({ link: await makeInvite(source, reach(), terms) }),
+        reports: async ({ after }) => ({ reports: await showReports(store, after) }),
+        deleteReports: ({ upTo }) => store.deleteReports(upTo),
         status: async () => ({
           pid: process.pid,
           version: versions[0],

@@ -12,6 +12,7 @@ import type {
   OwnDevice,
   SearchPage,
   SearchResult,
+  Reported,
   Settings,
   WhoAmI,
 } from "@sotto/client";
@@ -183,6 +184,12 @@ export class FakeClient implements Client {
   async removeDevice(options: { device: string; password: string }): Promise<void> {
     await this.#call("removeDevice", options);
     this.ownDevices = this.ownDevices.filter(({ id }) => id !== options.device);
+  }
+
+  async report(options: { id: string; note?: string }): Promise<Reported> {
+    await this.#call("report", options);
+    const { id, from } = this.#message(options.id);
+    return { id, from, reportedAt: this.#at() };
   }
 
   async renameDevice(options: { device: string; name: string }): Promise<void> {

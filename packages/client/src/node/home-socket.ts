@@ -41,6 +41,7 @@ export const remoteMethods = [
   "conversations",
   "status",
   "verify",
+  "report",
   "getSettings",
   "setSettings",
   "diagnose",

@@ -25,6 +25,7 @@ import { publishKeyPackages } from "./publishKeyPackages.ts";
 import { putAccountVault } from "./putAccountVault.ts";
 import { putArchive } from "./putArchive.ts";
 import { replaceRoot } from "./replaceRoot.ts";
+import { reportMessage } from "./reportMessage.ts";
 import { sendMessage } from "./sendMessage.ts";
 import { setPresence } from "./setPresence.ts";
 import { settle } from "./settle.ts";
@@ -70,6 +71,7 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   getBlobToken,
   keepBlobs,
   dropBlobs,
+  reportMessage,
   getPresence,
   setPresence,
 };

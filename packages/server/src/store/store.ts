@@ -9,7 +9,7 @@
  *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
  *                       ├─ inbox (welcomes, shares)  └─ GroupInfo (this epoch and the one before)
  *                       └─ cursors
- *   invites · settings of the data folder
+ *   invites · reports to the operator · settings of the data folder
  *
  * Ids are 16 bytes, times milliseconds since 1970, sequences count from 1 in each conversation without gaps.
  */
@@ -30,6 +30,13 @@ export interface Store extends AsyncDisposable {
   putAccountVault(account: AccountId, vault: AccountVault): Promise<"written" | "conflict">;
   /** Everything that a login brings, as it was at one moment. */
   getLoginRecords(account: AccountId, chainEntriesMax: number): Promise<LoginRecords | undefined>;
+
+  /** Once for each reporter and message; `full` when the operator has not looked through what is there for too long. */
+  addReport(report: NewReport): Promise<{ kind: "added"; reportedAt: number; repeated: boolean } | { kind: "full" }>;
+  /** The oldest first, those after the one named by its number. */
+  listReports(after: number, limit: number): Promise<Report[]>;
+  /** The operator is done with these. */
+  deleteReports(upTo: number): Promise<{ deleted: number }>;
 
   // Devices
   /** All or nothing: chain entries, device, key packages, and what revocations take away. */
@@ -448,6 +455,23 @@ export interface NewBlob {
 export interface Blob extends NewBlob {
   /** Undefined while it is being uploaded. */
   completedAt: number | undefined;
+}
+
+/** A message that an account showed the operator, with the proof of who wrote it. */
+export interface NewReport {
+  reporter: AccountId;
+  account: AccountId;
+  device: DeviceId;
+  /** By which the message is known. */
+  hash: Uint8Array;
+  proof: Uint8Array;
+  note: string;
+  reportedAt: number;
+}
+
+export interface Report extends Omit<NewReport, "hash"> {
+  /** Counts from 1. */
+  number: number;
 }
 
 export interface LapseLimits {

@@ -243,4 +243,17 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   ALTER TABLE accounts ADD COLUMN blob_bytes INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- Messages that somebody showed the operator, each with the proof of which device wrote it.
+  CREATE TABLE reports (
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
+    reporter    INTEGER NOT NULL REFERENCES accounts,
+    device      INTEGER NOT NULL REFERENCES devices,
+    hash        BLOB NOT NULL,
+    proof       BLOB NOT NULL,
+    note        TEXT NOT NULL,
+    reported_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX reports_by_reporter ON reports (reporter, hash);
+  `,
 ];

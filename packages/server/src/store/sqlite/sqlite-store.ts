@@ -18,6 +18,7 @@ import { createGroupCommit } from "./group-commit.ts";
 import { createLateWrites } from "./late-writes.ts";
 import { inboxRows } from "./inbox.ts";
 import { logRows } from "./log.ts";
+import { reportRows } from "./reports.ts";
 import { vaultRows } from "./vaults.ts";
 
 export interface SqliteStoreOptions {
@@ -64,6 +65,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const entries = logRows(database, conversations, inbox, { logBytesMax });
   const archives = archiveRows(database, conversations, { archiveBytesMax });
   const blobs = blobRows(database, { blobBytesPerAccountMax });
+  const reports = reportRows(database);
   const expiry = expiryRows(database, conversations);
   const checkpoints = createCheckpoints(database, path, log);
   const { write, flush, commits } = createGroupCommit(database, {
@@ -234,6 +236,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     getArchive: (account, conversation, before, limit, bytesMax) =>
       read(() => archives.get(account, conversation, before, limit, bytesMax)),
     listArchives: (account) => read(() => archives.list(account)),
+
+    addReport: (report) => write(() => reports.add(report)),
+    listReports: (after, limit) => read(() => reports.list(after, limit)),
+    deleteReports: (upTo) => write(() => reports.delete(upTo)),
 
     createBlob: (blob) => write(() => blobs.create(blob)),
     getBlob: (blob) => read(() => blobs.get(blob)),
