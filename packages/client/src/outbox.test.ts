@@ -5,7 +5,7 @@ import { type FailureCode, ProtocolError, createId, createSubmissionId } from "@
 import type { Conversations } from "./conversations.ts";
 import type { Connection } from "./connection/connection.ts";
 import { ClientError } from "./errors.ts";
-import { Outbox } from "./outbox.ts";
+import { headBefore, Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import { type MessageRow, pendingPlaceOf } from "./records.ts";
 import { MemoryDisk, openMemoryStorage } from "./storage/memory.ts";
@@ -141,6 +141,17 @@ test("messages leave one after the other, in the order of writing", async () => 
   );
   assert.equal(new Set(sent.map(({ submission }) => submission)).size, 3);
   assert.equal(state.outbox.size, 0);
+});
+
+test("a receipt that leaves before what was written under an older record does not speak of the newer one", async () => {
+  const { write, scene, state, contacts, settle } = await begin();
+  const older = contacts.ownHead();
+  const newer = { n: older.n + 1, hash: new Uint8Array(32) };
+  scene.connected = false;
+  await write("from before");
+  await settle();
+  assert.deepEqual(headBefore([...state.outbox.values()], newer), older);
+  assert.deepEqual(headBefore([], newer), newer);
 });
 
 test("an answer that is lost is asked for with the same bytes", async () => {

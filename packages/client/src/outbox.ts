@@ -5,7 +5,7 @@
  *
  * A refusal ends in one of three ways: wait and try again (with the reason on the message), encrypt again, or give up.
  */
-import { E2eeError, encodeContent, encrypt } from "@sotto/e2ee";
+import { E2eeError, decodeContent, encodeContent, encrypt } from "@sotto/e2ee";
 import { type FailureCode, ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
@@ -238,7 +238,7 @@ export class Outbox {
       ...(item.kind === "read" ? { kind: "read", upTo, readAtMs: at } : { kind: "delivered", upTo, deliveredAtMs: at }),
       salt: platform.random.bytes(16),
       sentAtMs: at,
-      head: contacts.ownHead(),
+      head: headBefore(this.#itemsOf(toHex(item.conversation)), contacts.ownHead()),
     });
   }
 
@@ -331,6 +331,19 @@ export class Outbox {
     await Promise.race([work, over]);
     stop();
   }
+}
+
+type Head = ReturnType<Contacts["ownHead"]>;
+
+/**
+ * The head of the own chain for what is encrypted now and leaves before what waits: not newer than what that says, which was
+ * written earlier, perhaps under an older record. To the others a head that goes back is a server that hides something.
+ */
+export function headBefore(waiting: readonly OutboxItem[], own: Head): Head {
+  return waiting.reduce((oldest, { content }) => {
+    const said = content && decodeContent(content);
+    return said && "head" in said && said.head && said.head.n < oldest.n ? said.head : oldest;
+  }, own);
 }
 
 /**
