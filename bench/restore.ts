@@ -1,24 +1,30 @@
 /**
- * What a new device waits for: `node bench/restore.ts`. One account with many conversations and a long history; then a device signs
- * in with name and password into an empty sealed store, and what is timed is the newest page of every conversation, a place in
- * every group, and all of the past. Needs a build; SOTTO_BENCH_SOURCE=1 runs the sources (`node --conditions=@sotto/source`).
+ * What an account's past on the server costs: `npm run bench:restore [-- --size full]`. One account with many conversations and a
+ * long history; then a device signs in with name and password into an empty sealed store. Measured is how long it takes until the
+ * newest page of each conversation is there, and until everything is; how large the archive is beside the texts; and by how much
+ * archiving slows down who sends. Needs a build; SOTTO_BENCH_SOURCE=1 runs the sources (`node --conditions=@sotto/source`).
  *
- * The default is a tenth of what the account of the promised figure holds (100 conversations, 100,000 messages: MESSAGES=1000),
- * because writing the history takes longer than reading it. The others are registered and never online.
+ * `--size quick` (a minute) is 20 conversations of 100 messages; `--size full` is what the figures are promised for, 100 of 1,000,
+ * and takes some ten minutes, since writing the history takes longer than reading it; `--size 50x200` is another. The other people
+ * are registered and never online.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
 import { type Client, ClientError, createClient } from "@sotto/client";
 import { nodePlatform, openHome } from "@sotto/client/node";
 import { MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
+import { openSqliteStore } from "@sotto/server/store";
+import { median } from "./harness/statistics.ts";
 
-const conversations = Number(process.env["CONVERSATIONS"] ?? 100);
-/** In each conversation. */
-const messages = Number(process.env["MESSAGES"] ?? 100);
-const textBytes = Number(process.env["TEXT_BYTES"] ?? 200);
+const sizes: Record<string, string> = { quick: "20x100", full: "100x1000" };
+const { size } = parseArgs({ options: { size: { type: "string", default: "quick" } } }).values;
+const [conversations, messages] = readSize(sizes[size] ?? size);
+const textBytes = 200;
 const port = Number(process.env["BENCH_PORT"] ?? 16_463);
 const fromSource = process.env["SOTTO_BENCH_SOURCE"] === "1";
 /** Printed beside the figures: limits are on, raised so that they do not count. */
@@ -26,36 +32,61 @@ const rateFactor = 10_000;
 const password = "correct horse battery staple";
 const address = `localhost:${port}`;
 const patienceMs = 600_000;
+/** Each slice of sending is compared with one next to it, so that what else the machine does falls on both. */
+const slices = 7;
+const messagesPerSlice = 1_000;
 
-const rows: [what: string, figure: string][] = [];
-const row = (what: string, value: number, unit: string): void => {
-  rows.push([what, `${value >= 100 ? Math.round(value) : value.toPrecision(3)} ${unit}`]);
+interface Figure {
+  what: string;
+  seen: string;
+  asked?: string;
+  isMet?: boolean;
+}
+
+const figures: Figure[] = [];
+const rounded = (value: number): string => (value >= 100 ? String(Math.round(value)) : value.toPrecision(3));
+const figure = (what: string, value: number, unit: string, asked?: { most: number }): void => {
+  figures.push({
+    what,
+    seen: `${rounded(value)} ${unit}`,
+    ...(asked ? { asked: `≤ ${asked.most} ${unit}`, isMet: value <= asked.most } : {}),
+  });
 };
 
 const folder = mkdtempSync(path.join(tmpdir(), "sotto-bench-restore-"));
-const server = startServer();
+let server = startServer();
 try {
-  await writeHistory();
+  const account = await writeHistory();
   await measureNewDevice();
+  await measureSending();
+  server.kill();
+  await once(server, "exit");
+  await measureArchive(account);
 } finally {
   server.kill();
   rmSync(folder, { recursive: true, force: true });
 }
-const width = Math.max(...rows.map(([what]) => what.length));
-console.log(
-  `${conversations} conversations of ${messages} messages of ${textBytes} bytes; limits raised ${rateFactor} times; one machine for server and clients\n`,
-);
-for (const [what, figure] of rows) console.log(`${what.padEnd(width)}  ${figure.padStart(16)}`);
+print();
 
-function startServer() {
+function readSize(text: string): [conversations: number, messages: number] {
+  const found = /^(\d+)x(\d+)$/.exec(text);
+  if (!found) throw new Error(`--size is quick, full, or like 20x100, not "${text}"`);
+  return [Number(found[1]), Number(found[2])];
+}
+
+function startServer(): ChildProcess {
   const main = path.join(import.meta.dirname, `../packages/cli/${fromSource ? "src/main.ts" : "dist/main.js"}`);
   const flags = ["--disable-warning=ExperimentalWarning", ...(fromSource ? ["--conditions=@sotto/source"] : [])];
-  const options = ["--port", String(port), "--data", path.join(folder, "data"), "--rate-factor", String(rateFactor)];
+  const options = ["--port", String(port), "--data", dataFolder(), "--rate-factor", String(rateFactor)];
   return spawn(process.execPath, [...flags, main, "serve", ...options], { stdio: "ignore" });
 }
 
-async function inMemory(): Promise<Client> {
-  return createClient(nodePlatform(await openMemoryStorage(new MemoryDisk())), { stretching: 0 });
+function dataFolder(): string {
+  return path.join(folder, "data");
+}
+
+async function inMemory(options: { stretching?: number } = {}): Promise<Client> {
+  return createClient(nodePlatform(await openMemoryStorage(new MemoryDisk())), options);
 }
 
 /** Waits for the server, should it still be starting. */
@@ -71,11 +102,11 @@ async function register(client: Client, name: string): Promise<void> {
   }
 }
 
-/** Resolves when all of it is archived. */
-async function writeHistory(): Promise<void> {
+/** Resolves with the account when all of it is archived. */
+async function writeHistory(): Promise<string> {
   const names = Array.from({ length: conversations }, (_, n) => `peer${n}`);
   for (const name of names) {
-    await using peer = await inMemory();
+    await using peer = await inMemory({ stretching: 0 });
     await register(peer, name);
   }
   await using alice = await inMemory();
@@ -84,16 +115,20 @@ async function writeHistory(): Promise<void> {
   const startedMs = performance.now();
   for (let n = 0; n < messages; n++) {
     for (const name of names) await alice.send({ to: `@${name}`, text: `message ${n} `.padEnd(textBytes, "x") });
-    // A few at a time, as people write them; each time the open chunk of every conversation is replaced.
-    if (n % 10 === 9) await alice.flush({ timeoutMs: patienceMs });
+    // Some at a time, as people write them: open chunks are replaced by longer ones.
+    if (n % 50 === 49) {
+      await alice.flush({ timeoutMs: patienceMs });
+      progress(`${(n + 1) * conversations} messages written`);
+    }
   }
   await alice.flush({ timeoutMs: patienceMs });
   const seconds = (performance.now() - startedMs) / 1000;
-  row("written, accepted and archived, before", (conversations * messages) / seconds, "messages a second");
+  figure("preparing: written, accepted and archived", (conversations * messages) / seconds, "messages/s");
+  return (await alice.whoami()).account;
 }
 
 async function measureNewDevice(): Promise<void> {
-  await using laptop = await openHome({ home: path.join(folder, "laptop"), stretching: 0 });
+  await using laptop = await openHome({ home: path.join(folder, "laptop") });
   const before = process.cpuUsage();
   const startedMs = performance.now();
   const elapsed = () => (performance.now() - startedMs) / 1000;
@@ -102,17 +137,69 @@ async function measureNewDevice(): Promise<void> {
     if (event.type === "progress" && event.conversations === event.of) newestPages ??= elapsed();
   });
   await laptop.login({ name: "alice", server: address, password });
-  row("signed in (cheap stretching)", elapsed(), "s");
+  figure("a new device: signed in", elapsed(), "s");
   await laptop.sync({ timeoutMs: patienceMs });
   while (!(await laptop.restore({ timeoutMs: patienceMs })).done) await sleep(50);
-  row("the newest page of each conversation", newestPages ?? elapsed(), "s");
-  row("a place in each group, and all of the past", elapsed(), "s");
+  figure("a new device: list and newest page of each", newestPages ?? elapsed(), "s", { most: 10 });
+  figure("a new device: a place in each group, and all of the past", elapsed(), "s", { most: 90 });
   const cpu = process.cpuUsage(before);
-  row("of that, processor time", (cpu.user + cpu.system) / 1e6, "s");
-  row("restored", (conversations * messages) / elapsed(), "messages a second");
+  figure("of that, processor time", (cpu.user + cpu.system) / 1e6, "s");
   let restored = 0;
-  for (const { conversation } of await laptop.conversations()) {
+  for (const { conversation } of await laptop.conversations())
     restored += (await laptop.history({ with: conversation, limit: messages + 1 })).length;
-  }
   if (restored !== conversations * messages) throw new Error(`only ${restored} messages came`);
+}
+
+/** How many bytes of archive stand for a byte of text. */
+async function measureArchive(account: string): Promise<void> {
+  const store = await openSqliteStore({ folder: dataFolder() });
+  const archives = await store.listArchives(Uint8Array.fromHex(account));
+  await store.close();
+  const bytes = archives.reduce((sum, archive) => sum + archive.bytes, 0);
+  figure("the archive beside its texts", bytes / (conversations * messages * textBytes), "times", { most: 1.4 });
+}
+
+/** What sending costs with the archive and without, each slice until all is accepted and, if it is to be, archived. */
+async function measureSending(): Promise<void> {
+  await using away = await inMemory({ stretching: 0 });
+  await register(away, "away");
+  await away.close();
+  await using sender = await openHome({ home: path.join(folder, "sender"), stretching: 0 });
+  await register(sender, "sender");
+  await sender.sync({ timeoutMs: patienceMs });
+  const send = async (history: boolean): Promise<number> => {
+    await sender.setSettings({ history });
+    const startedMs = performance.now();
+    for (let n = 0; n < messagesPerSlice; n++) await sender.send({ to: "@away", text: "x".repeat(textBytes) });
+    await sender.flush({ timeoutMs: patienceMs });
+    return performance.now() - startedMs;
+  };
+  await send(true);
+  const slower: number[] = [];
+  for (let slice = 0; slice < slices; slice++) {
+    // Turn about, so that a log that grows falls on both.
+    const order = slice % 2 === 0 ? [true, false] : [false, true];
+    const tookMs = new Map<boolean, number>();
+    for (const history of order) tookMs.set(history, await send(history));
+    slower.push((tookMs.get(true)! / tookMs.get(false)! - 1) * 100);
+    progress(`slice ${slice + 1} of ${slices} sent`);
+  }
+  figure("sending is slower by archiving", median(slower), "%", { most: 10 });
+}
+
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${text}\u001B[K`);
+}
+
+function print(): void {
+  progress("");
+  console.log(
+    `${conversations} conversations of ${messages} messages of ${textBytes} bytes; limits raised ${rateFactor} times; one machine for server and clients\n`,
+  );
+  const width = Math.max(...figures.map(({ what }) => what.length));
+  console.log(`${"".padEnd(width)}  ${"seen".padStart(14)}  ${"asked".padStart(10)}`);
+  for (const { what, seen, asked = "", isMet } of figures)
+    console.log(
+      `${what.padEnd(width)}  ${seen.padStart(14)}  ${asked.padStart(10)}${isMet === false ? "  MISSED" : ""}`,
+    );
 }

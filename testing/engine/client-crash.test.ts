@@ -8,9 +8,9 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type Client, type Clock, createClient, type Message } from "@sotto/client";
+import { type Client, createClient, type Message } from "@sotto/client";
 import { nodePlatform, openHome, systemClock } from "@sotto/client/node";
-import { FaultyNetwork, MemoryDisk, openMemoryStorage, withFaults } from "@sotto/client/testing";
+import { FaultyNetwork, MemoryDisk, MortalClock, openMemoryStorage, withFaults } from "@sotto/client/testing";
 import { readSendMessage } from "@sotto/protocol";
 import { createServer } from "@sotto/server";
 
@@ -149,7 +149,7 @@ test(
           resolve();
         },
       });
-      const clock = new MortalClock();
+      const clock = new MortalClock(systemClock);
       const platform = { ...nodePlatform(storage), clock };
       const network = new FaultyNetwork(platform.transport);
       networks.push(network);
@@ -221,32 +221,4 @@ function checkSubmission(hashBySubmission: Map<string, string>, submission: stri
 
 function hashOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-/** Time that ends with whoever lives by it. */
-class MortalClock implements Clock {
-  readonly #pending = new Set<() => void>();
-  #stopped = false;
-
-  now(): number {
-    return systemClock.now();
-  }
-
-  after(delayMs: number, action: () => void): () => void {
-    if (this.#stopped) return () => {};
-    const stop = systemClock.after(delayMs, () => {
-      this.#pending.delete(stop);
-      action();
-    });
-    this.#pending.add(stop);
-    return () => {
-      this.#pending.delete(stop);
-      stop();
-    };
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    for (const stop of this.#pending) stop();
-  }
 }

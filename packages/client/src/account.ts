@@ -25,7 +25,7 @@ import { plainName } from "./contacts.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { createKeyPackages, keyPackageTargets, putKeyPackage, toPublish } from "./key-packages.ts";
 import type { Address, Platform } from "./platform.ts";
-import { type AccountRecord, type BootRecord, encodeRecord, keys } from "./records.ts";
+import { type AccountRecord, type BootRecord, emptyVault, encodeRecord, keys } from "./records.ts";
 import { type ServerPin, checkServer, pinServer } from "./server-pin.ts";
 import type { State } from "./state.ts";
 
@@ -37,6 +37,8 @@ export interface RegisterOptions {
   name: string;
   password: string;
   stretching: number;
+  /** What the account's devices call this one. */
+  deviceName: string;
   invite?: Uint8Array;
   fingerprint?: string;
 }
@@ -101,16 +103,7 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
       recoveryCode: recovery.text,
       inbox: 0,
     };
-    const packages = await createKeyPackages(
-      own,
-      platform,
-      keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })),
-    );
-    await state.transact((transaction) => {
-      transaction.putAccount(own);
-      transaction.put(keys.server, encodeRecord(pin));
-      for (const made of packages) putKeyPackage(transaction, made);
-    });
+    const keyPackages = await prepareDevice({ platform, state, own, pin, deviceName: options.deviceName });
 
     try {
       await session.request("finishRegistration", {
@@ -130,7 +123,7 @@ export async function register(options: RegisterOptions): Promise<{ registered: 
           recoveryKey: vaults.recoveryPublicKey,
           signature: vaults.signature,
         },
-        ...toPublish(packages),
+        ...keyPackages,
         boot,
         ...invite,
       });
@@ -157,13 +150,40 @@ export function registeredFrom(own: AccountRecord): Registered {
   };
 }
 
-/** Throws away an account that the server never took. */
-export async function forget(state: State): Promise<void> {
-  const packages = await state.readPrefix(keys.keyPackage(""));
+/**
+ * Writes down a device with its first key packages before the server is asked for it: a crash in between loses neither the device nor
+ * what it is called, and who finds it asks the server what became of it. Resolves with what to publish.
+ */
+export async function prepareDevice(options: {
+  platform: Platform;
+  state: State;
+  own: AccountRecord;
+  pin: ServerPin;
+  deviceName: string;
+}): Promise<ReturnType<typeof toPublish>> {
+  const { platform, state, own, pin, deviceName } = options;
+  const packages = await createKeyPackages(
+    own,
+    platform,
+    keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })),
+  );
+  const devices = { [toHex(own.device)]: { name: deviceName, at: platform.clock.now() } };
   await state.transact((transaction) => {
-    transaction.deleteAccount();
-    transaction.delete(keys.server);
-    for (const { key } of packages) transaction.delete(key);
+    transaction.putAccount(own);
+    transaction.putVault({ ...emptyVault, devices });
+    transaction.put(keys.server, encodeRecord(pin));
+    for (const made of packages) putKeyPackage(transaction, made);
+  });
+  return toPublish(packages);
+}
+
+/** Throws away an account that the server never took, and what had been taken in for it: the folder is as it was. */
+export async function forget(state: State): Promise<void> {
+  await state.transact(async (transaction) => {
+    // The run goes on: a copy of this folder is still one.
+    const boot = await transaction.get(keys.boot);
+    transaction.clear();
+    if (boot) transaction.put(keys.boot, boot);
   });
 }
 

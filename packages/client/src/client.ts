@@ -223,11 +223,11 @@ class Engine implements Client {
       name,
       password: options.password,
       stretching: this.#options.stretching,
+      deviceName: this.#options.deviceName,
       ...(link ? { invite: link.token } : {}),
       ...(fingerprint === undefined ? {} : { fingerprint }),
     });
     this.#pin = pin;
-    await this.#vault.nameDevice(registered.device, this.#options.deviceName);
     return registered;
   }
 
@@ -773,29 +773,10 @@ class Engine implements Client {
     }
   }
 
-  /** Whether the device that was being added when an answer was lost is one now; if not, nothing of it is left. */
   async #resumeAdding(): Promise<boolean> {
-    const own = this.#state.account!;
-    if (!this.#pin) return false;
-    const session = await openSession(this.#platform, this.#pin, { onEvent: () => {}, onClose: () => {} });
-    try {
-      await authenticate(session, own, await this.#ensureBoot());
-      const stored = await session.request("getAccountVault", {});
-      await this.#restore.begin(session.request, stored);
-      await this.#state.transact((transaction) =>
-        transaction.putAccount({ ...this.#state.account!, status: "active" }),
-      );
-      return true;
-    } catch (error) {
-      if (!(error instanceof ProtocolError) || error.code !== "device-refused") {
-        throw refusedBy(`finish signing in as ${own.name}`, error);
-      }
-      await forget(this.#state);
-      this.#pin = undefined;
-      return false;
-    } finally {
-      session.close();
-    }
+    const isAdded = this.#pin !== undefined && (await this.#ownDevices.resume());
+    if (!isAdded) this.#pin = undefined;
+    return isAdded;
   }
 
   /** A chain has grown: what that changes here is done, and what changed on the own account is said. */

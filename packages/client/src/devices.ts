@@ -30,13 +30,12 @@ import {
   verifyChain,
 } from "@sotto/e2ee";
 import { ProtocolError, type Result, encodeCbor, sameBytes, toHex } from "@sotto/protocol";
-import { provePassword } from "./account.ts";
+import { forget, prepareDevice, provePassword } from "./account.ts";
 import { type StoredVault, openVault } from "./account-vault.ts";
 import { type Session, openSession } from "./connection/session.ts";
-import { createKeyPackages, keyPackageTargets, putKeyPackage, toPublish } from "./key-packages.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Address, Platform } from "./platform.ts";
-import { type AccountRecord, type BootRecord, encodeRecord, keys } from "./records.ts";
+import type { AccountRecord, BootRecord } from "./records.ts";
 import { type ServerPin, checkServer, pinServer } from "./server-pin.ts";
 import type { State } from "./state.ts";
 
@@ -179,8 +178,10 @@ export async function addThisDevice(options: {
   state: State;
   boot: BootRecord;
   opened: OpenedAccount;
+  /** What the account's devices call this one. */
+  deviceName: string;
 }): Promise<AccountRecord> {
-  const { platform, state, boot, opened } = options;
+  const { platform, state, boot, opened, deviceName } = options;
   const { root, session } = opened;
   const nowMs = platform.clock.now();
   const device = createDeviceKeys(platform.random);
@@ -200,21 +201,12 @@ export async function addThisDevice(options: {
   };
   // Read now, so that an account whose data does not open gets no half-made device.
   openVault(own, opened.accountVault, chain);
-  const packages = await createKeyPackages(
-    own,
-    platform,
-    keyPackageTargets.map(({ suite, target }) => ({ suite, count: target, lastResort: true })),
-  );
-  await state.transact((transaction) => {
-    transaction.putAccount(own);
-    transaction.put(keys.server, encodeRecord(opened.pin));
-    for (const made of packages) putKeyPackage(transaction, made);
-  });
+  const keyPackages = await prepareDevice({ platform, state, own, pin: opened.pin, deviceName });
   try {
-    await session.request("addDevice", { device: device.device, entries: [added.entry], ...toPublish(packages), boot });
+    await session.request("addDevice", { device: device.device, entries: [added.entry], ...keyPackages, boot });
   } catch (error) {
     if (error instanceof ProtocolError) {
-      await state.transact((transaction) => transaction.deleteAccount());
+      await forget(state);
       if (error.code === "device-limit") {
         const { devices } = openVault(own, opened.accountVault, opened.chain);
         const named = activeDevices(opened.chain).map(({ device }) => {

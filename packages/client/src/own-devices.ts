@@ -4,9 +4,11 @@
  */
 import { type ChainState, activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
 import { type ChainDevice, type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
-import type { AccountVault } from "./account-vault.ts";
+import { authenticate, forget } from "./account.ts";
+import type { AccountVault, StoredVault } from "./account-vault.ts";
 import type { ClientEvent, OwnDevice } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
+import { type Session, openSession } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import {
@@ -100,6 +102,25 @@ export class OwnDevices {
       return opened.pin;
     } finally {
       opened.session.close();
+    }
+  }
+
+  /** Whether the device that was being added when this was cut off is one now; if not, nothing of it is left. */
+  async resume(): Promise<boolean> {
+    const { platform, state, pin, boot } = this.#options;
+    const own = state.account!;
+    const session = await openSession(platform, pin()!, { onEvent: () => {}, onClose: () => {} });
+    try {
+      await authenticate(session, own, await boot());
+      await this.#finishAdding(session, await session.request("getAccountVault", {}));
+      return true;
+    } catch (error) {
+      if (!(error instanceof ProtocolError) || error.code !== "device-refused")
+        throw refusedBy(`finish signing in as ${own.name}`, error);
+      await forget(state);
+      return false;
+    } finally {
+      session.close();
     }
   }
 
@@ -202,11 +223,16 @@ export class OwnDevices {
   }
 
   async #add(opened: OpenedAccount): Promise<void> {
-    const { platform, state, boot, restore, vault, deviceName } = this.#options;
-    const own = await addThisDevice({ platform, state, boot: await boot(), opened });
-    await restore.begin(opened.session.request, opened.accountVault);
+    const { platform, state, boot, deviceName } = this.#options;
+    await addThisDevice({ platform, state, boot: await boot(), opened, deviceName });
+    await this.#finishAdding(opened.session, opened.accountVault);
+  }
+
+  /** The server has this device: once what the account vault says is on disk too, it is one like others. */
+  async #finishAdding(session: Session, accountVault: StoredVault): Promise<void> {
+    const { state, restore } = this.#options;
+    await restore.begin(session.request, accountVault);
     await state.transact((transaction) => transaction.putAccount({ ...state.account!, status: "active" }));
-    await vault.nameDevice(toHex(own.device), deviceName);
   }
 
   async #withPassword(

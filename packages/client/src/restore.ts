@@ -7,7 +7,7 @@
 import { contentId, decodeContent, encodeContent } from "@sotto/e2ee";
 import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
-import { type StoredVault, conversationsOf, openVault, writeContent } from "./account-vault.ts";
+import { type StoredVault, conversationsOf, mergeNewer, openVault, writeContent } from "./account-vault.ts";
 import type { ArchiveReading } from "./archive-reading.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
@@ -103,7 +103,7 @@ export class Restore {
         writtenAt: stored.writtenAt,
         writtenBy: stored.device.slice(),
         settingsAt: content.settings.at,
-        devices: content.devices,
+        devices: mergeNewer(content.devices, state.vault?.devices ?? {}),
       });
     });
   }

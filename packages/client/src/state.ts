@@ -93,6 +93,14 @@ export class State {
     this.accountByName.set(contact.name, account);
   }
 
+  /** @internal */
+  clear(): void {
+    this.account = undefined;
+    this.vault = undefined;
+    this.settings = defaultSettings;
+    for (const known of [this.contacts, this.accountByName, this.conversations, this.outbox, this.groups]) known.clear();
+  }
+
   /** Runs after all transactions before it. What `work` put is durable, and was announced, when the promise resolves. */
   transact<T>(work: (transaction: Transaction) => Promise<T> | T): Promise<T> {
     const run = async (): Promise<T> => {
@@ -234,9 +242,10 @@ export class Transaction {
     this.applied.push(() => (this.#state.account = account));
   }
 
-  deleteAccount(): void {
-    this.delete(keys.account);
-    this.applied.push(() => (this.#state.account = undefined));
+  /** Leaves nothing of anything. Only what is put after it is there afterwards. */
+  clear(): void {
+    this.changes.push({ kind: "deleteRange", ...prefixRange("") });
+    this.applied.push(() => this.#state.clear());
   }
 
   putSettings(settings: Settings): void {

@@ -2,7 +2,6 @@
  * Who may create an account here (docs/protocol.md#registration), and what an account must bring: a chain that says what the
  * request says, vaults that the identity key signed, key packages of the very device.
  */
-import { createHash } from "node:crypto";
 import {
   type ChainDevice,
   type ChainState,
@@ -12,13 +11,12 @@ import {
   type Params,
   ProtocolError,
   sameBytes,
-  vaultBundleBytes,
   verifyChain,
-  verifySignature,
 } from "@sotto/protocol";
 import type { Config } from "../config.ts";
 import type { Connection } from "../gateway/connection.ts";
 import type { Store } from "../store/store.ts";
+import { isRootOf } from "./root.ts";
 
 export type Policy = Config["registration"];
 
@@ -95,15 +93,6 @@ export function checkNewAccount(params: Params<"finishRegistration">): {
   if (verdict.kind !== "valid") throw new ProtocolError("not-permitted");
   const { chain } = verdict;
   const [first, ...others] = chain.devices.values();
-  const bundle = vaultBundleBytes({
-    account,
-    rootVersion: vault.rootVersion,
-    registrationRecord: record,
-    wrapPassword: vault.wrapPassword,
-    wrapRecovery: vault.wrapRecovery,
-    rootVault: vault.rootVault,
-    recoveryPublicKey: vault.recoveryKey,
-  });
   const isConsistent =
     sameBytes(chain.account, account) &&
     chain.name === name &&
@@ -111,9 +100,7 @@ export function checkNewAccount(params: Params<"finishRegistration">): {
     others.length === 0 &&
     first.revokedN === undefined &&
     sameBytes(first.device, device) &&
-    chain.rootVault.version === vault.rootVersion &&
-    sameBytes(chain.rootVault.hash, createHash("sha256").update(vault.rootVault).digest()) &&
-    verifySignature(chain.identityKey, bundle, vault.signature);
+    isRootOf(chain, vault, record);
   if (!isConsistent) throw new ProtocolError("not-permitted");
   return { chain, certified: first };
 }

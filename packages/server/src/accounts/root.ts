@@ -41,6 +41,20 @@ export function checkNewRoot(
   const { after: chain } = change;
   const device = connected ?? params.device;
   const stays = (candidate: DeviceId) => isActive(chain, candidate);
+  const isGood =
+    record.length === opaqueRecordBytes &&
+    isRootOf(chain, vault, record) &&
+    (device === undefined || stays(device)) &&
+    (params.device === undefined || sameBytes(params.device, device!)) &&
+    (params.accountVault === undefined || device !== undefined) &&
+    shares.every((share) => stays(share.device)) &&
+    new Set(shares.map((share) => toHex(share.device))).size === shares.length;
+  if (!isGood) throw new ProtocolError("not-permitted");
+  return device;
+}
+
+/** Whether this is the vault that the chain names, and the identity key in force signed it together with this OPAQUE record. */
+export function isRootOf(chain: ChainState, vault: Params<"replaceRoot">["vault"], record: Uint8Array): boolean {
   const bundle = vaultBundleBytes({
     account: chain.account,
     rootVersion: vault.rootVersion,
@@ -50,18 +64,11 @@ export function checkNewRoot(
     rootVault: vault.rootVault,
     recoveryPublicKey: vault.recoveryKey,
   });
-  const isGood =
-    record.length === opaqueRecordBytes &&
+  return (
     chain.rootVault.version === vault.rootVersion &&
     sameBytes(chain.rootVault.hash, createHash("sha256").update(vault.rootVault).digest()) &&
-    verifySignature(chain.identityKey, bundle, vault.signature) &&
-    (device === undefined || stays(device)) &&
-    (params.device === undefined || sameBytes(params.device, device!)) &&
-    (params.accountVault === undefined || device !== undefined) &&
-    shares.every((share) => stays(share.device)) &&
-    new Set(shares.map((share) => toHex(share.device))).size === shares.length;
-  if (!isGood) throw new ProtocolError("not-permitted");
-  return device;
+    verifySignature(chain.identityKey, bundle, vault.signature)
+  );
 }
 
 function isActive(chain: ChainState, device: DeviceId): boolean {
