@@ -564,7 +564,10 @@ function joinConversations(a: VaultConversation, b: VaultConversation): VaultCon
 }
 
 /** Of two that name the same, the newer. */
-export function mergeNewer<T extends { at: number }>(theirs: Record<string, T>, ours: Record<string, T>): Record<string, T> {
+export function mergeNewer<T extends { at: number }>(
+  theirs: Record<string, T>,
+  ours: Record<string, T>,
+): Record<string, T> {
   const merged = { ...ours };
   for (const [key, value] of Object.entries(theirs)) if (!merged[key] || merged[key].at < value.at) merged[key] = value;
   return merged;
