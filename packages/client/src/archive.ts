@@ -35,6 +35,7 @@ export interface ArchiveOptions {
 export class Archive {
   readonly #options: ArchiveOptions;
   #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
   #stopTimer: (() => void) | undefined;
   #closed = false;
 
@@ -53,12 +54,16 @@ export class Archive {
     });
   }
 
-  /** Archives everything that is due; resolves when it is on the server, or was left for the next time. */
+  /** Archives everything that is here now; resolves when it is on the server, or was left for the next time. */
   run(): Promise<void> {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
+    // A run that has begun leaves what came since: the next one, for whoever asks meanwhile, takes it.
+    this.#next ??= (async () => {
+      await this.#running?.catch(() => {});
+      this.#next = undefined;
+      this.#running = this.#run();
+      await this.#running;
+    })();
+    return this.#next;
   }
 
   get isDue(): boolean {
@@ -80,9 +85,11 @@ export class Archive {
 
   async #archive(id: string): Promise<void> {
     const { state } = this.#options;
+    // What comes meanwhile waits: following it would replace the open chunk with every message.
+    const upTo = state.conversations.get(id)?.cursor ?? 0;
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const conversation = state.conversations.get(id);
-      if (!conversation || !isDue(conversation)) return;
+      if (!conversation || !isDue(conversation) || (conversation.archive?.settled ?? 0) >= upTo) return;
       try {
         if (!conversation.archive) await this.#look(id);
         else if (!(await this.#step(id, conversation, conversation.archive))) return;
@@ -137,8 +144,10 @@ export class Archive {
     const cursor = conversation.cursor;
     const { tail } = archive;
     const late = conversation.late ?? [];
-    const { messages: fresh, isAll } = await this.#messages(id, archive.settled + 1, cursor, late);
-    if (fresh.length === 0 || !state.settings.history) {
+    const { messages: fresh, isAll } = state.settings.history
+      ? await this.#messages(id, archive.settled + 1, cursor, late)
+      : { messages: [], isAll: true };
+    if (fresh.length === 0) {
       const { settled } = await connection().request("settle", {
         conversation: conversation.conversation,
         from: archive.settled,
