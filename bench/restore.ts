@@ -60,7 +60,7 @@ const figure = (what: string, value: number, unit: string, asked?: { most: numbe
 };
 
 const folder = mkdtempSync(path.join(tmpdir(), "sotto-bench-restore-"));
-let server = startServer();
+const server = startServer();
 try {
   const account = await writeHistory();
   await measureNewDevice();
