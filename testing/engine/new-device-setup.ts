@@ -12,7 +12,7 @@ import {
   type Transport,
 } from "@sotto/client";
 import { nodePlatform, nodeTransport } from "@sotto/client/node";
-import { FaultyNetwork, LyingServer, MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
+import { FaultyNetwork, JumpingClock, LyingServer, MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
 import { decodeFrame } from "@sotto/protocol";
 import type { Server } from "@sotto/server";
 
@@ -36,6 +36,7 @@ export class Device {
   readonly network: FaultyNetwork;
   readonly lies: LyingServer;
   readonly events: ClientEvent[] = [];
+  readonly clock = new JumpingClock();
   client!: Client;
 
   private constructor(server: Pick<Server, "port">, name: string, disk: MemoryDisk, transport: Transport) {
@@ -103,7 +104,10 @@ export class Device {
 
   async open(): Promise<void> {
     const platform = nodePlatform(await openMemoryStorage(this.disk));
-    this.client = await createClient({ ...platform, transport: this.lies }, { stretching: 0, suite: 1 });
+    this.client = await createClient(
+      { ...platform, transport: this.lies, clock: this.clock },
+      { stretching: 0, suite: 1 },
+    );
     this.client.subscribe((event) => this.events.push(event));
   }
 

@@ -41,7 +41,8 @@ export function messageLines(message: Message, options: { output: Output; nowMs:
 
   const state = ticks(message, nowMs);
   const shownState = state && output.style(message.state === "failed" ? "red" : "green", state);
-  const marks = [shownState, ids && output.style("dim", `[${id}]`)].filter(Boolean).join("  ");
+  const until = message.expiresAt && output.style("dim", `until ${shortTime(message.expiresAt, nowMs)}`);
+  const marks = [shownState, until, ids && output.style("dim", `[${id}]`)].filter(Boolean).join("  ");
   if (marks === "") return lines;
   const last = `${lines.at(-1)}  ${marks}`;
   return textWidth(last) <= columns ? [...lines.slice(0, -1), last] : [...lines, `${indent}${marks}`];

@@ -518,6 +518,7 @@ describe("export", () => {
   test("writes every message of every conversation, oldest first, into a file of one's own", async () => {
     const file = join(folder, "history.jsonl");
     const client = withHistory();
+    client.receive("bob", "not for long").expiresAt = "2026-11-23T14:03:00.000Z";
     const { exitCode, stdout } = await runCli(["export", file], { client });
     assert.equal(exitCode, 0);
     assert.equal(stdout, `exported 4 messages of 2 conversations to ${file}; it is not encrypted, keep it safe\n`);

@@ -713,11 +713,26 @@ describe("status, verify, trust, set, doctor, completion", () => {
       ["set", "volume", "11"],
       ["set", "receipts", "maybe"],
       ["set", "receipts"],
+      ["set", "@bob", "volume", "11"],
+      ["set", "@bob", "expiry"],
+      ["set", "@bob", "expiry", "soon"],
+      ["set", "@bob", "history", "maybe"],
     ]) {
       const { exitCode, stderr } = await runCli(argv, { client });
       assert.equal(exitCode, 2);
       assert.match(stderr, /^sotto: setting .+\nhint: .+\n$/);
     }
+  });
+
+  test("set with someone shows and changes what holds for that conversation", async () => {
+    const client = alice();
+    assert.match((await runCli(["set", "@bob"], { client })).stdout, /^expiry {4}off .+\nhistory {3}on /);
+    assert.match((await runCli(["set", "@bob", "expiry", "36h"], { client })).stdout, /^expiry {4}36h /);
+    const { stdout } = await runCli(["set", "@bob", "history", "off", "--json"], { client });
+    const [settings] = jsonLines(stdout) as { expiry: number; history: boolean }[];
+    assert.deepEqual([settings?.expiry, settings?.history], [36 * 3_600_000, false]);
+    await runCli(["set", "@bob", "expiry", "off"], { client });
+    assert.deepEqual(callsOf(client, "setConversationSettings").at(-1), { with: "@bob", expiry: 0 });
   });
 
   test("doctor ends with the exit code of the first failure", async () => {

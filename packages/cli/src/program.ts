@@ -346,14 +346,16 @@ Examples:
   );
 
   addSharedOptions(
-    verb("set [key] [value]", "show the settings, or change one: receipts, presence, history", [
+    verb("set [words...]", "show the settings, or change one: [WITH] KEY VALUE", [
       "sotto set",
       "sotto set receipts off",
-      "sotto set history off",
-    ]),
-  ).action(async (key: string | undefined, value: string | undefined, _options: unknown, command: Command) => {
+      "sotto set @bob",
+      "sotto set @bob expiry 1d",
+      "sotto set @bob history off",
+    ]).usage("[options] [with] [key value]"),
+  ).action(async (words: string[], _options: unknown, command: Command) => {
     const { set } = await import("./commands/set.ts");
-    await set(contextOf(command), key, value);
+    await set(contextOf(command), words);
   });
 
   program.commandsGroup("Messages");

@@ -170,7 +170,7 @@ export class AccountVault {
 
   /**
    * Decides something for all devices of the account: here with the transaction, there soon after. `null` takes it back.
-   * @param at a measure of "newer" that all devices share, if it is not the time of the decision
+   * @param at a measure of "newer" that all devices share, for what others decided too: it is taken whether there is room or not
    * @throws ClientError `account-data-full`
    */
   putEntry(transaction: Transaction, key: string, value: unknown, at?: number): void {
@@ -178,7 +178,7 @@ export class AccountVault {
     const before = transaction.vaultEntry(key);
     const entry: VaultEntry = { value, at: at ?? Math.max(platform.clock.now(), (before?.at ?? 0) + 1) };
     if (before && !isNewer(entry, before)) return;
-    if (value !== null) this.#requireRoom(key.length + encodeRecord(entry).length);
+    if (value !== null && at === undefined) this.#requireRoom(key.length + encodeRecord(entry).length);
     transaction.putVaultEntry(key, entry);
     transaction.applied.push(() => this.soon());
   }

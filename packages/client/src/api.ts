@@ -21,6 +21,8 @@ export interface Message {
   deliveredAt?: string;
   readAt?: string;
   replyTo?: string;
+  /** When it disappears, on every device. */
+  expiresAt?: string;
   /** With `state: "failed"`: why, for people. */
   failure?: string;
   /** With `state: "sending"`: what keeps it here for now, for people. Absent while it is on its way or the server is away. */
@@ -47,7 +49,8 @@ export interface ConversationEvent {
     | "unreadable"
     | "not-understood"
     | "rejoined"
-    | "on-the-way";
+    | "on-the-way"
+    | "expiry";
   /** For people. */
   text: string;
   from?: string;
@@ -138,6 +141,15 @@ export interface Settings {
   history: boolean;
 }
 
+/** What is set for one conversation. */
+export interface ConversationSettings {
+  conversation: string;
+  /** So many milliseconds after it was sent a message disappears, for everybody in the conversation; 0: it stays. */
+  expiry: number;
+  /** Keep what was read and sent in it on the server, sealed, for devices to come; unless the account keeps nothing at all. */
+  history: boolean;
+}
+
 /** What `watch` prints, one object a line. */
 export type ClientEvent =
   | ({ type: "message" } & Message)
@@ -147,6 +159,8 @@ export type ClientEvent =
   | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
   | { type: "connection"; connected: boolean; reason?: string; retryInMs?: number }
   | { type: "security"; code: string; user?: string; text: string }
+  /** A message disappeared, because its time was over. */
+  | { type: "expired"; conversation: string; id: string }
   | { type: "read"; conversation: string; unread: number }
   /** A new device takes in the past: of so many conversations so many have their newest page, and so many messages came. */
   | { type: "progress"; step: "restore"; conversations: number; of: number; messages: number };
@@ -236,6 +250,9 @@ export interface Client extends AsyncDisposable {
   report(options: { id: string; note?: string }): Promise<Reported>;
   getSettings(): Promise<Settings>;
   setSettings(settings: Partial<Settings>): Promise<Settings>;
+  getConversationSettings(options: { with: string }): Promise<ConversationSettings>;
+  /** Everybody in the conversation hears of a new `expiry`, which holds for what is written from then on. */
+  setConversationSettings(options: { with: string; expiry?: number; history?: boolean }): Promise<ConversationSettings>;
   /** The state of this home, the connection and the store, for `doctor`; no secrets. */
   diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]>;
 

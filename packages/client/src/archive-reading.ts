@@ -32,10 +32,12 @@ interface JudgedPage {
   takenTo?: number;
 }
 
-export class ArchiveReading {
-  readonly #options: ArchiveOptions;
+type ReadingOptions = Omit<ArchiveOptions, "isHistoryKept">;
 
-  constructor(options: ArchiveOptions) {
+export class ArchiveReading {
+  readonly #options: ReadingOptions;
+
+  constructor(options: ReadingOptions) {
     this.#options = options;
   }
 

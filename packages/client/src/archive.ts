@@ -17,7 +17,14 @@ import { ProtocolError, sameBytes } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf, sequenceOf } from "./records.ts";
+import {
+  type AccountRecord,
+  type ConversationRecord,
+  type MessageRow,
+  type Row,
+  placeOf,
+  sequenceOf,
+} from "./records.ts";
 import type { State } from "./state.ts";
 
 /** How long a running client collects messages before it replaces the open chunk. */
@@ -30,6 +37,8 @@ export interface ArchiveOptions {
   contacts: Contacts;
   platform: Platform;
   connection: () => Connection;
+  /** Whether a conversation's own setting lets it be archived. */
+  isHistoryKept: (conversation: string) => boolean;
 }
 
 export class Archive {
@@ -144,9 +153,10 @@ export class Archive {
     const cursor = conversation.cursor;
     const { tail } = archive;
     const late = conversation.late ?? [];
-    const { messages: fresh, isAll } = state.settings.history
-      ? await this.#messages(id, archive.settled + 1, cursor, late)
-      : { messages: [], isAll: true };
+    const { messages: fresh, isAll } =
+      state.settings.history && this.#options.isHistoryKept(id)
+        ? await this.#messages(id, archive.settled + 1, cursor, late)
+        : { messages: [], isAll: true };
     if (fresh.length === 0) {
       const { settled } = await connection().request("settle", {
         conversation: conversation.conversation,
@@ -221,7 +231,7 @@ export class Archive {
     for await (const page of state.pagesOfRows(id, { from: placeOf(from), to: placeOf(to + 1) })) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
-        if (row.kind === "message" && sequence !== undefined) put(sequence, row);
+        if (isArchived(row) && sequence !== undefined) put(sequence, row);
       }
       if (messages.length <= archiveChunkMessagesMax) continue;
       readTo = messages.at(-1)!.sequence;
@@ -230,10 +240,15 @@ export class Archive {
     for (const { place, sequence } of late) {
       if (sequence < from || sequence > readTo) continue;
       const row = await state.readRow(id, place);
-      if (row?.kind === "message") put(sequence, row);
+      if (row && isArchived(row)) put(sequence, row);
     }
     return { messages: messages.sort((a, b) => a.sequence - b.sequence), isAll: readTo === to };
   }
+}
+
+/** The mark passes what disappears, and nothing keeps it. */
+function isArchived(row: Row): row is MessageRow {
+  return row.kind === "message" && row.expiresAt === undefined;
 }
 
 function isDue(conversation: ConversationRecord): boolean {

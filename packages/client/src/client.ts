@@ -21,6 +21,7 @@ import type {
   ClientEvent,
   Conversation,
   ConversationEvent,
+  ConversationSettings,
   Message,
   Notification,
   OwnDevice,
@@ -35,8 +36,10 @@ import { Connection } from "./connection/connection.ts";
 import { type Session, openSession } from "./connection/session.ts";
 import { Contacts, plainName } from "./contacts.ts";
 import { Conversations, defaultSuite } from "./conversations.ts";
+import { SettingsOfConversations, isHistoryKept } from "./conversation-settings.ts";
 import { diagnose } from "./diagnose.ts";
 import { ClientError, refusedBy } from "./errors.ts";
+import { Expiry } from "./expiry.ts";
 import { KeyPackages } from "./key-packages.ts";
 import { Lookup } from "./lookup.ts";
 import { Messages, type SendOptions } from "./messages.ts";
@@ -79,7 +82,9 @@ export async function createClient(platform: Platform, options: ClientOptions = 
   };
   const state = await State.load(platform.storage, emit);
   const stored = await state.read(keys.server);
-  return new Engine(platform, options, state, stored && decodeRecord<ServerPin>(stored), listeners, emit);
+  const engine = new Engine(platform, options, state, stored && decodeRecord<ServerPin>(stored), listeners, emit);
+  await engine.forget();
+  return engine;
 }
 
 class Engine implements Client {
@@ -99,6 +104,8 @@ class Engine implements Client {
   readonly #reports: Reports;
   readonly #archive: Archive;
   readonly #vault: AccountVault;
+  readonly #expiry: Expiry;
+  readonly #settingsOfConversations: SettingsOfConversations;
   readonly #restore: Restore;
   readonly #ownDevices: OwnDevices;
   #pin: ServerPin | undefined;
@@ -129,20 +136,31 @@ class Engine implements Client {
       state,
       this.#contacts,
       (conversation) => this.#outbox.reasonToWait(conversation)?.message,
+      (content, acceptedAt) => this.#expiry.dueAt(content, acceptedAt),
     );
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#keyPackages = new KeyPackages(parts);
     this.#conversations = new Conversations({ ...parts, suite: this.#options.suite });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
-    this.#outbox = new Outbox({ ...parts, conversations: this.#conversations, onSecurity });
-    this.#archive = new Archive(parts);
     this.#vault = new AccountVault({ ...parts, onSecurity });
+    this.#expiry = new Expiry({ ...parts, vault: this.#vault });
+    this.#outbox = new Outbox({
+      ...parts,
+      conversations: this.#conversations,
+      onSecurity,
+      onAccepted: (transaction, item, acceptedAt) => this.#expiry.onAccepted(transaction, item, acceptedAt),
+    });
+    this.#archive = new Archive({
+      ...parts,
+      isHistoryKept: (conversation) => isHistoryKept(this.#vault, conversation),
+    });
     this.#restore = new Restore({
       ...parts,
       emit,
       conversations: this.#conversations,
       outbox: this.#outbox,
+      expiry: this.#expiry,
       archive: new ArchiveReading(parts),
     });
     this.#ownDevices = new OwnDevices({
@@ -160,6 +178,7 @@ class Engine implements Client {
       conversations: this.#conversations,
       outbox: this.#outbox,
       restore: this.#restore,
+      expiry: this.#expiry,
       onShare: (transaction, share) => this.#ownDevices.onShare(transaction, share),
       onTaken: () => {
         this.#archive.later();
@@ -173,15 +192,22 @@ class Engine implements Client {
     const own = () => this.#account();
     this.#search = new Search({ ...parts, lookup, own, clock: platform.clock });
     this.#reports = new Reports({ ...parts, lookup });
-    this.#messages = new Messages({
+    const shared = {
       ...parts,
       conversations: this.#conversations,
       outbox: this.#outbox,
       vault: this.#vault,
+      expiry: this.#expiry,
       lookup,
       own,
-      subscribe: (listener) => this.subscribe(listener),
-    });
+    };
+    this.#settingsOfConversations = new SettingsOfConversations(shared);
+    this.#messages = new Messages({ ...shared, subscribe: (listener) => this.subscribe(listener) });
+  }
+
+  /** Deletes what came due while nothing ran. */
+  forget(): Promise<void> {
+    return this.#expiry.run();
   }
 
   // Account
@@ -516,6 +542,18 @@ class Engine implements Client {
     return next;
   }
 
+  getConversationSettings(options: { with: string }): Promise<ConversationSettings> {
+    return this.#settingsOfConversations.get(options);
+  }
+
+  setConversationSettings(options: {
+    with: string;
+    expiry?: number;
+    history?: boolean;
+  }): Promise<ConversationSettings> {
+    return this.#settingsOfConversations.set(options);
+  }
+
   diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
     const sync = () => this.sync({ timeoutMs: 5_000 });
     const { size } = this.#vault;
@@ -534,6 +572,7 @@ class Engine implements Client {
     for (const end of this.#closing) end();
     this.#search.close();
     this.#archive.close();
+    this.#expiry.close();
     this.#vault.close();
     this.#disconnect();
     await this.#outbox.close();
@@ -691,6 +730,7 @@ class Engine implements Client {
   /** What every new session begins with: prove to be the device, then say how far one is. */
   async #open(session: Session): Promise<void> {
     const own = this.#account();
+    this.#expiry.heardTime(session.hello.timeMs);
     await this.#state.idle();
     let authenticated;
     try {

@@ -10,6 +10,7 @@ import { createAttempt, readAttempt } from "./attempt.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
+import type { Expiry } from "./expiry.ts";
 import type { Lookup } from "./lookup.ts";
 import { rosterOf } from "./members.ts";
 import type { Outbox } from "./outbox.ts";
@@ -45,6 +46,7 @@ export interface MessagesOptions {
   timeline: Timeline;
   outbox: Outbox;
   vault: AccountVault;
+  expiry: Expiry;
   lookup: Lookup;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
@@ -59,6 +61,7 @@ export class Messages {
   readonly #timeline: Timeline;
   readonly #outbox: Outbox;
   readonly #vault: AccountVault;
+  readonly #expiry: Expiry;
   readonly #lookup: Lookup;
   readonly #own: () => AccountRecord;
   readonly #subscribe: MessagesOptions["subscribe"];
@@ -73,6 +76,7 @@ export class Messages {
     this.#timeline = options.timeline;
     this.#outbox = options.outbox;
     this.#vault = options.vault;
+    this.#expiry = options.expiry;
     this.#lookup = options.lookup;
     this.#own = options.own;
     this.#subscribe = options.subscribe;
@@ -98,6 +102,7 @@ export class Messages {
           ? this.#conversations.direct(transaction, own, target.peer)
           : transaction.conversation(toHex(target.conversation.conversation))!;
       const id = toHex(conversation.conversation);
+      const staysMs = this.#expiry.of(id);
       const content = encodeContent({
         kind: "text",
         text: options.text,
@@ -105,6 +110,7 @@ export class Messages {
         sentAtMs: sentAt,
         head: this.#contacts.ownHead(),
         ...(replyTo ? { inReplyTo: replyTo } : {}),
+        ...(staysMs > 0 ? { expiresAtMs: sentAt + staysMs } : {}),
       });
       const contentId = contentIdOf(own.account, conversation.conversation, content);
       const earlier = await transaction.place(contentId);

@@ -206,6 +206,10 @@ class Home {
   verify = (options: Parameters<Client["verify"]>[0]) => this.#call("verify", options);
   getSettings = () => this.#call("getSettings");
   setSettings = (settings: Parameters<Client["setSettings"]>[0]) => this.#call("setSettings", settings);
+  getConversationSettings = (options: Parameters<Client["getConversationSettings"]>[0]) =>
+    this.#call("getConversationSettings", options);
+  setConversationSettings = (options: Parameters<Client["setConversationSettings"]>[0]) =>
+    this.#call("setConversationSettings", options);
   diagnose = () => this.#call("diagnose");
 
   subscribe(listener: (event: ClientEvent) => void): () => void {

@@ -70,6 +70,7 @@ async function begin() {
     conversations: { open: () => scene.open() } as unknown as Conversations,
     reached: async () => {},
     onSecurity: (error) => security.push(error.code),
+    onAccepted: () => {},
   });
   const write = async (text: string): Promise<void> => {
     await state.transact((transaction) => {

@@ -30,6 +30,8 @@ export interface OutboxOptions {
   connection: () => Connection;
   reached: (conversation: string, sequence: number) => Promise<void>;
   onSecurity: (error: ClientError, user?: string) => void;
+  /** The server has it, in the transaction that takes it from the queue. */
+  onAccepted: (transaction: Transaction, item: OutboxItem, acceptedAt: number) => void;
 }
 
 interface Pause {
@@ -85,15 +87,17 @@ export class Outbox {
     } else conversation.deliveredSentUpTo = upTo;
   }
 
-  /** Queues what is no message of its own: a request, or an answer to one. */
-  put(transaction: Transaction, conversation: ConversationRecord, item: Pick<OutboxItem, "kind" | "content">): void {
+  /** Queues what is no message of its own: a setting, a request, or an answer to one. Returns its place in the queue. */
+  put(transaction: Transaction, conversation: ConversationRecord, item: Pick<OutboxItem, "kind" | "content">): number {
     const { platform } = this.#options;
+    const order = this.nextOrder();
     transaction.putOutboxItem({
       ...item,
-      order: this.nextOrder(),
+      order,
       conversation: conversation.conversation,
       submission: createSubmissionId(platform.random, platform.clock.now()),
     });
+    return order;
   }
 
   /** The item whose encrypted bytes these are: the log's echo of an own message. */
@@ -223,6 +227,7 @@ export class Outbox {
       if (!state.outbox.has(item.order)) return;
       const record = transaction.conversation(conversation)!;
       transaction.deleteOutboxItem(item.order);
+      this.#options.onAccepted(transaction, ready, accepted.acceptedAt);
       await timeline.place(transaction, record, item.order, accepted.sequence, accepted.acceptedAt);
       if (accepted.sequence <= record.cursor) return;
       transaction.putConversation({ ...record, ownAhead: [...(record.ownAhead ?? []), accepted.sequence] });

@@ -19,6 +19,7 @@
  *   search/<id>/<sequence>                   folded texts of the messages from there on, in a leaf    search-index.ts
  *   search-new/<id>/<place>                  the folded text of one that is in no leaf yet            search-index.ts
  *   search-index                             that all rows are in them, and in which form             { format }
+ *   expiring/<time>/<content id>             a message to be deleted then                             nothing
  *   outbox/<order>                           intents, until the server has accepted them              OutboxItem
  */
 import { decodeCbor, encodeCbor } from "@sotto/protocol";
@@ -220,6 +221,8 @@ export interface MessageRow extends RowFrame {
   failure?: string;
   /** On what this device itself received: what its proof needs beside the content (reports.ts). */
   proof?: { generation: number; leaf: number; signature: Uint8Array };
+  /** When this device deletes it, by its own clock (expiry.ts). It is not archived. */
+  expiresAt?: number;
 }
 
 export const timeUnknown = 0;
@@ -253,7 +256,7 @@ export interface ArchiveTail {
 export interface OutboxItem {
   order: number;
   conversation: Uint8Array;
-  kind: "text" | "delivered" | "read" | "resend-request" | "resend";
+  kind: "text" | "expiry" | "delivered" | "read" | "resend-request" | "resend";
   /** Of texts and rosters. Receipts are written when they are encrypted, so that they show the newest chain head. */
   content?: Uint8Array;
   submission: Uint8Array;
@@ -293,6 +296,8 @@ export const keys = {
   row: (id: string, place: string) => `timeline/${id}/${place}`,
   rows: (id: string) => `timeline/${id}/`,
   groupContext: (id: string, generation: number, epoch: number) => `context/${id}/${generation}/${epoch}`,
+  expiringAll: "expiring/",
+  expiring: (at: number, contentId: string) => `expiring/${padded(at)}/${contentId}`,
   content: (contentId: string) => `content/${contentId}`,
   searchIndex: "search-index",
   searchLeaves: (within: string) => `search/${within}`,

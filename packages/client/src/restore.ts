@@ -12,6 +12,7 @@ import type { ArchiveReading } from "./archive-reading.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
 import { type Conversations, emptyConversation } from "./conversations.ts";
+import type { Expiry } from "./expiry.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import { type ConversationRecord, placeOf, sequenceOf } from "./records.ts";
@@ -30,6 +31,7 @@ export interface RestoreOptions {
   conversations: Conversations;
   outbox: Outbox;
   archive: ArchiveReading;
+  expiry: Expiry;
   platform: Platform;
   emit: (event: ClientEvent) => void;
 }
@@ -256,6 +258,8 @@ export class Restore {
     const { gap } = conversation;
     // Nobody puts messages into a past that this device did not ask for.
     if (content.kind !== "text" || !gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
+    const expiresAt = this.#options.expiry.dueAt(content, content.sentAtMs);
+    if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;
     const place = await this.#options.timeline.insert(transaction, conversation, resend.sequence, {
       kind: "message",
       id: contentId(sender.account, conversation.conversation, resend.content),
@@ -264,6 +268,7 @@ export class Restore {
       sentAt: content.sentAtMs,
       acceptedAt: content.sentAtMs,
       content: resend.content.slice(),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
     });
     // The archive has passed that place: it takes the message where it came.
     if (place !== undefined) conversation.late = [...(conversation.late ?? []), { place, sequence }];

@@ -51,6 +51,8 @@ export class State {
   readonly outbox = new Map<number, OutboxItem>();
   readonly groups = new Map<string, Group>();
   readonly searchIndex: SearchIndex;
+  /** Told when a row has been written that is to be deleted at a time. */
+  onExpiring: (at: number) => void = () => {};
 
   private constructor(storage: Storage, emit: (event: ClientEvent) => void) {
     this.#storage = storage;
@@ -169,6 +171,13 @@ export class State {
       const [conversation, place] = decodeRecord<[string, string]>(value);
       return { id: key.slice(keys.content("").length), conversation, place };
     });
+  }
+
+  /** The message that is to be deleted next, by its content id. */
+  async nextExpiring(): Promise<{ at: number; id: Uint8Array } | undefined> {
+    const [next] = await this.#range({ ...prefixRange(keys.expiringAll), limit: 1 });
+    const [, at = "", id = ""] = next?.key.split("/") ?? [];
+    return next && { at: Number(at), id: Uint8Array.fromHex(id) };
   }
 
   read(key: string): Promise<Uint8Array | undefined> {
@@ -377,6 +386,10 @@ export class Transaction {
     this.put(keys.row(conversation, place), encodeRecord(row));
     if (row.kind === "message") this.put(keys.content(toHex(row.id)), encodeRecord([conversation, place]));
     this.#rows.set(keys.row(conversation, place), { conversation, place, row });
+    if (row.kind !== "message" || row.expiresAt === undefined) return;
+    const { id, expiresAt } = row;
+    this.put(keys.expiring(expiresAt, toHex(id)), new Uint8Array());
+    this.applied.push(() => this.#state.onExpiring(expiresAt));
   }
 
   deleteRow(conversation: string, place: string): void {

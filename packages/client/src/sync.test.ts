@@ -5,6 +5,7 @@ import { type Event, ProtocolError } from "@sotto/protocol";
 import type { Connection } from "./connection/connection.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
+import type { Expiry } from "./expiry.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import { MemoryDisk, openMemoryStorage } from "./storage/memory.ts";
@@ -58,6 +59,7 @@ async function begin() {
     platform: { clock, random } as unknown as Platform,
     connection: () => connection,
     restore: {} as Restore,
+    expiry: {} as Expiry,
     onShare: async () => {},
     onTaken: () => {},
     onOther: (event) => others.push(event.name),

@@ -20,6 +20,7 @@ import type { Contacts } from "./contacts.ts";
 import { type CommitPlace, Commits } from "./commits.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
+import type { Expiry } from "./expiry.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
@@ -39,6 +40,7 @@ export interface SyncOptions {
   timeline: Timeline;
   outbox: Outbox;
   restore: Restore;
+  expiry: Expiry;
   /** Another device sends the account's new master key. */
   onShare: (transaction: Transaction, share: EventPayload<"share">) => Promise<void>;
   /** Something new is on disk. */
@@ -427,6 +429,7 @@ export class Sync {
     if (own) {
       // The log's echo of what we sent: the answer may still be on its way, or lost.
       transaction.deleteOutboxItem(own.order);
+      this.#options.expiry.onAccepted(transaction, own, acceptedAt);
       await timeline.place(transaction, conversation, own.order, sequence, acceptedAt);
     } else if (group) {
       const processed = await processMessage(group, entry.bytes, {
@@ -543,6 +546,9 @@ export class Sync {
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
       case "text": {
+        const expiresAt = this.#options.expiry.dueAt(content, acceptedAt);
+        // What was due before it came is not shown any more.
+        if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;
         if (isReadAgain(conversation, sequence)) await timeline.numberAnew(transaction, conversation, sequence);
         await timeline.receive(transaction, conversation, sequence, {
           kind: "message",
@@ -555,7 +561,15 @@ export class Sync {
           // A copy: what came out of the decryption may be a view into something larger.
           content: bytes.slice(),
           ...(own ? {} : { proof: await keepProof(transaction, { ...sender, conversation: at.id }, sender.proof) }),
+          ...(expiresAt === undefined ? {} : { expiresAt }),
         });
+        return;
+      }
+      case "expiry": {
+        const { expiry } = this.#options;
+        expiry.onSet(transaction, at.id, content, acceptedAt);
+        const line = expiry.lineOf(sender.account, content.expiresAfterMs);
+        await this.#note(transaction, conversation, sequence, sender.account, "expiry", line);
         return;
       }
       case "delivered":
@@ -578,7 +592,6 @@ export class Sync {
       case "delete":
       case "reaction":
       case "pin":
-      case "expiry":
       case "unknown":
         await this.#note(
           transaction,

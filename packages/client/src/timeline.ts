@@ -2,7 +2,7 @@
  * What is shown of a conversation: rows at their place in the log, own messages without a place at the end, and the marks that
  * receipts set on them. Everything here runs inside a transaction and touches nothing but the store.
  */
-import { decodeContent } from "@sotto/e2ee";
+import { type DecodedContent, decodeContent } from "@sotto/e2ee";
 import { sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent, Message, MessageState } from "./api.ts";
 import type { Contacts } from "./contacts.ts";
@@ -27,16 +27,22 @@ export class Timeline {
   readonly #state: State;
   readonly #contacts: Contacts;
   readonly #reasonToWait: (conversation: string) => string | undefined;
+  readonly #dueAt: (content: DecodedContent, acceptedAt: number) => number | undefined;
 
-  /** @param reasonToWait why a conversation's messages do not leave, if something keeps them */
+  /**
+   * @param reasonToWait why a conversation's messages do not leave, if something keeps them
+   * @param dueAt when a message is to be deleted, if it is (expiry.ts)
+   */
   constructor(
     state: State,
     contacts: Contacts,
     reasonToWait: (conversation: string) => string | undefined = () => undefined,
+    dueAt: (content: DecodedContent, acceptedAt: number) => number | undefined = () => undefined,
   ) {
     this.#state = state;
     this.#contacts = contacts;
     this.#reasonToWait = reasonToWait;
+    this.#dueAt = dueAt;
   }
 
   /** A row for people and programs. `conversation` as it stands, for the unread mark. */
@@ -58,6 +64,8 @@ export class Timeline {
     if (row.readAt !== undefined && row.readAt !== timeUnknown) message.readAt = rfc3339(row.readAt);
     if ("inReplyTo" in content && content.inReplyTo !== undefined) message.replyTo = toHex(content.inReplyTo);
     if (row.failure !== undefined) message.failure = row.failure;
+    const expiresAt = row.expiresAt ?? ("expiresAtMs" in content ? content.expiresAtMs : undefined);
+    if (expiresAt !== undefined) message.expiresAt = rfc3339(expiresAt);
     const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
     if (waiting !== undefined) message.waiting = waiting;
     return message;
@@ -86,7 +94,7 @@ export class Timeline {
     transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, row) });
   }
 
-  /** Moves an own message to the place that the server gave it. Nothing happens if it is there already. */
+  /** Moves what is own, a message or a line about one's own deed, to the place that the server gave it. Nothing happens if it is there already. */
   async place(
     transaction: Transaction,
     conversation: ConversationRecord,
@@ -97,11 +105,16 @@ export class Timeline {
     const id = toHex(conversation.conversation);
     const pending = pendingPlaceOf(order);
     const row = await transaction.row(id, pending);
-    if (row?.kind !== "message") return;
-    const { failure: _, ...rest } = row;
-    const placed: MessageRow = { ...rest, acceptedAt };
+    if (!row) return;
     const place = await freePlace(transaction, id, sequence);
     transaction.deleteRow(id, pending);
+    if (row.kind !== "message") {
+      transaction.putRow(id, place, { ...row, acceptedAt });
+      return;
+    }
+    const { failure: _, ...rest } = row;
+    const expiresAt = this.#dueAt(decodeContent(row.content), acceptedAt);
+    const placed: MessageRow = { ...rest, acceptedAt, ...(expiresAt === undefined ? {} : { expiresAt }) };
     transaction.putRow(id, place, placed);
     transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, placed) });
   }
@@ -116,6 +129,8 @@ export class Timeline {
     const id = toHex(conversation.conversation);
     const place = pendingPlaceOf(order);
     const row = await transaction.row(id, place);
+    // A line about what was not to be says nothing true.
+    if (row?.kind === "event") transaction.deleteRow(id, place);
     if (row?.kind !== "message") return;
     const failed: MessageRow = { ...row, failure };
     transaction.putRow(id, place, failed);
@@ -193,7 +208,12 @@ export class Timeline {
     row: EventRow,
   ): Promise<void> {
     const id = toHex(conversation.conversation);
-    transaction.putRow(id, await freePlace(transaction, id, sequence), row);
+    this.noteAt(transaction, conversation, await freePlace(transaction, id, sequence), row);
+  }
+
+  /** The same at a place that nothing else has, such as one's own deed before the server has it. */
+  noteAt(transaction: Transaction, conversation: ConversationRecord, place: string, row: EventRow): void {
+    transaction.putRow(toHex(conversation.conversation), place, row);
     transaction.emit({ type: "event", ...this.toEvent(conversation, row) });
   }
 

@@ -71,7 +71,13 @@ async function messagesOf(client: Client, { conversation }: Conversation): Promi
     const before = pages.at(-1)?.[0]?.id;
     const rows = await client.history({ with: conversation, limit: pageMessages, before });
     pages.push(rows.filter(isMessage));
-    if (rows.length < pageMessages) return pages.toReversed().flat();
+    if (rows.length < pageMessages) {
+      // What is to disappear everywhere does not go into a file that stays.
+      return pages
+        .toReversed()
+        .flat()
+        .filter(({ expiresAt }) => expiresAt === undefined);
+    }
   }
 }
 

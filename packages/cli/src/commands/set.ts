@@ -1,7 +1,9 @@
-/** `sotto set [KEY VALUE]`: changes a setting of the account, or shows them all. */
+/** `sotto set [WITH] [KEY VALUE]`: changes a setting of the account or of one conversation, or shows them all. */
 import type { Settings } from "@sotto/client";
 import { type Context, withClient } from "../context.ts";
+import { durationText, readDuration } from "../duration.ts";
 import { CommandError } from "../errors.ts";
+import { naming } from "../people.ts";
 
 /** Every setting and what it means, for `--help`, completion and the menu. */
 export const settingMeanings: Readonly<Record<keyof Settings, string>> = {
@@ -10,7 +12,20 @@ export const settingMeanings: Readonly<Record<keyof Settings, string>> = {
   history: "keep what is read and sent on the server, sealed, for devices you add later",
 };
 
-export async function set(context: Context, key: string | undefined, value: string | undefined): Promise<void> {
+/** What can be set for one conversation. */
+const conversationMeanings = {
+  expiry: "how long messages stay, for everybody in it: 1d, 12h, 30m, or off",
+  history: "keep what is read and sent in it on the server, sealed, for devices you add later",
+};
+
+export async function set(context: Context, words: readonly string[]): Promise<void> {
+  const [first = "", ...rest] = words;
+  const ofAccount = words.length <= 2 && !first.startsWith("@") && (rest.length > 0 || !/^[0-9a-f]{4,32}$/.test(first));
+  if (ofAccount) await setOfAccount(context, ...words);
+  else await setOfConversation(context, first, ...rest);
+}
+
+async function setOfAccount(context: Context, key?: string, value?: string): Promise<void> {
   await withClient(context, async (client) => {
     const settings = key === undefined ? await client.getSettings() : await client.setSettings(readSetting(key, value));
     await context.output.row(settings, () =>
@@ -19,6 +34,44 @@ export async function set(context: Context, key: string | undefined, value: stri
       ),
     );
   });
+}
+
+async function setOfConversation(context: Context, withWhom: string, key?: string, value?: string): Promise<void> {
+  const change = key === undefined ? undefined : readConversationSetting(key, value);
+  await withClient(context, async (client) => {
+    const settings = await naming(
+      withWhom,
+      change === undefined
+        ? client.getConversationSettings({ with: withWhom })
+        : client.setConversationSettings({ with: withWhom, ...change }),
+    );
+    const { expiry, history } = settings;
+    await context.output.row(settings, () => [
+      `expiry    ${(expiry === 0 ? "off" : durationText(expiry)).padEnd(5)}${conversationMeanings.expiry}`,
+      `history   ${history ? "on   " : "off  "}${conversationMeanings.history}`,
+    ]);
+  });
+}
+
+/** @throws CommandError */
+function readConversationSetting(key: string, value: string | undefined): { expiry?: number; history?: boolean } {
+  if (key === "history") return { history: readSetting(key, value).history! };
+  if (key !== "expiry") {
+    throw new CommandError("usage", "setting-unknown", `setting ${key}: there is no such setting of a conversation`, {
+      hint: `there are: ${Object.keys(conversationMeanings).join(", ")}`,
+    });
+  }
+  const isOff = ["off", "no", "0"].includes(value?.toLowerCase() ?? "");
+  const expiry = isOff ? 0 : readDuration(value ?? "");
+  if (expiry === undefined) {
+    throw new CommandError(
+      "usage",
+      "setting-value",
+      `setting expiry: it is how long messages stay, or off${value === undefined ? "" : `, not "${value}"`}`,
+      { hint: "for example: sotto set @bob expiry 1d" },
+    );
+  }
+  return { expiry };
 }
 
 /** @throws CommandError */

@@ -7,6 +7,7 @@ import type {
   ClientEvent,
   Conversation,
   ConversationEvent,
+  ConversationSettings,
   FailureKind,
   Message,
   OwnDevice,
@@ -40,6 +41,7 @@ export class FakeClient implements Client {
   loggedOut = false;
   verified = new Set<string>();
   settings: Settings = { receipts: true, presence: true, history: true };
+  conversationSettings = new Map<string, ConversationSettings>();
   rows: Row[] = [];
   /** Everyone whom the server knows, by name without "@", with whether they are online. */
   people = new Map<string, { online: boolean; lastSeenAt?: string }>([
@@ -361,6 +363,28 @@ export class FakeClient implements Client {
     await this.#call("setSettings", settings);
     this.settings = { ...this.settings, ...settings };
     return { ...this.settings };
+  }
+
+  async getConversationSettings(options: { with: string }): Promise<ConversationSettings> {
+    await this.#call("getConversationSettings", options);
+    return this.#settingsOf(options.with);
+  }
+
+  async setConversationSettings(options: {
+    with: string;
+    expiry?: number;
+    history?: boolean;
+  }): Promise<ConversationSettings> {
+    await this.#call("setConversationSettings", options);
+    const { with: withWhom, ...changes } = options;
+    const settings = { ...this.#settingsOf(withWhom), ...changes };
+    this.conversationSettings.set(settings.conversation, settings);
+    return settings;
+  }
+
+  #settingsOf(withWhom: string): ConversationSettings {
+    const conversation = Buffer.from(withWhom.replace(/^@/, "")).toString("hex").padEnd(32, "c");
+    return this.conversationSettings.get(conversation) ?? { conversation, expiry: 0, history: true };
   }
 
   async diagnose() {

@@ -44,6 +44,8 @@ export const remoteMethods = [
   "report",
   "getSettings",
   "setSettings",
+  "getConversationSettings",
+  "setConversationSettings",
   "diagnose",
 ] as const satisfies readonly (keyof Client)[];
 export type RemoteMethod = (typeof remoteMethods)[number];

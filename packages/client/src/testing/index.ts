@@ -1,6 +1,7 @@
 /** For the tests of programs built on the SDK. */
 export { type Disk, type EngineHost, engineSuite } from "./engine-suite.ts";
 export { LyingServer, type WireEvent } from "./lying-server.ts";
+export { JumpingClock } from "./jumping-clock.ts";
 export { MortalClock } from "./mortal-clock.ts";
 export { FaultyNetwork } from "./network.ts";
 export { type StorageFaults, withFaults, type WriteFault } from "./storage-faults.ts";
