@@ -76,12 +76,11 @@ export interface VaultOptions {
   onSecurity: (error: ClientError) => void;
 }
 
+type FollowEntry = (transaction: Transaction, id: string, value: unknown) => void | Promise<void>;
+
 export class AccountVault {
   readonly #options: VaultOptions;
-  readonly #followers: {
-    kind: string;
-    follow: (transaction: Transaction, id: string, value: unknown) => void;
-  }[] = [];
+  readonly #followers: { kind: string; follow: FollowEntry }[] = [];
   #tail: Promise<unknown> = Promise.resolve();
   #timer: { at: number; stop: () => void } | undefined;
   #closed = false;
@@ -184,7 +183,7 @@ export class AccountVault {
   }
 
   /** Calls `follow` with every entry of a kind that comes from another device, in the transaction that takes it in. */
-  onEntry(kind: string, follow: (transaction: Transaction, id: string, value: unknown) => void): void {
+  onEntry(kind: string, follow: FollowEntry): void {
     this.#followers.push({ kind, follow });
   }
 
@@ -387,7 +386,7 @@ export class AccountVault {
       if ((ours && !isNewer(theirs, ours)) || this.#isForgotten(theirs)) continue;
       transaction.putVaultEntry(key, theirs);
       for (const { kind, follow } of this.#followers)
-        if (key.startsWith(kind)) follow(transaction, key.slice(kind.length), theirs.value);
+        if (key.startsWith(kind)) await follow(transaction, key.slice(kind.length), theirs.value);
     }
     const { values, at } = content.settings;
     if (at > (state.vault?.settingsAt ?? 0)) transaction.putSettings({ ...defaultSettings, ...values });

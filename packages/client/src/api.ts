@@ -20,14 +20,32 @@ export interface Message {
   unread: boolean;
   deliveredAt?: string;
   readAt?: string;
+  /** The message that this one replies to, and the beginning of it as it is now, if it is here. */
   replyTo?: string;
   /** When it disappears, on every device. */
   expiresAt?: string;
-  /** With `state: "failed"`: why, for people. */
+  quote?: { from: string; text: string; deleted?: true };
+  /** When it was last edited, and what it said before, oldest first. */
+  edited?: string;
+  edits?: { at: string; text: string }[];
+  /** Its author took it back for everyone: `text` is empty. */
+  deleted?: { by: string; at: string };
+  reactions?: { emoji: string; users: string[] }[];
+  pinned?: true;
+  /** These are another message's words, says who sent it. */
+  forwarded?: true;
+  /** Members whom it names with an `@`. */
+  mentions?: string[];
+  /** What was done to it here last is not on the server yet, or was refused (`failure` says why). Absent once it is there. */
+  change?: "sending" | "failed";
+  /** With `state: "failed"` or `change: "failed"`: why, for people. */
   failure?: string;
   /** With `state: "sending"`: what keeps it here for now, for people. Absent while it is on its way or the server is away. */
   waiting?: string;
 }
+
+/** What is left of a message that was deleted. */
+export type DeletedMessage = Pick<Message, "id" | "conversation" | "change" | "failure">;
 
 /** Something that happened in a conversation and is no message: shown with `--events`. */
 export interface ConversationEvent {
@@ -50,10 +68,16 @@ export interface ConversationEvent {
     | "not-understood"
     | "rejoined"
     | "on-the-way"
-    | "expiry";
+    | "expiry"
+    | "edited"
+    | "deleted"
+    | "reaction"
+    | "pinned";
   /** For people. */
   text: string;
   from?: string;
+  /** Of what was done to a message: which. */
+  message?: string;
 }
 
 export interface Conversation {
@@ -66,6 +90,8 @@ export interface Conversation {
   /** One's own in a group; absent when one is in it no more. */
   role?: GroupRole;
   unread: number;
+  /** How many of those name this account with an `@`; absent for none. */
+  mentions?: number;
   lastAt?: string;
 }
 
@@ -90,6 +116,8 @@ export interface Notification {
   conversation: string;
   title: string;
   unread: number;
+  /** How many of those name this account with an `@`; absent for none. Told also where a conversation is muted. */
+  mentions?: number;
   lastFrom: string;
   lastAt: string;
 }
@@ -155,6 +183,12 @@ export type ClientEvent =
   | ({ type: "message" } & Message)
   /** A message of one's own moved on: accepted, delivered, read or failed. */
   | ({ type: "receipt" } & Message)
+  /** A message was edited, deleted, reacted to or pinned: what it is like now. */
+  | ({ type: "changed" } & Message)
+  /** Somebody reacted to a message of one's own (`id`). Nothing is unread by it. */
+  | { type: "reaction"; id: string; conversation: string; from: string; at: string; emoji: string }
+  /** A message was deleted for oneself, here or on another device. */
+  | { type: "hidden"; id: string; conversation: string }
   | ({ type: "event" } & ConversationEvent)
   | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
   | { type: "connection"; connected: boolean; reason?: string; retryInMs?: number }
@@ -221,8 +255,21 @@ export interface Client extends AsyncDisposable {
 
   /** Saves the message and sends it as soon as there is a connection. Durable when it resolves. */
   send(options: { to: string; text: string; replyTo?: string }): Promise<Message>;
+  /** Puts other words in place of an own message's. Like all changes: saved at once, and sent when there is a connection. */
+  editMessage(options: { id: string; text: string }): Promise<Message>;
   /**
-   * Waits until an own message has reached a state; resolves with what was reached when the time is up, or as soon as only the
+   * Takes an own message back for everyone; with `forMe`, takes any message from the devices of this account, and nobody else
+   * hears of it. A message that has not left is taken out of the queue.
+   */
+  deleteMessage(options: { id: string; forMe?: boolean }): Promise<DeletedMessage>;
+  /** Sets a reaction, or takes it back. One may set several different ones. */
+  react(options: { id: string; emoji: string; remove?: boolean }): Promise<Message>;
+  /** Sends a message's words on, marked as another's. Who wrote them is not said. */
+  forward(options: { id: string; to: string }): Promise<Message>;
+  /** Pins a message for everybody in the conversation, or takes the pin off. */
+  pin(options: { id: string; pinned?: boolean }): Promise<Message>;
+  /**
+   * Waits until an own message, and what was done to a message here, has reached a state; resolves with what was reached when the time is up, or as soon as only the
    * other side or a person can help (`waiting` says how).
    */
   waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message>;
@@ -236,6 +283,8 @@ export interface Client extends AsyncDisposable {
     limit?: number;
     before?: string;
     events?: boolean;
+    /** Only messages that are pinned. */
+    pinned?: boolean;
   }): Promise<(Message | ConversationEvent)[]>;
   /**
    * Messages on this device, newest first, without asking the server. `words` as a person types them: words, "a phrase", and

@@ -3,19 +3,14 @@
  * timeline, each page in one transaction with how far it came. Nothing is taken that none of the account's devices wrote, or not
  * in its order; what a removed device wrote last, and nobody vouched for, is passed over. Who reads when is restore.ts's.
  */
-import {
-  type ArchivedMessage,
-  type ChainState,
-  archiveChunkHash,
-  contentId,
-  decodeContent,
-  openArchiveChunk,
-} from "@sotto/e2ee";
+import { type ArchivedMessage, type ChainState, archiveChunkHash, openArchiveChunk } from "@sotto/e2ee";
 import { type Result, sameBytes } from "@sotto/protocol";
+import { rowOfArchiveEntry } from "./archive-entry.ts";
 import { type ArchiveOptions, masterKeys } from "./archive.ts";
 import { ClientError } from "./errors.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf, timeUnknown } from "./records.ts";
+import { type AccountRecord, type ConversationRecord, type MessageRow, timeUnknown } from "./records.ts";
 import type { Transaction } from "./state.ts";
+import type { Timeline } from "./timeline.ts";
 
 const chunksPerReadMax = 8;
 /** What a person sees first of a conversation. */
@@ -32,12 +27,14 @@ interface JudgedPage {
   takenTo?: number;
 }
 
-type ReadingOptions = Omit<ArchiveOptions, "isHistoryKept">;
+export interface ArchiveReadingOptions extends Omit<ArchiveOptions, "isHistoryKept"> {
+  timeline: Timeline;
+}
 
 export class ArchiveReading {
-  readonly #options: ReadingOptions;
+  readonly #options: ArchiveReadingOptions;
 
-  constructor(options: ReadingOptions) {
+  constructor(options: ArchiveReadingOptions) {
     this.#options = options;
   }
 
@@ -73,7 +70,7 @@ export class ArchiveReading {
       const text = `restore ${contacts.phraseOf(conversation)}: the server's copy of it ${judged}`;
       throw new ClientError("archive-rejected", text);
     }
-    await state.transact((transaction) => write(transaction, id, page, judged, own));
+    await state.transact((transaction) => write(this.#options.timeline, transaction, id, page, judged, own));
     return judged.messages.length;
   }
 }
@@ -123,6 +120,7 @@ function judge(
 }
 
 async function write(
+  timeline: Timeline,
   transaction: Transaction,
   id: string,
   page: Page,
@@ -131,11 +129,12 @@ async function write(
 ): Promise<void> {
   const record = transaction.conversation(id)!;
   for (const message of messages) {
-    const row = rowOf(message, record.conversation);
-    if (await transaction.place(row.id)) continue;
-    const { sequence } = message;
-    transaction.putRow(id, placeOf(sequence), marked(row, sequence, record, own));
-    if (!sameBytes(row.from, own.account) && sequence > record.readUpTo) record.unread++;
+    const { row, sequence } = rowOfArchiveEntry(message, record.conversation);
+    if (row.kind === "change") {
+      await timeline.restoreChange(transaction, record, sequence, row);
+      continue;
+    }
+    if (!(await timeline.restore(transaction, record, sequence, marked(row, sequence, record, own)))) continue;
     if ((row.acceptedAt ?? 0) > record.lastAt) {
       record.lastAt = row.acceptedAt ?? row.sentAt;
       record.lastFrom = row.from;
@@ -155,20 +154,6 @@ async function write(
   record.restore = { ...next, ...(anchor && record.restoredTo === undefined ? { anchor } : {}) };
   transaction.putConversation(record);
   transaction.emit({ type: "read", conversation: id, unread: record.unread });
-}
-
-function rowOf(message: ArchivedMessage, conversation: Uint8Array): MessageRow {
-  const content = decodeContent(message.content);
-  return {
-    kind: "message",
-    id: contentId(message.account, conversation, message.content),
-    from: message.account.slice(),
-    device: message.device.slice(),
-    epoch: message.epoch,
-    sentAt: ("sentAtMs" in content ? content.sentAtMs : undefined) ?? message.acceptedAtMs,
-    acceptedAt: message.acceptedAtMs,
-    content: message.content,
-  };
 }
 
 /** How far the other side had come, as far as the account vault knows. */

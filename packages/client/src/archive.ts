@@ -9,22 +9,17 @@ import {
   Secret,
   archiveChunkHash,
   archiveChunkMessagesMax,
+  decodeContent,
   decodeDeviceKeys,
   messagesInChunk,
   sealArchiveChunk,
 } from "@sotto/e2ee";
 import { ProtocolError, sameBytes } from "@sotto/protocol";
+import { archiveEntryOf } from "./archive-entry.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Platform } from "./platform.ts";
-import {
-  type AccountRecord,
-  type ConversationRecord,
-  type MessageRow,
-  type Row,
-  placeOf,
-  sequenceOf,
-} from "./records.ts";
+import { type AccountRecord, type ConversationRecord, type Row, placeOf, sequenceOf } from "./records.ts";
 import type { State } from "./state.ts";
 
 /** How long a running client collects messages before it replaces the open chunk. */
@@ -218,20 +213,15 @@ export class Archive {
   ): Promise<{ messages: ArchivedMessage[]; isAll: boolean }> {
     const { state } = this.#options;
     const messages: ArchivedMessage[] = [];
-    const put = (sequence: number, row: MessageRow) =>
-      messages.push({
-        sequence,
-        epoch: row.epoch ?? 0,
-        account: row.from,
-        device: row.device,
-        acceptedAtMs: row.acceptedAt ?? row.sentAt,
-        content: row.content,
-      });
+    const put = (sequence: number, place: string, row: Row) => {
+      const entry = archiveEntryOf(row, place, sequence);
+      if (entry) messages.push(entry);
+    };
     let readTo = to;
     for await (const page of state.pagesOfRows(id, { from: placeOf(from), to: placeOf(to + 1) })) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
-        if (isArchived(row) && sequence !== undefined) put(sequence, row);
+        if (isArchived(row) && sequence !== undefined) put(sequence, place, row);
       }
       if (messages.length <= archiveChunkMessagesMax) continue;
       readTo = messages.at(-1)!.sequence;
@@ -239,16 +229,18 @@ export class Archive {
     }
     for (const { place, sequence } of late) {
       if (sequence < from || sequence > readTo) continue;
-      const row = await state.readRow(id, place);
-      if (row && isArchived(row)) put(sequence, row);
+      const row = await state.row(id, place);
+      if (row && isArchived(row)) put(sequence, place, row);
     }
     return { messages: messages.sort((a, b) => a.sequence - b.sequence), isAll: readTo === to };
   }
 }
 
 /** The mark passes what disappears, and nothing keeps it. */
-function isArchived(row: Row): row is MessageRow {
-  return row.kind === "message" && row.expiresAt === undefined;
+function isArchived(row: Row): boolean {
+  if (row.kind === "event" || (row.kind === "message" && row.expiresAt !== undefined)) return false;
+  const content = row.kind === "change" ? decodeContent(row.content) : undefined;
+  return !(content && "expiresAtMs" in content && content.expiresAtMs !== undefined);
 }
 
 function isDue(conversation: ConversationRecord): boolean {

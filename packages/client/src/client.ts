@@ -22,6 +22,7 @@ import type {
   Conversation,
   ConversationEvent,
   ConversationSettings,
+  DeletedMessage,
   Message,
   Notification,
   OwnDevice,
@@ -42,6 +43,7 @@ import { ClientError, refusedBy } from "./errors.ts";
 import { Expiry } from "./expiry.ts";
 import { KeyPackages } from "./key-packages.ts";
 import { Lookup } from "./lookup.ts";
+import { MessageActions } from "./message-actions.ts";
 import { Messages, type SendOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { OwnDevices, accountNews } from "./own-devices.ts";
@@ -102,6 +104,7 @@ class Engine implements Client {
   readonly #messages: Messages;
   readonly #search: Search;
   readonly #reports: Reports;
+  readonly #messageActions: MessageActions;
   readonly #archive: Archive;
   readonly #vault: AccountVault;
   readonly #expiry: Expiry;
@@ -203,6 +206,7 @@ class Engine implements Client {
     };
     this.#settingsOfConversations = new SettingsOfConversations(shared);
     this.#messages = new Messages({ ...shared, subscribe: (listener) => this.subscribe(listener) });
+    this.#messageActions = new MessageActions(shared);
   }
 
   /** Deletes what came due while nothing ran. */
@@ -439,6 +443,26 @@ class Engine implements Client {
     return this.#messages.send(options);
   }
 
+  editMessage(options: { id: string; text: string; attempt?: string }): Promise<Message> {
+    return this.#messageActions.edit(options);
+  }
+
+  deleteMessage(options: { id: string; forMe?: boolean; attempt?: string }): Promise<DeletedMessage> {
+    return this.#messageActions.delete(options);
+  }
+
+  react(options: { id: string; emoji: string; remove?: boolean; attempt?: string }): Promise<Message> {
+    return this.#messageActions.react(options);
+  }
+
+  forward(options: { id: string; to: string; attempt?: string }): Promise<Message> {
+    return this.#messageActions.forward(options);
+  }
+
+  pin(options: { id: string; pinned?: boolean; attempt?: string }): Promise<Message> {
+    return this.#messageActions.pin(options);
+  }
+
   waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message> {
     return this.#messages.waitFor(options);
   }
@@ -456,6 +480,7 @@ class Engine implements Client {
     limit?: number;
     before?: string;
     events?: boolean;
+    pinned?: boolean;
   }): Promise<(Message | ConversationEvent)[]> {
     return this.#messages.history(options);
   }

@@ -22,6 +22,12 @@ const ownFailures = {
     kind: "refused",
     hint: "report it from the device that received it; the operator can also be shown a screen",
   },
+  "not-your-message": {
+    kind: "refused",
+    hint: "only its author edits or deletes a message for everyone; `sotto delete ID --for-me` takes it from your devices",
+  },
+  "message-deleted": { kind: "refused", hint: "`sotto history` shows what is left of it" },
+  "message-not-sent": { kind: "refused", hint: "nobody has it; delete it, or send it again" },
   "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
   "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
   "password-weak": {

@@ -9,6 +9,7 @@
 import { type Content, type DecodedContent, decodeContent } from "@sotto/e2ee";
 import { limits, sameBytes, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
+import { removeMessage } from "./change-rows.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Platform } from "./platform.ts";
 import { type ConversationRecord, type OutboxItem, keys, sequenceOf } from "./records.ts";
@@ -123,14 +124,14 @@ export class Expiry {
     const row = found && (await transaction.row(found.conversation, found.place));
     const conversation = found && transaction.conversation(found.conversation);
     if (!found || !conversation || row?.kind !== "message") return;
-    transaction.deleteRow(found.conversation, found.place);
+    await removeMessage(transaction, found.conversation, found.place, id);
     transaction.delete(keys.content(toHex(id)));
     for (const item of state.outbox.values()) {
       if (item.kind === "resend" && !item.message && isAgain(item, row.content))
         transaction.deleteOutboxItem(item.order);
     }
     transaction.emit({ type: "expired", conversation: found.conversation, id: toHex(id) });
-    this.#uncount(transaction, conversation, row.from, sequenceOf(found.place));
+    if (!row.erased) this.#uncount(transaction, conversation, row.from, sequenceOf(found.place));
   }
 
   #uncount(
@@ -142,6 +143,7 @@ export class Expiry {
     const isOwn = sameBytes(from, this.#options.state.account?.account ?? new Uint8Array());
     if (isOwn || sequence === undefined || sequence <= conversation.readUpTo) return;
     conversation.unread = Math.max(0, conversation.unread - 1);
+    if (conversation.mentions) conversation.mentions = Math.min(conversation.mentions, conversation.unread);
     transaction.putConversation(conversation);
     transaction.emit({ type: "read", conversation: toHex(conversation.conversation), unread: conversation.unread });
   }

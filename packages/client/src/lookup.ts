@@ -87,14 +87,18 @@ export class Lookup {
   async message(which: string, within?: string): Promise<{ message: Message; row: MessageRow; place: string }> {
     const prefix = which.trim().toLowerCase();
     const candidates = /^[0-9a-f]{4,32}$/.test(prefix) ? await this.#state.findContent(prefix, 20) : [];
-    const found = candidates.filter((candidate) => within === undefined || candidate.conversation === within);
+    const found: { id: string; conversation: ConversationRecord; place: string; row: MessageRow }[] = [];
+    for (const { id, conversation: at, place } of candidates) {
+      const conversation = this.#state.conversations.get(at);
+      const row = within === undefined || at === within ? await this.#state.row(at, place) : undefined;
+      // What was done to a message has an id too, which nobody means.
+      if (conversation && row?.kind === "message") found.push({ id, conversation, place, row });
+    }
     if (found.length > 1)
       throw new ClientError("ambiguous", `"${which}" begins several ids: ${found.map(({ id }) => id).join(", ")}`);
     const one = found[0];
-    const conversation = one && this.#state.conversations.get(one.conversation);
-    const row = one && (await this.#state.readRow(one.conversation, one.place));
-    if (!one || !conversation || row?.kind !== "message")
-      throw new ClientError("no-message", `there is no message "${which}"`);
-    return { message: this.#timeline.toMessage(conversation, one.place, row), row, place: one.place };
+    if (!one) throw new ClientError("no-message", `there is no message "${which}"`);
+    const { conversation, place, row } = one;
+    return { message: await this.#timeline.shown(this.#state, conversation, place, row), row, place };
   }
 }

@@ -2,11 +2,11 @@
  * Messages as people use them: write one, wait for its ticks, read what is new, leaf back. All of it is answered from the store;
  * the outbox and the sync carry what changes.
  */
-import { contentId as contentIdOf, encodeContent, roleOf } from "@sotto/e2ee";
+import { roleOf } from "@sotto/e2ee";
 import { fromHex, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
-import { createAttempt, readAttempt } from "./attempt.ts";
+import { attemptFor } from "./attempt.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
@@ -14,8 +14,9 @@ import type { Expiry } from "./expiry.ts";
 import type { Lookup } from "./lookup.ts";
 import { rosterOf } from "./members.ts";
 import type { Outbox } from "./outbox.ts";
+import { Outgoing } from "./outgoing.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, pendingPlaceOf, placeOf } from "./records.ts";
+import { type AccountRecord, type ConversationRecord, placeOf } from "./records.ts";
 import type { State } from "./state.ts";
 import { type Timeline, rfc3339 } from "./timeline.ts";
 
@@ -29,13 +30,16 @@ export interface SendOptions {
 }
 
 const historyDefault = 50;
+/** Rows looked through at once for the few that are wanted. */
+const pageRows = 256;
 const stateOrder: Record<MessageState, number> = {
   failed: -1,
   sending: 0,
-  received: 0,
   accepted: 1,
   delivered: 2,
   read: 3,
+  // A message of another is as far as it gets.
+  received: 3,
 };
 
 export interface MessagesOptions {
@@ -61,7 +65,7 @@ export class Messages {
   readonly #timeline: Timeline;
   readonly #outbox: Outbox;
   readonly #vault: AccountVault;
-  readonly #expiry: Expiry;
+  readonly #outgoing: Outgoing;
   readonly #lookup: Lookup;
   readonly #own: () => AccountRecord;
   readonly #subscribe: MessagesOptions["subscribe"];
@@ -76,7 +80,7 @@ export class Messages {
     this.#timeline = options.timeline;
     this.#outbox = options.outbox;
     this.#vault = options.vault;
-    this.#expiry = options.expiry;
+    this.#outgoing = new Outgoing(options);
     this.#lookup = options.lookup;
     this.#own = options.own;
     this.#subscribe = options.subscribe;
@@ -84,58 +88,23 @@ export class Messages {
 
   async send(options: SendOptions): Promise<Message> {
     const own = this.#own();
-    if (options.text.trim() === "") throw new ClientError("text-empty", "send: there is nothing to send");
-    const bytes = new TextEncoder().encode(options.text).length;
-    if (bytes > limits.textBytesMax)
-      throw new ClientError("text-too-large", `send: the text has ${bytes} bytes, more than ${limits.textBytesMax}`);
-    const attempt =
-      readAttempt(options.attempt === undefined ? undefined : fromHex(options.attempt)) ??
-      readAttempt(createAttempt(this.#platform.random, this.#platform.clock.now()))!;
+    requireText("send", options.text);
+    const attempt = attemptFor(options.attempt, this.#platform);
     const target = await this.#lookup.target(options.to);
     if ("peer" in target) this.#contacts.requireTrusted(target.peer);
     else this.#contacts.requireTrustedIn(target.conversation);
     const replyTo = options.replyTo === undefined ? undefined : (await this.#lookup.message(options.replyTo)).row.id;
-    const message = await this.#state.transact(async (transaction) => {
-      const { submission, salt, sentAt } = attempt;
+    const message = await this.#state.transact((transaction) => {
       const conversation =
         "peer" in target
           ? this.#conversations.direct(transaction, own, target.peer)
           : transaction.conversation(toHex(target.conversation.conversation))!;
-      const id = toHex(conversation.conversation);
-      const staysMs = this.#expiry.of(id);
-      const content = encodeContent({
+      return this.#outgoing.putMessage(transaction, own, conversation, attempt, {
         kind: "text",
         text: options.text,
-        salt,
-        sentAtMs: sentAt,
-        head: this.#contacts.ownHead(),
         ...(replyTo ? { inReplyTo: replyTo } : {}),
-        ...(staysMs > 0 ? { expiresAtMs: sentAt + staysMs } : {}),
+        ...this.#outgoing.mentions(own, conversation, options.text),
       });
-      const contentId = contentIdOf(own.account, conversation.conversation, content);
-      const earlier = await transaction.place(contentId);
-      const before = earlier && (await transaction.row(id, earlier.place));
-      if (earlier && before?.kind === "message") return this.#timeline.toMessage(conversation, earlier.place, before);
-      const order = this.#outbox.nextOrder();
-      const row: MessageRow = {
-        kind: "message",
-        id: contentId,
-        from: own.account,
-        device: own.device,
-        sentAt,
-        content,
-      };
-      conversation.lastAt = sentAt;
-      transaction.putConversation(conversation);
-      this.#timeline.putPending(transaction, conversation, order, row);
-      transaction.putOutboxItem({
-        order,
-        conversation: conversation.conversation,
-        kind: "text",
-        content,
-        submission,
-      });
-      return this.#timeline.toMessage(conversation, pendingPlaceOf(order), row);
     });
     this.#outbox.kick();
     return message;
@@ -152,10 +121,10 @@ export class Messages {
     this.#closing.add(closing);
     const done = (message: Message) =>
       message.state === "failed" ||
-      stateOrder[message.state] >= stateOrder[options.state] ||
+      (stateOrder[message.state] >= stateOrder[options.state] && message.change !== "sending") ||
       (message.waiting !== undefined && this.#needsOthers(message.conversation));
     const stop = this.#subscribe((event) => {
-      if (event.type !== "receipt" || event.id !== options.id) return;
+      if ((event.type !== "receipt" && event.type !== "changed") || event.id !== options.id) return;
       const { type: _, ...message } = event;
       if (done(message)) resolve(message);
     });
@@ -184,10 +153,10 @@ export class Messages {
       if (conversation.unread === 0 || (only !== undefined && id !== only)) continue;
       for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
         for (const { place, row } of page) {
-          if (row.kind !== "message" || this.#timeline.isOwn(row)) continue;
+          if (row.kind !== "message" || this.#timeline.isOwn(row) || row.erased) continue;
           unread.push({
             acceptedAt: row.acceptedAt ?? row.sentAt,
-            message: this.#timeline.toMessage(conversation, place, row),
+            message: await this.#timeline.shown(this.#state, conversation, place, row),
           });
         }
       }
@@ -231,6 +200,7 @@ export class Messages {
     limit?: number;
     before?: string;
     events?: boolean;
+    pinned?: boolean;
   }): Promise<(Message | ConversationEvent)[]> {
     this.#own();
     const conversation = await this.#lookup.conversation(options.with);
@@ -241,17 +211,24 @@ export class Messages {
     while (found.length < limit) {
       const rows = await this.#state.readRows(id, {
         ...(to === undefined ? {} : { to }),
-        limit: limit - found.length,
+        limit: options.pinned ? pageRows : limit - found.length,
         reverse: true,
       });
       if (rows.length === 0) break;
       for (const { place, row } of rows) {
-        if (row.kind === "message") found.push(this.#timeline.toMessage(conversation, place, row));
-        else if (options.events) found.push(this.#timeline.toEvent(conversation, row));
+        if (row.kind === "message") {
+          const message = await this.#timeline.shown(this.#state, conversation, place, row);
+          if (!options.pinned || message.pinned) found.push(message);
+        } else if (options.events && !options.pinned)
+          found.push(
+            row.kind === "change"
+              ? this.#timeline.toChangeEvent(conversation, row)
+              : this.#timeline.toEvent(conversation, row),
+          );
       }
       to = rows.at(-1)!.place;
     }
-    return found.reverse();
+    return found.slice(0, limit).reverse();
   }
 
   async notifications(): Promise<Notification[]> {
@@ -263,6 +240,7 @@ export class Messages {
         conversation: toHex(conversation.conversation),
         title: this.#contacts.titleOf(conversation),
         unread: conversation.unread,
+        ...(conversation.mentions ? { mentions: conversation.mentions } : {}),
         lastFrom: this.#contacts.nameOf(conversation.lastFrom),
         lastAt: rfc3339(conversation.lastAt),
       }));
@@ -278,6 +256,7 @@ export class Messages {
         kind: conversation.kind,
         ...this.#standing(conversation),
         unread: conversation.unread,
+        ...(conversation.mentions ? { mentions: conversation.mentions } : {}),
         lastAt: rfc3339(conversation.lastAt),
       }));
   }
@@ -300,4 +279,15 @@ export class Messages {
     const reason = this.#outbox.reasonToWait(conversation);
     return reason !== undefined && (reason.kind === "security" || reason.code === "no-device");
   }
+}
+
+/** @throws ClientError `text-empty`, `text-too-large` */
+export function requireText(attempted: string, text: string): void {
+  if (text.trim() === "") throw new ClientError("text-empty", `${attempted}: there is nothing to send`);
+  const bytes = new TextEncoder().encode(text).length;
+  if (bytes > limits.textBytesMax)
+    throw new ClientError(
+      "text-too-large",
+      `${attempted}: the text has ${bytes} bytes, more than ${limits.textBytesMax}`,
+    );
 }

@@ -171,6 +171,11 @@ class Home {
     }
   }
 
+  /** A call that sends something, and may have to be made again: the second one is recognised. */
+  #attempt(method: RemoteMethod, options: object): Promise<never> {
+    return this.#call(method, { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
+  }
+
   #announce(event: ClientEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
@@ -193,8 +198,12 @@ class Home {
     return this.#call("sync", options);
   };
   flush = (options: Parameters<Client["flush"]>[0]) => this.#call("flush", options);
-  send = (options: Parameters<Client["send"]>[0]) =>
-    this.#call("send", { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
+  send = (options: Parameters<Client["send"]>[0]) => this.#attempt("send", options);
+  editMessage = (options: Parameters<Client["editMessage"]>[0]) => this.#attempt("editMessage", options);
+  deleteMessage = (options: Parameters<Client["deleteMessage"]>[0]) => this.#attempt("deleteMessage", options);
+  react = (options: Parameters<Client["react"]>[0]) => this.#attempt("react", options);
+  forward = (options: Parameters<Client["forward"]>[0]) => this.#attempt("forward", options);
+  pin = (options: Parameters<Client["pin"]>[0]) => this.#attempt("pin", options);
   waitFor = (options: Parameters<Client["waitFor"]>[0]) => this.#call("waitFor", options);
   inbox = (options: Parameters<Client["inbox"]>[0]) => this.#call("inbox", options);
   markRead = (options: Parameters<Client["markRead"]>[0]) => this.#call("markRead", options);

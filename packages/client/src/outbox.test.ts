@@ -73,7 +73,7 @@ async function begin() {
     onAccepted: () => {},
   });
   const write = async (text: string): Promise<void> => {
-    await state.transact((transaction) => {
+    await state.transact(async (transaction) => {
       const order = outbox.nextOrder();
       const content = encodeContent({
         kind: "text",
@@ -83,7 +83,7 @@ async function begin() {
         head: contacts.ownHead(),
       });
       const conversation = transaction.conversation(id)!;
-      timeline.putPending(transaction, conversation, order, {
+      await timeline.putPending(transaction, conversation, order, {
         kind: "message",
         id: createId(random),
         from: alice.account,

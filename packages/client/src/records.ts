@@ -15,7 +15,9 @@
  *   timeline/<id>/<sequence>[.<n>]           what is shown, at its place in the log                   Row
  *   timeline/<id>/p<order>                   own messages that have no place yet                      Row
  *   context/<id>/<generation>/<epoch>        the GroupContext that messages of the epoch were signed in  bytes
- *   content/<content id>                     where a message is                                       [conversation, place]
+ *   content/<content id>                     where a message, or a change of one, is                  [conversation, place]
+ *   change/<id>/<content id>/<place>         that a change of this message is there                   nothing
+ *   ignored-changes                          changes that nobody but the author may make              how many
  *   search/<id>/<sequence>                   folded texts of the messages from there on, in a leaf    search-index.ts
  *   search-new/<id>/<place>                  the folded text of one that is in no leaf yet            search-index.ts
  *   search-index                             that all rows are in them, and in which form             { format }
@@ -182,6 +184,8 @@ interface ConversationFacts {
   /** Newest message of another that calls for a receipt. */
   receivedUpTo: number;
   unread: number;
+  /** How many of the unread name this account with an `@`. */
+  mentions?: number;
   /** What the account has archived: everything up to `settled`, the newest chunk being `tail`. Absent until the server was asked. */
   archive?: { settled: number; tail?: ArchiveTail };
   /** On a new device: chunks from `before` on are here (0: none yet, 1: all), and what the next one must be. */
@@ -198,7 +202,7 @@ interface ConversationFacts {
   lastFrom: Uint8Array;
 }
 
-export type Row = MessageRow | EventRow;
+export type Row = MessageRow | EventRow | ChangeRow;
 
 interface RowFrame {
   id: Uint8Array;
@@ -223,6 +227,35 @@ export interface MessageRow extends RowFrame {
   proof?: { generation: number; leaf: number; signature: Uint8Array };
   /** When this device deletes it, by its own clock (expiry.ts). It is not archived. */
   expiresAt?: number;
+  /** What was done to it since, by whose place in the log; message-changes.ts. */
+  changes?: MessageChanges;
+  /** What this device does to it and the server does not have yet, in its order. */
+  pending?: { order: number; content: Uint8Array }[];
+  /** Why the server refused the last of those. */
+  refused?: string;
+  /** Deleted for everyone: `content` holds no words any more, and `id` is the only thing that says what it was. */
+  erased?: true;
+}
+
+/** Each holds whatever came, so that all devices end with the same in whatever order it comes. Places are those of the log. */
+export interface MessageChanges {
+  /** Oldest first; the last one is what the message says. */
+  edits?: { place: string; at: number; text: string; mentions?: Uint8Array[] }[];
+  deleted?: { place: string; at: number; by: Uint8Array };
+  /** Also those taken back, so that an older one does not set them again. */
+  reactions?: { from: Uint8Array; emoji: string; place: string; removed?: true }[];
+  pin?: { place: string; at: number; by: Uint8Array; pinned: boolean };
+}
+
+/** An edit, a deletion, a reaction or a pin: kept at its place in the log for other devices, and applied to what it names. */
+export interface ChangeRow extends RowFrame {
+  kind: "change";
+  from: Uint8Array;
+  /** The message that it was done to. */
+  target: Uint8Array;
+  content: Uint8Array;
+  device: Uint8Array;
+  epoch?: number;
 }
 
 export const timeUnknown = 0;
@@ -256,8 +289,8 @@ export interface ArchiveTail {
 export interface OutboxItem {
   order: number;
   conversation: Uint8Array;
-  kind: "text" | "expiry" | "delivered" | "read" | "resend-request" | "resend";
-  /** Of texts and rosters. Receipts are written when they are encrypted, so that they show the newest chain head. */
+  kind: "text" | "change" | "expiry" | "delivered" | "read" | "resend-request" | "resend";
+  /** Of all but receipts. These are written when they are encrypted, so that they show the newest chain head. */
   content?: Uint8Array;
   submission: Uint8Array;
   /** The encrypted message once there is one: the same bytes are sent until the server answers definitely. */
@@ -276,6 +309,9 @@ const padded = (value: number) => String(value).padStart(digits, "0");
 export const placeOf = (sequence: number, sharing = 0): string =>
   sharing === 0 ? padded(sequence) : `${padded(sequence)}.${padded(sharing)}`;
 export const pendingPlaceOf = (order: number): string => `p${padded(order)}`;
+/** The order of a row that has no place yet. */
+export const pendingOrderOf = (place: string): number | undefined =>
+  place.startsWith("p") ? Number(place.slice(1)) : undefined;
 /** The sequence of a place, undefined while it has none. */
 export const sequenceOf = (place: string): number | undefined =>
   place.startsWith("p") ? undefined : Number(place.slice(0, digits));
@@ -299,6 +335,8 @@ export const keys = {
   expiringAll: "expiring/",
   expiring: (at: number, contentId: string) => `expiring/${padded(at)}/${contentId}`,
   content: (contentId: string) => `content/${contentId}`,
+  changes: (id: string, target: string) => `change/${id}/${target}/`,
+  ignoredChanges: "ignored-changes",
   searchIndex: "search-index",
   searchLeaves: (within: string) => `search/${within}`,
   searchNews: (within: string) => `search-new/${within}`,

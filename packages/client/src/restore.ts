@@ -13,6 +13,7 @@ import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
 import { type Conversations, emptyConversation } from "./conversations.ts";
 import type { Expiry } from "./expiry.ts";
+import { changeIn } from "./message-changes.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import { type ConversationRecord, placeOf, sequenceOf } from "./records.ts";
@@ -229,7 +230,9 @@ export class Restore {
     for await (const page of transaction.rows(id, placeOf(requested.from), placeOf(requested.to + 1))) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
-        const isMine = row.kind === "message" && sameBytes(row.from, own.account) && sameBytes(row.device, own.device);
+        const isMine = row.kind !== "event" && sameBytes(row.from, own.account) && sameBytes(row.device, own.device);
+        // Of a message that was taken back there is nothing to send; that it was, is.
+        if (row.kind === "message" && row.erased) continue;
         if (!isMine || sequence === undefined || row.content.length > resendBytesMax || ++count > resendsMax) continue;
         outbox.put(transaction, conversation, {
           kind: "resend",
@@ -257,19 +260,31 @@ export class Restore {
     const content = decodeContent(resend.content);
     const { gap } = conversation;
     // Nobody puts messages into a past that this device did not ask for.
-    if (content.kind !== "text" || !gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
+    const change = changeIn(content);
+    if ((content.kind !== "text" && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
+    if (!gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
     const expiresAt = this.#options.expiry.dueAt(content, content.sentAtMs);
     if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;
-    const place = await this.#options.timeline.insert(transaction, conversation, resend.sequence, {
-      kind: "message",
+    const row = {
       id: contentId(sender.account, conversation.conversation, resend.content),
       from: sender.account.slice(),
       device: sender.device.slice(),
       sentAt: content.sentAtMs,
       acceptedAt: content.sentAtMs,
       content: resend.content.slice(),
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-    });
+    };
+    const { timeline } = this.#options;
+    const place = change
+      ? await timeline.receiveChange(transaction, conversation, resend.sequence, {
+          kind: "change",
+          target: change.target,
+          ...row,
+        })
+      : await timeline.insert(transaction, conversation, resend.sequence, {
+          kind: "message",
+          ...row,
+          ...(expiresAt === undefined ? {} : { expiresAt }),
+        });
     // The archive has passed that place: it takes the message where it came.
     if (place !== undefined) conversation.late = [...(conversation.late ?? []), { place, sequence }];
   }

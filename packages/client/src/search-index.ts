@@ -6,8 +6,8 @@
  * It changes in the same transaction as the rows: what is new goes into a small record of its own, and with others into a leaf once
  * there are enough; what is deleted or edited leaves the leaf that holds it at once. Why: docs/decisions/0020-search-reads-texts-through.md.
  */
-import { decodeContent } from "@sotto/e2ee";
 import { decodeCbor, encodeCbor, sameBytes } from "@sotto/protocol";
+import { wordsOf } from "./message-changes.ts";
 import { type Row, decodeRecord, encodeRecord, keys, placeOf, sequenceOf } from "./records.ts";
 import type { SearchedPart } from "./search-query.ts";
 import { fold } from "./search-text.ts";
@@ -310,9 +310,8 @@ const link = /\bhttps?:\/\/\S/iu;
  */
 function searchedOf(row: Row): Omit<IndexEntry, "place"> | undefined {
   if (row.kind !== "message") return undefined;
-  const content = decodeContent(row.content);
-  if (content.kind !== "text") return undefined;
-  const { text } = content;
+  const text = wordsOf(row);
+  if (text === undefined) return undefined;
   const atMs = Math.min(row.sentAt, row.acceptedAt ?? row.sentAt);
   return { from: row.from, atMs, parts: link.test(text) ? partBits.link : 0, text };
 }

@@ -113,7 +113,7 @@ export class Search {
   async #resultOf(hit: Hit, terms: readonly Term[]): Promise<SearchResult | undefined> {
     const { state, timeline } = this.#options;
     const conversation = state.conversations.get(hit.conversation);
-    const row = await state.readRow(hit.conversation, hit.place);
+    const row = await state.row(hit.conversation, hit.place);
     // It was deleted a moment ago.
     if (!conversation || row?.kind !== "message") return undefined;
     const message: Message = timeline.toMessage(conversation, hit.place, row);

@@ -130,7 +130,15 @@ export class State {
     await this.#tail;
   }
 
-  async readRow(conversation: string, place: string): Promise<Row | undefined> {
+  /** Where the message of this content id is, if it is known. */
+  async place(contentId: Uint8Array): Promise<{ conversation: string; place: string } | undefined> {
+    const value = await this.read(keys.content(toHex(contentId)));
+    if (!value) return undefined;
+    const [conversation, place] = decodeRecord<[string, string]>(value);
+    return { conversation, place };
+  }
+
+  async row(conversation: string, place: string): Promise<Row | undefined> {
     const value = await this.read(keys.row(conversation, place));
     return value && decodeRecord<Row>(value);
   }
@@ -229,6 +237,18 @@ export class Transaction {
 
   async get(key: string): Promise<Uint8Array | undefined> {
     return this.#values.has(key) ? this.#values.get(key) : this.#storage.get(key);
+  }
+
+  /** Keys that begin so, in their order, as this transaction sees them. */
+  async keysUnder(prefix: string): Promise<string[]> {
+    const stored = await this.#storage.range(prefixRange(prefix));
+    const keysSeen = new Set(stored.map(({ key }) => key));
+    for (const [key, value] of this.#values) {
+      if (!key.startsWith(prefix)) continue;
+      if (value) keysSeen.add(key);
+      else keysSeen.delete(key);
+    }
+    return [...keysSeen].sort();
   }
 
   put(key: string, value: Uint8Array): void {
@@ -381,10 +401,10 @@ export class Transaction {
     yield changed.flatMap(([key, value]) => (value ? [decoded(key, value)] : []));
   }
 
-  /** Puts a row, and for messages the way from their id to it. */
+  /** Puts a row, and for messages and their changes the way from their id to it. */
   putRow(conversation: string, place: string, row: Row): void {
     this.put(keys.row(conversation, place), encodeRecord(row));
-    if (row.kind === "message") this.put(keys.content(toHex(row.id)), encodeRecord([conversation, place]));
+    if (row.kind !== "event") this.put(keys.content(toHex(row.id)), encodeRecord([conversation, place]));
     this.#rows.set(keys.row(conversation, place), { conversation, place, row });
     if (row.kind !== "message" || row.expiresAt === undefined) return;
     const { id, expiresAt } = row;

@@ -21,6 +21,7 @@ import { type CommitPlace, Commits } from "./commits.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Expiry } from "./expiry.ts";
+import { changeIn } from "./message-changes.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
@@ -545,13 +546,15 @@ export class Sync {
     const { conversation, sequence, acceptedAt } = at;
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
-      case "text": {
+      case "text":
+      case "delete":
+      case "reaction":
+      case "pin": {
         const expiresAt = this.#options.expiry.dueAt(content, acceptedAt);
         // What was due before it came is not shown any more.
         if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;
         if (isReadAgain(conversation, sequence)) await timeline.numberAnew(transaction, conversation, sequence);
-        await timeline.receive(transaction, conversation, sequence, {
-          kind: "message",
+        const row = {
           id: contentIdOf(sender.account, conversation.conversation, bytes),
           from: sender.account,
           device: sender.device,
@@ -560,6 +563,19 @@ export class Sync {
           acceptedAt,
           // A copy: what came out of the decryption may be a view into something larger.
           content: bytes.slice(),
+        };
+        const change = changeIn(content);
+        if (change) {
+          await timeline.receiveChange(transaction, conversation, sequence, {
+            kind: "change",
+            target: change.target,
+            ...row,
+          });
+          return;
+        }
+        await timeline.receive(transaction, conversation, sequence, {
+          kind: "message",
+          ...row,
           ...(own ? {} : { proof: await keepProof(transaction, { ...sender, conversation: at.id }, sender.proof) }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
         });
@@ -589,9 +605,6 @@ export class Sync {
         if (!this.#isThisDevice(sender))
           await this.#options.restore.onResend(transaction, conversation, sender, sequence, content);
         return;
-      case "delete":
-      case "reaction":
-      case "pin":
       case "unknown":
         await this.#note(
           transaction,

@@ -149,7 +149,7 @@ test("what claims a place that is taken is shown beside it", async () => {
   await receive(1, bob.account, "first");
   await receive(1, bob.account, "second");
   await change(async (transaction, conversation) => {
-    timeline.putPending(transaction, conversation, 9, row(alice.account, "third"));
+    await timeline.putPending(transaction, conversation, 9, row(alice.account, "third"));
     await timeline.place(transaction, conversation, 9, 1, 5);
   });
   await receive(2, bob.account, "fourth");

@@ -2,11 +2,23 @@
  * What is shown of a conversation: rows at their place in the log, own messages without a place at the end, and the marks that
  * receipts set on them. Everything here runs inside a transaction and touches nothing but the store.
  */
-import { type DecodedContent, decodeContent } from "@sotto/e2ee";
+import { type DecodedContent, decodeContent, isForwarded, mentionsOf } from "@sotto/e2ee";
 import { sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent, Message, MessageState } from "./api.ts";
-import type { Contacts } from "./contacts.ts";
 import {
+  type Done,
+  moveChange,
+  placeChange,
+  putChange,
+  putPendingChange,
+  refuseChange,
+  removeMessage,
+  withWaitingChanges,
+} from "./change-rows.ts";
+import type { Contacts } from "./contacts.ts";
+import { viewOf } from "./message-changes.ts";
+import {
+  type ChangeRow,
   type ConversationRecord,
   type EventRow,
   type MessageRow,
@@ -20,6 +32,8 @@ import type { State, Transaction } from "./state.ts";
 
 /** The last instant that a Date can say; times from the network may be anything. */
 const timeMsMax = 8.64e15;
+/** Of a message that is replied to; who wants all of it goes to it. */
+const quoteCharactersMax = 200;
 
 export const rfc3339 = (timeMs: number): string => new Date(Math.min(Math.max(timeMs, 0), timeMsMax)).toISOString();
 
@@ -45,7 +59,19 @@ export class Timeline {
     this.#dueAt = dueAt;
   }
 
-  /** A row for people and programs. `conversation` as it stands, for the unread mark. */
+  /** A row for people and programs, with what it replies to. `conversation` as it stands, for the unread mark. */
+  async shown(rows: Rows, conversation: ConversationRecord, place: string, row: MessageRow): Promise<Message> {
+    const message = this.toMessage(conversation, place, row);
+    if (message.replyTo === undefined) return message;
+    const at = await rows.place(Uint8Array.fromHex(message.replyTo));
+    const quoted = at?.conversation === message.conversation ? await rows.row(at.conversation, at.place) : undefined;
+    if (quoted?.kind !== "message") return message;
+    const { from, text, deleted } = this.toMessage(conversation, at!.place, quoted);
+    message.quote = { from, text: shortened(text), ...(deleted ? { deleted: true } : {}) };
+    return message;
+  }
+
+  /** The same without what it replies to. */
   toMessage(conversation: ConversationRecord, place: string, row: MessageRow): Message {
     const own = this.isOwn(row);
     const content = decodeContent(row.content);
@@ -57,7 +83,7 @@ export class Timeline {
       at: rfc3339(row.sentAt),
       text: content.kind === "text" ? content.text : "",
       state: own ? stateOf(row, sequence) : "received",
-      unread: !own && sequence !== undefined && sequence > conversation.readUpTo,
+      unread: this.#isUnread(conversation, place, row),
     };
     if (row.deliveredAt !== undefined && row.deliveredAt !== timeUnknown)
       message.deliveredAt = rfc3339(row.deliveredAt);
@@ -68,7 +94,36 @@ export class Timeline {
     if (expiresAt !== undefined) message.expiresAt = rfc3339(expiresAt);
     const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
     if (waiting !== undefined) message.waiting = waiting;
+    this.#addChanges(message, row, content);
     return message;
+  }
+
+  /** What was done to it since, by the others and by this device. */
+  #addChanges(message: Message, row: MessageRow, content: DecodedContent): void {
+    const name = (account: Uint8Array) => this.#contacts.nameOf(account);
+    const view = viewOf(row, this.#state.account?.account ?? new Uint8Array());
+    if (row.pending) {
+      message.change = "sending";
+      const waiting = this.#reasonToWait(message.conversation);
+      if (waiting !== undefined) message.waiting = waiting;
+    } else if (row.refused !== undefined) Object.assign(message, { change: "failed", failure: row.refused });
+    if (view.deleted) {
+      message.deleted = { by: name(view.deleted.by), at: rfc3339(view.deleted.at) };
+      message.text = "";
+      delete message.replyTo;
+      return;
+    }
+    if (view.editedAt !== undefined) {
+      message.edited = rfc3339(view.editedAt);
+      message.edits = [{ at: message.at, text: message.text }];
+      for (const { at, text } of view.earlier) message.edits.push({ at: rfc3339(at), text });
+      message.text = view.text ?? "";
+    }
+    if (view.reactions.length > 0)
+      message.reactions = view.reactions.map(({ emoji, accounts }) => ({ emoji, users: accounts.map(name) }));
+    if (view.isPinned) message.pinned = true;
+    if (isForwarded(content)) message.forwarded = true;
+    if (view.mentions.length > 0) message.mentions = view.mentions.map(name);
   }
 
   toEvent(conversation: ConversationRecord, row: EventRow): ConversationEvent {
@@ -82,16 +137,108 @@ export class Timeline {
     };
   }
 
+  /** A change for who asks for everything that happened. */
+  toChangeEvent(conversation: ConversationRecord, row: ChangeRow): ConversationEvent {
+    const who = this.#contacts.nameOf(row.from);
+    const content = decodeContent(row.content);
+    const said =
+      content.kind === "text"
+        ? ({ event: "edited", text: `${who} edited a message: ${content.text}` } as const)
+        : content.kind === "delete"
+          ? ({ event: "deleted", text: `${who} deleted a message` } as const)
+          : content.kind === "pin"
+            ? ({ event: "pinned", text: `${who} ${content.pinned ? "pinned" : "unpinned"} a message` } as const)
+            : ({
+                event: "reaction",
+                text:
+                  content.kind === "reaction"
+                    ? `${who} ${content.remove ? "took back" : "reacted"} ${content.emoji}`
+                    : `${who} reacted`,
+              } as const);
+    return {
+      id: toHex(row.id),
+      conversation: toHex(conversation.conversation),
+      at: rfc3339(row.sentAt),
+      ...said,
+      from: who,
+      message: toHex(row.target),
+    };
+  }
+
   isOwn(row: Row): boolean {
     const { account } = this.#state;
     return account !== undefined && row.from !== undefined && sameBytes(row.from, account.account);
   }
 
   /** An own message before it is sent. */
-  putPending(transaction: Transaction, conversation: ConversationRecord, order: number, row: MessageRow): void {
+  async putPending(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    order: number,
+    row: MessageRow,
+  ): Promise<void> {
     const place = pendingPlaceOf(order);
     transaction.putRow(toHex(conversation.conversation), place, row);
-    transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, row) });
+    await this.#tell(transaction, "receipt", conversation, place, row);
+  }
+
+  /** What this device does to a message, before it is sent. */
+  async putPendingChange(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    order: number,
+    row: ChangeRow,
+  ): Promise<void> {
+    const done = await putPendingChange(transaction, toHex(conversation.conversation), order, row);
+    await this.#tellDone(transaction, conversation, row, done);
+  }
+
+  /** What another, or another own device, did to a message. Nothing happens if it is known. Changes `conversation`. */
+  async receiveChange(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    row: ChangeRow,
+  ): Promise<string | undefined> {
+    if (await transaction.place(row.id)) return undefined;
+    const id = toHex(conversation.conversation);
+    const place = await freePlace(transaction, id, sequence);
+    const done = await putChange(transaction, id, place, row);
+    await this.#tellDone(transaction, conversation, row, done);
+    return done.kind === "ignored" ? undefined : place;
+  }
+
+  /** The same without a word about it: a new device takes in the past. Changes `conversation`. */
+  async restoreChange(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    row: ChangeRow,
+  ): Promise<void> {
+    if (await transaction.place(row.id)) return;
+    const id = toHex(conversation.conversation);
+    const done = await putChange(transaction, id, await freePlace(transaction, id, sequence), row);
+    if (done.kind === "done") this.#takeBackUnread(conversation, done);
+  }
+
+  /** An own message goes that never left this device. */
+  drop(transaction: Transaction, conversation: ConversationRecord, place: string, row: MessageRow): void {
+    const id = toHex(conversation.conversation);
+    transaction.deleteRow(id, place);
+    transaction.emit({ type: "hidden", conversation: id, id: toHex(row.id) });
+  }
+
+  /** A message goes from this account's devices, and nobody else hears of it. Changes `conversation`. */
+  async hide(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    place: string,
+    row: MessageRow,
+  ): Promise<void> {
+    const id = toHex(conversation.conversation);
+    this.#noLongerUnread(conversation, place, row);
+    await removeMessage(transaction, id, place, row.id);
+    transaction.emit({ type: "hidden", conversation: id, id: toHex(row.id) });
   }
 
   /** Moves what is own, a message or a line about one's own deed, to the place that the server gave it. Nothing happens if it is there already. */
@@ -108,7 +255,12 @@ export class Timeline {
     if (!row) return;
     const place = await freePlace(transaction, id, sequence);
     transaction.deleteRow(id, pending);
-    if (row.kind !== "message") {
+    if (row.kind === "change") {
+      const done = await placeChange(transaction, id, order, place, { ...row, acceptedAt });
+      await this.#tellDone(transaction, conversation, row, done);
+      return;
+    }
+    if (row.kind === "event") {
       transaction.putRow(id, place, { ...row, acceptedAt });
       return;
     }
@@ -116,7 +268,7 @@ export class Timeline {
     const expiresAt = this.#dueAt(decodeContent(row.content), acceptedAt);
     const placed: MessageRow = { ...rest, acceptedAt, ...(expiresAt === undefined ? {} : { expiresAt }) };
     transaction.putRow(id, place, placed);
-    transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, placed) });
+    await this.#tell(transaction, "receipt", conversation, place, placed);
   }
 
   /** Says on an own message why it will not be sent. */
@@ -131,10 +283,14 @@ export class Timeline {
     const row = await transaction.row(id, place);
     // A line about what was not to be says nothing true.
     if (row?.kind === "event") transaction.deleteRow(id, place);
+    if (row?.kind === "change") {
+      const done = await refuseChange(transaction, id, order, row, failure);
+      await this.#tellDone(transaction, conversation, row, done);
+    }
     if (row?.kind !== "message") return;
     const failed: MessageRow = { ...row, failure };
     transaction.putRow(id, place, failed);
-    transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, failed) });
+    await this.#tell(transaction, "receipt", conversation, place, failed);
   }
 
   /** A message of another, or of another own device. False if the same content was shown before. Changes `conversation`. */
@@ -142,20 +298,21 @@ export class Timeline {
     transaction: Transaction,
     conversation: ConversationRecord,
     sequence: number,
-    row: MessageRow,
+    received: MessageRow,
   ): Promise<boolean> {
-    if (await transaction.place(row.id)) return false;
+    if ((await transaction.place(received.id)) || isHidden(transaction, received.id)) return false;
     const id = toHex(conversation.conversation);
+    const row = await withWaitingChanges(transaction, id, received);
     const place = await freePlace(transaction, id, sequence);
     transaction.putRow(id, place, row);
     conversation.lastAt = Math.max(conversation.lastAt, row.acceptedAt ?? row.sentAt);
     if (this.isOwn(row)) {
-      transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, row) });
+      await this.#tell(transaction, "receipt", conversation, place, row);
     } else {
       conversation.lastFrom = row.from;
       conversation.receivedUpTo = sequence;
-      if (sequence > conversation.readUpTo) conversation.unread++;
-      transaction.emit({ type: "message", ...this.toMessage(conversation, place, row) });
+      this.#countUnread(conversation, place, row);
+      await this.#tell(transaction, "message", conversation, place, row);
     }
     return true;
   }
@@ -172,10 +329,14 @@ export class Timeline {
     for await (const page of transaction.rows(id, placeOf(sequence), placeOf(Number.MAX_SAFE_INTEGER))) {
       moved.push(...page);
     }
-    for (const { place, row } of moved) {
-      isUnread ||= row.kind === "message" && !this.isOwn(row) && sequenceOf(place)! > conversation.readUpTo;
+    for (const { place } of moved.sort((a, b) => (a.place < b.place ? -1 : 1))) {
+      // Read once more: a change that was moved before may have been done to it.
+      const row = (await transaction.row(id, place))!;
+      isUnread ||= row.kind === "message" && this.#isUnread(conversation, place, row);
+      const to = await freePlace(transaction, id, before);
       transaction.deleteRow(id, place);
-      transaction.putRow(id, await freePlace(transaction, id, before), row);
+      transaction.putRow(id, to, row);
+      if (row.kind === "change") await moveChange(transaction, id, place, to);
     }
     for (const mark of ["readUpTo", "deliveredSentUpTo", "readSentUpTo", "receivedUpTo"] as const) {
       conversation[mark] = Math.min(conversation[mark], before);
@@ -190,14 +351,25 @@ export class Timeline {
     sequence: number,
     row: MessageRow,
   ): Promise<string | undefined> {
-    if (await transaction.place(row.id)) return undefined;
+    const put = await this.restore(transaction, conversation, sequence, row);
+    if (put && !this.isOwn(row)) await this.#tell(transaction, "message", conversation, put.place, put.row);
+    return put?.place;
+  }
+
+  /** The same without a word about it: a new device takes in the past. */
+  async restore(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sequence: number,
+    restored: MessageRow,
+  ): Promise<{ place: string; row: MessageRow } | undefined> {
+    if ((await transaction.place(restored.id)) || isHidden(transaction, restored.id)) return undefined;
     const id = toHex(conversation.conversation);
+    const row = await withWaitingChanges(transaction, id, restored);
     const place = await freePlace(transaction, id, sequence);
     transaction.putRow(id, place, row);
-    if (this.isOwn(row)) return place;
-    if (sequence > conversation.readUpTo) conversation.unread++;
-    transaction.emit({ type: "message", ...this.toMessage(conversation, place, row) });
-    return place;
+    this.#countUnread(conversation, place, row);
+    return { place, row };
   }
 
   /** Something that happened and is no message. */
@@ -236,7 +408,7 @@ export class Timeline {
         const marked: MessageRow = { ...row, deliveredAt: row.deliveredAt ?? at };
         if (kind === "read") marked.readAt = row.readAt ?? at;
         transaction.putRow(id, place, marked);
-        transaction.emit({ type: "receipt", ...this.toMessage(conversation, place, marked) });
+        await this.#tell(transaction, "receipt", conversation, place, marked);
       }
     }
   }
@@ -245,14 +417,92 @@ export class Timeline {
   async markRead(transaction: Transaction, conversation: ConversationRecord, upTo: number): Promise<void> {
     if (upTo <= conversation.readUpTo) return;
     const id = toHex(conversation.conversation);
-    let read = 0;
     for await (const page of transaction.rows(id, placeOf(conversation.readUpTo + 1), placeOf(upTo + 1))) {
-      for (const { row } of page) if (row.kind === "message" && !this.isOwn(row)) read++;
+      for (const { place, row } of page) if (row.kind === "message") this.#noLongerUnread(conversation, place, row);
     }
     conversation.readUpTo = upTo;
-    conversation.unread = Math.max(0, conversation.unread - read);
     transaction.emit({ type: "read", conversation: id, unread: conversation.unread });
   }
+
+  /** Whether a row counts as unread: what others wrote, as long as there is something to read. */
+  #isUnread(conversation: ConversationRecord, place: string, row: MessageRow): boolean {
+    const sequence = sequenceOf(place);
+    return !this.isOwn(row) && !row.erased && sequence !== undefined && sequence > conversation.readUpTo;
+  }
+
+  #countUnread(conversation: ConversationRecord, place: string, row: MessageRow): void {
+    if (!this.#isUnread(conversation, place, row)) return;
+    conversation.unread++;
+    if (this.#mentionsThisAccount(row)) conversation.mentions = (conversation.mentions ?? 0) + 1;
+  }
+
+  #noLongerUnread(conversation: ConversationRecord, place: string, row: MessageRow): void {
+    if (!this.#isUnread(conversation, place, row)) return;
+    conversation.unread = Math.max(0, conversation.unread - 1);
+    if (this.#mentionsThisAccount(row)) conversation.mentions = Math.max(0, (conversation.mentions ?? 0) - 1);
+  }
+
+  #takeBackUnread(conversation: ConversationRecord, { place, before, row }: Extract<Done, { kind: "done" }>): void {
+    if (row.erased && !before.erased) this.#noLongerUnread(conversation, place, before);
+  }
+
+  /** By the words that it came with: an edit calls nobody a second time. */
+  #mentionsThisAccount(row: MessageRow): boolean {
+    const own = this.#state.account?.account;
+    return own !== undefined && mentionsOf(decodeContent(row.content)).some((account) => sameBytes(account, own));
+  }
+
+  async #tell(
+    transaction: Transaction,
+    type: "message" | "receipt" | "changed",
+    conversation: ConversationRecord,
+    place: string,
+    row: MessageRow,
+  ): Promise<void> {
+    transaction.emit({ type, ...(await this.shown(transaction, conversation, place, row)) });
+  }
+
+  /** Says what a change did, and quietly that somebody reacted to an own message. Changes `conversation`. */
+  async #tellDone(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    change: ChangeRow,
+    done: Done,
+  ): Promise<void> {
+    if (done.kind !== "done") return;
+    const { place, row, content } = done;
+    this.#takeBackUnread(conversation, done);
+    await this.#tell(transaction, "changed", conversation, place, row);
+    if (content.kind !== "reaction" || content.remove || row.erased || !this.isOwn(row) || this.isOwn(change)) return;
+    transaction.emit({
+      type: "reaction",
+      id: toHex(row.id),
+      conversation: toHex(conversation.conversation),
+      from: this.#contacts.nameOf(change.from),
+      at: rfc3339(change.sentAt),
+      emoji: content.emoji,
+    });
+  }
+}
+
+/** What the account's devices tell each other of a message that was deleted for oneself, by its id (account-vault.ts). */
+export const hiddenKind = "hidden/";
+
+/** Neither the archive nor a late copy brings back what was deleted for oneself. */
+function isHidden(transaction: Transaction, messageId: Uint8Array): boolean {
+  return transaction.vaultEntry(hiddenKind + toHex(messageId))?.value === true;
+}
+
+/** Where rows are looked up: the store, or a transaction that has changed some. */
+export interface Rows {
+  place(contentId: Uint8Array): Promise<{ conversation: string; place: string } | undefined>;
+  row(conversation: string, place: string): Promise<Row | undefined>;
+}
+
+function shortened(text: string): string {
+  const characters = Array.from(text.slice(0, 2 * quoteCharactersMax));
+  const isWhole = text.length <= 2 * quoteCharactersMax && characters.length <= quoteCharactersMax;
+  return isWhole ? text : `${characters.slice(0, quoteCharactersMax - 1).join("")}…`;
 }
 
 /** Where a row for this sequence can go. Two share one if the server numbered its log anew, or if a commit did several things. */

@@ -255,6 +255,48 @@ export class FakeClient implements Client {
     return { ...message };
   }
 
+  async editMessage(options: { id: string; text: string }): Promise<Message> {
+    await this.#call("editMessage", options);
+    const message = this.#own(options.id);
+    message.edits = [...(message.edits ?? []), { at: message.edited ?? message.at, text: message.text }];
+    return this.#changed(Object.assign(message, { text: options.text, edited: this.#at() }));
+  }
+
+  async deleteMessage(options: { id: string; forMe?: boolean }): Promise<Message> {
+    await this.#call("deleteMessage", options);
+    if (options.forMe === true) {
+      const gone = this.#message(options.id);
+      this.rows = this.rows.filter((row) => row !== gone);
+      return gone;
+    }
+    const message = this.#own(options.id);
+    return this.#changed(Object.assign(message, { text: "", deleted: { by: message.from, at: this.#at() } }));
+  }
+
+  async react(options: { id: string; emoji: string; remove?: boolean }): Promise<Message> {
+    await this.#call("react", options);
+    const message = this.#message(options.id);
+    const own = `@${this.registered?.name}`;
+    const others = (message.reactions ?? []).filter(({ emoji }) => emoji !== options.emoji);
+    message.reactions = options.remove === true ? others : [...others, { emoji: options.emoji, users: [own] }];
+    return this.#changed(message);
+  }
+
+  async forward(options: { id: string; to: string }): Promise<Message> {
+    await this.#call("forward", options);
+    const sent = await this.send({ to: options.to, text: this.#message(options.id).text });
+    Object.assign(this.#message(sent.id), { forwarded: true });
+    return { ...this.#message(sent.id) };
+  }
+
+  async pin(options: { id: string; pinned?: boolean }): Promise<Message> {
+    await this.#call("pin", options);
+    const { pinned: _, ...rest } = this.#message(options.id);
+    const at = this.rows.findIndex(({ id }) => id === rest.id);
+    this.rows[at] = options.pinned === false ? rest : { ...rest, pinned: true };
+    return this.#changed(this.#message(rest.id));
+  }
+
   async waitFor(options: {
     id: string;
     state: "accepted" | "delivered" | "read";
@@ -262,7 +304,7 @@ export class FakeClient implements Client {
   }): Promise<Message> {
     await this.#call("waitFor", options);
     if (this.waiting !== undefined) this.#message(options.id).waiting = this.waiting;
-    else if (this.connected) this.advance(options.id, this.reaches);
+    else if (this.connected && this.#message(options.id).state === "sending") this.advance(options.id, this.reaches);
     return { ...this.#message(options.id) };
   }
 
@@ -282,7 +324,13 @@ export class FakeClient implements Client {
     }
   }
 
-  async history(options: { with: string; limit?: number; before?: string; events?: boolean }): Promise<Row[]> {
+  async history(options: {
+    with: string;
+    limit?: number;
+    before?: string;
+    events?: boolean;
+    pinned?: boolean;
+  }): Promise<Row[]> {
     await this.#call("history", options);
     const found = this.#conversations().find(
       ({ title, conversation }) => title === options.with || conversation.startsWith(options.with),
@@ -293,9 +341,9 @@ export class FakeClient implements Client {
         "no-conversation",
         `reading the history with ${options.with}: no such conversation`,
       );
-    const rows = this.rows.filter(
-      (row) => row.conversation === found.conversation && (options.events === true || "state" in row),
-    );
+    const rows = this.rows
+      .filter((row) => row.conversation === found.conversation && (options.events === true || "state" in row))
+      .filter((row) => options.pinned !== true || ("pinned" in row && row.pinned === true));
     const before =
       options.before === undefined ? rows.length : rows.findIndex((row) => row.id.startsWith(options.before ?? ""));
     return rows.slice(0, before).slice(-(options.limit ?? rows.length));
@@ -450,9 +498,24 @@ export class FakeClient implements Client {
   }
 
   #message(id: string): Message {
-    const message = this.#messages().find((each) => each.id === id);
+    const message = this.#messages().find((each) => each.id.startsWith(id));
     if (message === undefined) throw clientFailure("missing", "no-message", `looking for ${id}: no such message`);
     return message;
+  }
+
+  #own(id: string): Message {
+    const message = this.#message(id);
+    if (message.state === "received")
+      throw clientFailure("refused", "not-your-message", `edit: that message is ${message.from}'s`);
+    return message;
+  }
+
+  /** What was done to a message waits while there is no connection. */
+  #changed(message: Message): Message {
+    if (this.connected) delete message.change;
+    else message.change = "sending";
+    this.#tell({ type: "changed", ...message });
+    return { ...message };
   }
 
   #unread(conversation: string): number {

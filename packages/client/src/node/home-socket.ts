@@ -1,7 +1,8 @@
 /**
  * Several processes on one home folder: the one that holds the store's lock owns it and serves the others over a socket that
  * only its user can open (HOME/sotto.sock, mode 0600). When the owner ends, whoever notices first becomes the owner, and a call
- * that was cut off is made again: reading twice is harmless, and `send` carries a key by which the second one is recognised.
+ * that was cut off is made again: reading twice is harmless, and what sends something carries a key by
+ * which the second one is recognised.
  *
  * Frames: four bytes of length (big-endian), then CBOR: `[id, method, argument]` to the owner, `[id, true, value]` or
  * `[id, false, failure]` back, `[0, event]` for everything that happens.
@@ -32,6 +33,11 @@ export const remoteMethods = [
   "sync",
   "flush",
   "send",
+  "editMessage",
+  "deleteMessage",
+  "react",
+  "forward",
+  "pin",
   "waitFor",
   "inbox",
   "markRead",

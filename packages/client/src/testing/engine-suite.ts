@@ -499,7 +499,63 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     bob.network.goOffline();
     const tablet = await create("tablet");
     await tablet.signIn(alice);
-    assert.deepEqual((await tablet.texts(bob)).toSorted(), ["before", "meanwhile one", "meanwhile two"]);
+    assert.deepEqual(await tablet.texts(bob), ["before", "meanwhile one", "meanwhile two"]);
+  });
+
+  story("a new device shows what was done to messages as the old one does", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    const edited = await alice.say(bob, "lunch at one?");
+    const deleted = await alice.say(bob, "never mind");
+    const hidden = await alice.say(bob, "between me and me");
+    await eventually("bob has them", async () => (await bob.texts(alice)).length === 3);
+    const answer = await bob.client.send({ to: alice.at, text: "at two", replyTo: edited.id });
+    await bob.client.react({ id: deleted.id, emoji: "😮" });
+    await bob.client.react({ id: edited.id, emoji: "👍" });
+    await bob.client.pin({ id: edited.id });
+    await alice.client.editMessage({ id: edited.id, text: "lunch at two?" });
+    await alice.client.deleteMessage({ id: deleted.id });
+    await alice.client.deleteMessage({ id: hidden.id, forMe: true });
+    const shown = async (person: Person, of: Person) =>
+      (await person.client.history({ with: of.at })).map((row) => {
+        const { text, edits, deleted: gone, reactions, pinned, quote } = row as Message;
+        return { text, edits: edits?.map((edit) => edit.text), deleted: gone?.by, reactions, pinned, quote };
+      });
+    const expected = [
+      {
+        text: "lunch at two?",
+        edits: ["lunch at one?"],
+        deleted: undefined,
+        reactions: [{ emoji: "👍", users: [bob.at] }],
+        pinned: true,
+        quote: undefined,
+      },
+      { text: "", edits: undefined, deleted: alice.at, reactions: undefined, pinned: undefined, quote: undefined },
+    ];
+    const reply = {
+      text: "at two",
+      edits: undefined,
+      deleted: undefined,
+      reactions: undefined,
+      pinned: undefined,
+      quote: { from: alice.at, text: "lunch at two?" },
+    };
+    await eventually("all is done", async () => {
+      const rows = (await alice.client.history({ with: bob.at })) as Message[];
+      return rows.some(({ id }) => id === answer.id) && rows[0]?.pinned === true && rows[1]?.deleted !== undefined;
+    });
+    assert.deepEqual(await shown(alice, bob), [...expected, reply]);
+    await alice.client.flush({ timeoutMs: patienceMs });
+    alice.network.goOffline();
+    const laptop = await create("laptop");
+    await laptop.signIn(alice);
+    assert.deepEqual(await shown(laptop, bob), [...expected, reply]);
+    await eventually("bob sees the same, and what alice deleted for herself", async () => {
+      const rows = await shown(bob, alice);
+      return rows[0]?.text === "lunch at two?" && rows[1]?.deleted === alice.at;
+    });
+    const silent = { edits: undefined, deleted: undefined, reactions: undefined, pinned: undefined, quote: undefined };
+    assert.deepEqual(await shown(bob, alice), [...expected, { text: "between me and me", ...silent }, reply]);
   });
 
   story("a device that is removed is cut off, and cannot read what comes later", async (create) => {
