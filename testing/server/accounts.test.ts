@@ -183,7 +183,7 @@ test("a closed server takes nobody, an open one everybody", async () => {
   assert.equal(client.hello.registration, "closed");
   assert.equal(await refusal(prepareRegistration(client, "alice")), "registration-closed");
 
-  await using open = await startServer({ registration: "open", localRegistration: "off" });
+  await using open = await startServer({ registration: "open", localRegistration: "off", strangers: "request" });
   await using other = await RawClient.connect(open);
   assert.equal(other.hello.strangers, "request");
   await register(other, "alice");

@@ -39,6 +39,10 @@ export const failures = {
   "store-copied": { retryable: false, meaning: "another copy of this device's store has been in use since" },
   "no-device": { retryable: true, meaning: "the account has no device that could receive" },
   "key-package-refused": { retryable: false, meaning: "a key package is not valid for this device" },
+  "not-accepted": {
+    retryable: false,
+    meaning: "the other side does not take this, or no more of it before they answer",
+  },
   "conversation-exists": { retryable: false, meaning: "the conversation was created before" },
   "commit-refused": { retryable: false, meaning: "the commit is not one that the caller may make" },
   "not-staged": {

@@ -102,6 +102,11 @@ export const limits = {
   deviceBacklogBytesMax: 64 * MiB,
   deviceUnseenMs: 45 * day,
 
+  // Strangers and blocking.
+  blockedPerAccountMax: 1_000,
+  // What somebody can say to a person who neither wrote to them nor accepted them.
+  strangerMessagesMax: 5,
+
   // The archive: 64 KiB of messages, sealed and padded, make a chunk; a reply is a frame.
   archiveChunkBytesMax: 96 * KiB,
   archiveChunksPerReplyMax: 8,

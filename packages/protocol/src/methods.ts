@@ -299,7 +299,7 @@ export const methods = {
         v.object({ device: id, bytes: bytesUpTo(limits.keyPackageBytesMax), lastResort: v.boolean() }),
       ),
     }),
-    failures: ["not-found", "no-device", "unavailable"],
+    failures: ["not-accepted", "not-found", "no-device", "unavailable"],
   },
   createConversation: {
     about:
@@ -315,7 +315,15 @@ export const methods = {
       groupInfo: structure,
     }),
     result: v.object({ sequence: count, acceptedAt: timeMs }),
-    failures: ["conversation-exists", "not-found", "commit-refused", "not-staged", "quota-exceeded", "unavailable"],
+    failures: [
+      "not-accepted",
+      "conversation-exists",
+      "not-found",
+      "commit-refused",
+      "not-staged",
+      "quota-exceeded",
+      "unavailable",
+    ],
   },
   submitCommit: {
     about:
@@ -330,7 +338,15 @@ export const methods = {
     }),
     result: v.object({ sequence: count, epoch: count, acceptedAt: timeMs }),
     /** `not-permitted`: the commit is well made, and the roster does not give the caller the right to it. */
-    failures: ["stale-epoch", "commit-refused", "not-permitted", "not-staged", "quota-exceeded", "unavailable"],
+    failures: [
+      "not-accepted",
+      "stale-epoch",
+      "commit-refused",
+      "not-permitted",
+      "not-staged",
+      "quota-exceeded",
+      "unavailable",
+    ],
   },
   stageBytes: {
     about:
@@ -354,7 +370,7 @@ export const methods = {
     bucket: "message",
     params: v.strictObject({ conversation: id, submission: id, message: bytesUpTo(limits.envelopeBytesMax) }),
     result: v.object({ sequence: count, acceptedAt: timeMs }),
-    failures: ["stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
+    failures: ["not-accepted", "stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
   },
   getGroupInfo: {
     about: "The GroupInfo of the current epoch, for joining by external commit.",
@@ -511,6 +527,40 @@ export const methods = {
     }),
     result: v.object({ reportedAt: timeMs }),
     failures: ["not-found", "proof-invalid", "quota-exceeded", "unavailable"],
+  },
+  acceptRequest: {
+    about:
+      "Takes messages of the other one without a bound from now on, in a direct conversation in which the caller's account was asked. Writing does the same.",
+    caller: "member",
+    bucket: "request",
+    params: v.strictObject({ conversation: id }),
+    result: v.object({}),
+    failures: ["unavailable"],
+  },
+  block: {
+    about:
+      "Takes nothing more from an account: it cannot open a conversation with the caller's, write in the direct one, or add the caller's to a group, and sees no presence.",
+    caller: "device",
+    bucket: "account",
+    params: v.strictObject({ account: id }),
+    result: v.object({}),
+    failures: ["not-found", "not-permitted", "quota-exceeded", "unavailable"],
+  },
+  unblock: {
+    about: "Takes an account off the caller's list. One that is not on it: nothing happens.",
+    caller: "device",
+    bucket: "account",
+    params: v.strictObject({ account: id }),
+    result: v.object({}),
+    failures: ["unavailable"],
+  },
+  listBlocked: {
+    about: "Whom the caller's account blocks.",
+    caller: "device",
+    bucket: "request",
+    params: v.strictObject({}),
+    result: v.object({ accounts: v.array(id) }),
+    failures: [],
   },
   getPresence: {
     about:

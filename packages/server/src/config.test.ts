@@ -8,7 +8,6 @@ test("a server needs nothing but a data folder", () => {
   assert.equal(config.port, 12_345);
   assert.equal(config.registration, "invite");
   assert.equal(config.localRegistration, true);
-  assert.equal(config.strangers, "allow");
   assert.deepEqual(config.hosts, []);
 });
 
@@ -29,11 +28,6 @@ test("settings are read as a command line has them", () => {
 test("where the server has a name for people elsewhere, this machine registers nobody without being told to", () => {
   assert.equal(readConfig({ data: "d", hosts: ["chat.example.org"] }).localRegistration, false);
   assert.equal(readConfig({ data: "d", hosts: ["chat.example.org"], localRegistration: "on" }).localRegistration, true);
-});
-
-test("with open registration strangers wait as requests unless the operator says otherwise", () => {
-  assert.equal(readConfig({ data: "d", registration: "open" }).strangers, "request");
-  assert.equal(readConfig({ data: "d", registration: "open", strangers: "allow" }).strangers, "allow");
 });
 
 const wrong: [Record<string, unknown>, RegExp][] = [

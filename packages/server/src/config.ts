@@ -76,7 +76,7 @@ export const settings = {
   },
   strangers: {
     flag: "--strangers allow|request",
-    help: "whether messages of people one never wrote to arrive at once or wait as requests; told to the clients (default: allow, with open registration request)",
+    help: "whether messages of people one never wrote to arrive at once, or wait as requests of at most five messages (default: allow; with open registration request, except from this machine)",
     schema: v.optional(v.picklist(["allow", "request"])),
   },
   log: {
@@ -104,9 +104,7 @@ export const settings = {
 
 type SettingName = keyof typeof settings;
 type Values = { [Name in SettingName]: v.InferOutput<(typeof settings)[Name]["schema"]> };
-export type Config = Readonly<
-  Omit<Values, "strangers" | "localRegistration"> & { strangers: "allow" | "request"; localRegistration: boolean }
->;
+export type Config = Readonly<Omit<Values, "localRegistration"> & { localRegistration: boolean }>;
 /** What a command line or a program hands in: as typed, everything but the data folder optional. */
 export type ConfigInput = { [Name in SettingName]?: v.InferInput<(typeof settings)[Name]["schema"]> } & {
   data: string;
@@ -141,7 +139,6 @@ export function readConfig(input: Readonly<Record<string, unknown>>): Config {
   }
   // Whoever names the server expects people from elsewhere, perhaps through a proxy or a port forward on this machine.
   const localRegistration = config.localRegistration ?? config.hosts.length === 0;
-  const strangers = config.strangers ?? (config.registration === "open" ? "request" : "allow");
   const hosts = [...new Set(config.hosts.map((name) => name.toLowerCase()))];
-  return { ...config, hosts, strangers, localRegistration };
+  return { ...config, hosts, localRegistration };
 }

@@ -17,7 +17,7 @@ import {
 import fc from "fast-check";
 import { createDelivery, type Delivery, type DeliveryEnd, type DeliverySession } from "./delivery.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
-import type { Committed, Store } from "./store/store.ts";
+import type { Appended, Committed, Store } from "./store/store.ts";
 import { createConversationOf, createPerson, newAdd, newCommit, newMessage } from "./store/suite.ts";
 
 const inbox = new Uint8Array(16);
@@ -436,7 +436,7 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
 
   function announce(
     conversation: ConversationId,
-    outcomes: Committed[],
+    outcomes: (Appended | Committed)[],
     bytes: Uint8Array[],
     kind: EntryKind,
     epoch: number,

@@ -1,8 +1,9 @@
 /**
- * Who is online, told to those with whom an account shares a conversation and only while both let themselves be seen. A short
+ * Who is online, told to those with whom an account shares a conversation, once neither is a stranger or blocked, and only while both let
+ * themselves be seen. A short
  * absence, such as a reconnect, is not told. Nothing is stored but when each device was last seen.
  */
-import { type AccountId, encodeEvent, ProtocolError, type Result, toHex } from "@sotto/protocol";
+import { type AccountId, directConversationId, encodeEvent, ProtocolError, type Result, toHex } from "@sotto/protocol";
 import { peersOf } from "./conversations/peers.ts";
 import type { Delivery } from "./delivery.ts";
 import { describeError, type Log } from "./log.ts";
@@ -31,10 +32,17 @@ export function createPresence({ store, delivery, now, log }: PresenceOptions): 
   const isVisible = async (account: AccountId): Promise<boolean> =>
     (await store.getAccount(account))?.presenceVisible === true;
 
+  /** Neither blocks the other, and who was asked in their direct conversation has answered. */
+  const haveMet = async (one: AccountId, other: AccountId): Promise<boolean> => {
+    if ((await store.isBlocked(one, other)) || (await store.isBlocked(other, one))) return false;
+    return (await store.getConversation(directConversationId(one, other)))?.asked === undefined;
+  };
+
   const tell = async (account: AccountId, event: Result<"getPresence">): Promise<void> => {
     const frame = encodeEvent(0, "presence", { account, ...event });
     for (const peer of (await peersOf(store, account)).values()) {
-      if (delivery.isOnline(peer) && (await isVisible(peer))) delivery.pushToAccount(peer, frame);
+      if (!delivery.isOnline(peer) || !(await isVisible(peer))) continue;
+      if (await haveMet(account, peer)) delivery.pushToAccount(peer, frame);
     }
   };
 
@@ -67,7 +75,8 @@ export function createPresence({ store, delivery, now, log }: PresenceOptions): 
     async get(asking, about) {
       // Whether the account exists at all is not to be learned here.
       const isSelf = toHex(asking) === toHex(about);
-      if (!isSelf && !(await peersOf(store, asking)).has(toHex(about))) throw new ProtocolError("not-found");
+      const mayKnow = isSelf || ((await peersOf(store, asking)).has(toHex(about)) && (await haveMet(asking, about)));
+      if (!mayKnow) throw new ProtocolError("not-found");
       if (!(await isVisible(asking)) || !(await isVisible(about))) throw new ProtocolError("not-permitted");
       if (delivery.isOnline(about)) return { online: true };
       const lastSeenAt = Math.max(0, ...(await store.listDevices(about)).map((device) => device.lastSeenAt));

@@ -7,6 +7,7 @@ export const claimKeyPackages: MethodFile<"claimKeyPackages"> =
   async ({ account, suite }, caller) => {
     const found = await store.getAccount(account);
     if (found === undefined || found.disabled) throw new ProtocolError("not-found");
+    if (await store.isBlocked(account, caller.account)) throw new ProtocolError("not-accepted");
     const keyPackages = await store.claimKeyPackages({ account, suite, by: caller.account, now: now() });
     if (keyPackages.length === 0) throw new ProtocolError("no-device");
 

@@ -1,11 +1,13 @@
 /** Opens a conversation with the caller's leaf alone. Everyone else comes by commits. */
-import { type AccountId, decodeRoster, directConversationId, ProtocolError, sameBytes } from "@sotto/protocol";
+import { type AccountId, decodeRoster, directConversationId, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
+import { strangersFor } from "../accounts/strangers.ts";
 import { groupIdOf } from "../conversations/group-id.ts";
+import { peersOf } from "../conversations/peers.ts";
 import type { Member, Store } from "../store/store.ts";
 import type { MethodFile } from "./method.ts";
 
 export const createConversation: MethodFile<"createConversation"> =
-  ({ store, delivery, staging, now }) =>
+  ({ config, store, delivery, staging, now }) =>
   async ({ conversation, kind, suite, peer, groupInfo: given }, { connection, account, device }) => {
     if ((peer !== undefined) !== (kind === "direct")) throw new ProtocolError("malformed");
     const groupInfo = staging.take(connection, given);
@@ -30,6 +32,11 @@ export const createConversation: MethodFile<"createConversation"> =
       (kind === "direct" || isFirstRosterOf(account, info.roster));
     if (!isOwnGroup) throw new ProtocolError("commit-refused");
 
+    // Members of a group that both are in have met.
+    const isStranger =
+      peer !== undefined &&
+      strangersFor(config, connection) === "request" &&
+      !(await peersOf(store, account)).has(toHex(peer));
     const createdAt = now();
     const outcome = await store.createConversation({
       conversation,
@@ -39,6 +46,7 @@ export const createConversation: MethodFile<"createConversation"> =
       members,
       leaf: { leaf: own.leaf, device, account, signatureKey: own.signatureKey, firstEpoch: 0, from: 0 },
       groupInfo,
+      ...(isStranger ? { asked: peer } : {}),
     });
     if (outcome === "refused") throw new ProtocolError("commit-refused");
     if (outcome === "full") throw new ProtocolError("quota-exceeded");
@@ -51,7 +59,7 @@ const admin = (account: AccountId): Member => ({ account, role: "admin" });
 
 /** @throws ProtocolError if the two cannot talk under that name */
 async function membersOfTwo(
-  store: Pick<Store, "getAccount">,
+  store: Pick<Store, "getAccount" | "isBlocked">,
   conversation: Uint8Array,
   account: AccountId,
   peer: AccountId,
@@ -60,6 +68,7 @@ async function membersOfTwo(
   if (!sameBytes(conversation, directConversationId(account, peer))) throw new ProtocolError("commit-refused");
   const other = await store.getAccount(peer);
   if (other === undefined || other.disabled) throw new ProtocolError("not-found");
+  if (await store.isBlocked(peer, account)) throw new ProtocolError("not-accepted");
   return [account, peer].map((member) => ({ account: member, role: "member" }));
 }
 

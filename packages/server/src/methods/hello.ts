@@ -1,5 +1,6 @@
 /** Agrees on a version and says which deployment this is, before anything else. */
 import { negotiateVersion, ProtocolError, toHex } from "@sotto/protocol";
+import { strangersFor } from "../accounts/strangers.ts";
 import type { MethodFile } from "./method.ts";
 
 const challengeBytes = 32;
@@ -24,7 +25,7 @@ export const hello: MethodFile<"hello"> = ({ config, deploymentKey, registration
       tlsKeySignature: signatureOf(connection.tls.spkiSha256),
       challenge: connection.challenge,
       registration: registration.policyFor(connection),
-      strangers: config.strangers,
+      strangers: strangersFor(config, connection),
       timeMs: now(),
     };
   };

@@ -1,8 +1,10 @@
 /** Every method of the protocol with its file; one that is missing here is a type error. */
 import type { MethodName } from "@sotto/protocol";
 import type { Services } from "../services.ts";
+import { acceptRequest } from "./acceptRequest.ts";
 import { addDevice } from "./addDevice.ts";
 import { authenticate } from "./authenticate.ts";
+import { block } from "./block.ts";
 import { claimKeyPackages } from "./claimKeyPackages.ts";
 import { createConversation } from "./createConversation.ts";
 import { dropBlobs } from "./dropBlobs.ts";
@@ -18,6 +20,7 @@ import { getPresence } from "./getPresence.ts";
 import { hello } from "./hello.ts";
 import { keepBlobs } from "./keepBlobs.ts";
 import { listArchives } from "./listArchives.ts";
+import { listBlocked } from "./listBlocked.ts";
 import { listDevices } from "./listDevices.ts";
 import { logout } from "./logout.ts";
 import { lookupAccount } from "./lookupAccount.ts";
@@ -36,6 +39,7 @@ import { startRecovery } from "./startRecovery.ts";
 import { startRegistration } from "./startRegistration.ts";
 import { submitCommit } from "./submitCommit.ts";
 import { subscribe } from "./subscribe.ts";
+import { unblock } from "./unblock.ts";
 import type { Handler, MethodFile } from "./method.ts";
 
 const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
@@ -72,6 +76,10 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   keepBlobs,
   dropBlobs,
   reportMessage,
+  acceptRequest,
+  block,
+  unblock,
+  listBlocked,
   getPresence,
   setPresence,
 };

@@ -1,18 +1,20 @@
 /** Appends a message to the log; answered when it is on disk. Nearly every request is this one. */
-import { ProtocolError, readPrivateMessage } from "@sotto/protocol";
+import { ProtocolError, readPrivateMessage, sameBytes } from "@sotto/protocol";
 import { isGroupIdOf } from "../conversations/group-id.ts";
 import type { MethodFile } from "./method.ts";
 
 export const sendMessage: MethodFile<"sendMessage"> =
   ({ store, delivery, metrics, now }) =>
-  async ({ conversation: name, submission, message }, { device, conversation }) => {
+  async ({ conversation: name, submission, message }, { account, device, conversation }) => {
     const header = readPrivateMessage(message);
     if (header === undefined || header.contentType !== "application") throw new ProtocolError("malformed");
     if (!isGroupIdOf(header.groupId, name, conversation.generation)) throw new ProtocolError("commit-refused");
+    if (conversation.blocked.some((blocked) => sameBytes(blocked, account))) throw new ProtocolError("not-accepted");
     const { epoch } = header;
     const outcome = await store.appendMessage({
       conversation: name,
       device,
+      account,
       submission,
       epoch,
       bytes: message,
@@ -21,6 +23,7 @@ export const sendMessage: MethodFile<"sendMessage"> =
 
     if (outcome.kind === "stale")
       throw new ProtocolError("stale-epoch", { epoch: outcome.epoch, sequence: outcome.sequence });
+    if (outcome.kind === "unanswered") throw new ProtocolError("not-accepted");
     if (outcome.kind === "full") throw new ProtocolError("quota-exceeded");
     const { sequence, acceptedAt } = outcome;
     if (!outcome.repeated) {

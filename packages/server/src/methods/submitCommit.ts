@@ -1,12 +1,13 @@
 /** Moves a conversation to its next epoch: everything checked, then one transaction with compare-and-set on the epoch. */
 import { createHash } from "node:crypto";
-import { ProtocolError } from "@sotto/protocol";
+import { ProtocolError, sameBytes, toHex } from "@sotto/protocol";
 import { checkCommit, epochOfCommit } from "../conversations/check-commit.ts";
 import type { MethodFile } from "./method.ts";
 
 export const submitCommit: MethodFile<"submitCommit"> =
   ({ store, delivery, metrics, staging, now }) =>
   async ({ conversation: name, ...bundle }, { connection, account, device, conversation }) => {
+    if (conversation.blocked.some((blocked) => sameBytes(blocked, account))) throw new ProtocolError("not-accepted");
     const commit = staging.take(connection, bundle.commit);
     const groupInfo = staging.take(connection, bundle.groupInfo);
     const welcome = bundle.welcome && staging.take(connection, bundle.welcome);
@@ -17,6 +18,10 @@ export const submitCommit: MethodFile<"submitCommit"> =
       epoch < conversation.epoch
         ? { changesMembership: false, addedLeaves: [], removedLeaves: [], welcomes: [] }
         : await checkCommit({ store, now: now() }, { account, device, conversation, commit, groupInfo, welcome });
+    const present = new Set(conversation.leaves.map((leaf) => toHex(leaf.account)));
+    for (const { account: added } of changes.addedLeaves)
+      if (!present.has(toHex(added)) && (await store.isBlocked(added, account)))
+        throw new ProtocolError("not-accepted");
     const acceptedAt = now();
     const outcome = await store.appendCommit({
       conversation: name,

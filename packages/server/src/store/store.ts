@@ -82,10 +82,20 @@ export interface Store extends AsyncDisposable {
     which: "current" | "previous",
   ): Promise<{ epoch: number; bytes: Uint8Array } | undefined>;
 
+  // Strangers and blocking
+  /** The account takes messages of this conversation without a bound from now on, if it was asked. */
+  acceptRequest(conversation: ConversationId, account: AccountId): Promise<void>;
+  /** `full`: it blocks as many as it may. */
+  block(account: AccountId, blocked: AccountId, blockedAt: number): Promise<"blocked" | "full">;
+  unblock(account: AccountId, blocked: AccountId): Promise<void>;
+  listBlocked(account: AccountId): Promise<AccountId[]>;
+  isBlocked(by: AccountId, account: AccountId): Promise<boolean>;
+
   // The log
   /**
    * Appends a message. `stale` unless `minSendEpoch ≤ epoch ≤ current` and `epoch ≥ current − 1` hold at the commit; the
    * same (device, submission) again answers as the first time and appends nothing, for as long as the entry is kept.
+   * `unanswered`: the other account was asked, has neither written nor accepted, and there are as many as a stranger may write.
    */
   appendMessage(message: NewMessage): Promise<Appended>;
   /**
@@ -331,6 +341,10 @@ export interface Conversation {
   logBytes: number;
   members: Member[];
   leaves: Leaf[];
+  /** The account of a direct conversation that has neither written in it nor accepted it, where strangers have to ask. */
+  asked: AccountId | undefined;
+  /** Members of a direct conversation whom the other one blocks. */
+  blocked: AccountId[];
 }
 
 export interface NewConversation {
@@ -341,11 +355,14 @@ export interface NewConversation {
   members: readonly Member[];
   leaf: Leaf;
   groupInfo: Uint8Array;
+  asked?: AccountId;
 }
 
 export interface NewMessage {
   conversation: ConversationId;
   device: DeviceId;
+  /** Whose device it is; needed where somebody was asked. */
+  account?: AccountId;
   submission: SubmissionId;
   epoch: number;
   bytes: Uint8Array;
@@ -370,7 +387,9 @@ export interface NewCommit {
   welcomes: readonly { device: DeviceId; keyPackageRef: Uint8Array; bytes: Uint8Array }[];
 }
 
-export type Appended =
+export type Appended = Outcome | { kind: "unanswered" };
+
+type Outcome =
   /**
    * `epoch` is the message's own, or the one that the commit led to. `repeated`: it had been accepted before; the answer
    * is the same.
@@ -379,7 +398,7 @@ export type Appended =
   | { kind: "stale"; epoch: number; sequence: number }
   | { kind: "full" };
 
-export type Committed = Appended | { kind: "refused" };
+export type Committed = Outcome | { kind: "refused" };
 
 export interface Entry {
   sequence: number;

@@ -10,6 +10,7 @@ import {
   createSubmissionId,
   type ConversationId,
   type DeviceId,
+  directConversationId,
   limits,
   sameBytes,
   toHex,
@@ -17,6 +18,7 @@ import {
 import type {
   AccountVault,
   AddedDevice,
+  Appended,
   Committed,
   NewAccount,
   NewArchiveChunk,
@@ -41,6 +43,7 @@ export interface SuiteQuotas {
   archiveBytesMax?: number;
   blobBytesPerAccountMax?: number;
   conversationsPerAccountMax?: number;
+  blockedPerAccountMax?: number;
 }
 
 export type OpenStore = (options?: SuiteQuotas) => Promise<OpenedStore>;
@@ -178,7 +181,7 @@ export function newAdd(
   });
 }
 
-const sequenceOf = (outcome: Committed): number => {
+const sequenceOf = (outcome: Appended | Committed): number => {
   assert.equal(outcome.kind, "accepted");
   return outcome.kind === "accepted" ? outcome.sequence : 0;
 };
@@ -494,6 +497,8 @@ export function storeSuite(name: string, open: OpenStore): void {
             { account: bob.account, role: "member" },
           ],
           leaves: [{ ...leafOf(alice, 0), firstEpoch: 0, from: 0 }],
+          asked: undefined,
+          blocked: [],
         };
         same(await store.getConversation(conversation), expected);
         const reopened = await reopen();
@@ -525,6 +530,100 @@ export function storeSuite(name: string, open: OpenStore): void {
           assert.equal(await create(carol), "created");
         },
         { conversationsPerAccountMax: 2 },
+      );
+
+      it("who asks may write five messages until the other writes or accepts, also after a restart", async ({
+        store: opened,
+        reopen,
+      }) => {
+        let store = opened;
+        const [alice, bob] = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+        for (const answer of ["writes", "accepts"] as const) {
+          const conversation = id();
+          await store.createConversation({
+            conversation,
+            kind: "direct",
+            suite: suiteNumber,
+            createdAt: now,
+            members: [alice, bob].map(({ account }) => ({ account, role: "member" as const })),
+            leaf: { ...leafOf(alice, 0), firstEpoch: 0, from: 0 },
+            groupInfo: utf8("GroupInfo"),
+            asked: bob.account,
+          });
+          const say = (who: Person, change = {}) =>
+            store.appendMessage(newMessage(conversation, who, { account: who.account, ...change }));
+          const first = newMessage(conversation, alice, { account: alice.account });
+          assert.equal((await store.appendMessage(first)).kind, "accepted");
+          const outcomes = await Promise.all([1, 2, 3, 4, 5].map(() => say(alice)));
+          same(
+            outcomes.map(({ kind }) => kind),
+            ["accepted", "accepted", "accepted", "accepted", "unanswered"],
+          );
+          assert.equal((await store.appendMessage(first)).kind, "accepted", "what was accepted before still is");
+          store = await reopen();
+          assert.equal((await say(alice)).kind, "unanswered");
+          await store.acceptRequest(conversation, alice.account);
+          assert.equal((await say(alice)).kind, "unanswered", "nobody accepts for another");
+          same((await store.getConversation(conversation))!.asked, bob.account);
+          if (answer === "writes") assert.equal((await say(bob)).kind, "accepted");
+          else await store.acceptRequest(conversation, bob.account);
+          assert.equal((await store.getConversation(conversation))!.asked, undefined);
+          for (let n = 0; n < 7; n++) assert.equal((await say(alice)).kind, "accepted");
+        }
+      });
+
+      it("a block is on the blocker's list alone, shows on their direct conversation, and goes again", async ({
+        store: opened,
+        reopen,
+      }) => {
+        let store = opened;
+        const people = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+        const [alice, bob] = people as [Person, Person];
+        const conversation = directConversationId(alice.account, bob.account);
+        const groupOf = (kind: "direct" | "group", name: ConversationId) =>
+          store.createConversation({
+            conversation: name,
+            kind,
+            suite: suiteNumber,
+            createdAt: now,
+            members: people.map(({ account }) => ({ account, role: "member" as const })),
+            leaf: { ...leafOf(alice, 0), firstEpoch: 0, from: 0 },
+            groupInfo: utf8("GroupInfo"),
+          });
+        await groupOf("direct", conversation);
+        const group = id();
+        await groupOf("group", group);
+        const blockedIn = async (name: ConversationId) => (await store.getConversation(name))!.blocked;
+        same(await blockedIn(conversation), []);
+        assert.equal(await store.block(alice.account, bob.account, now), "blocked");
+        assert.equal(await store.block(alice.account, bob.account, now + 1), "blocked", "again changes nothing");
+        for (const isReopened of [false, true]) {
+          if (isReopened) store = await reopen();
+          same(await store.listBlocked(alice.account), [bob.account]);
+          same(await store.listBlocked(bob.account), []);
+          assert.equal(await store.isBlocked(alice.account, bob.account), true);
+          assert.equal(await store.isBlocked(bob.account, alice.account), false);
+          same(await blockedIn(conversation), [bob.account]);
+          same(await blockedIn(group), []);
+        }
+        await store.unblock(bob.account, alice.account);
+        same(await blockedIn(conversation), [bob.account]);
+        await store.unblock(alice.account, bob.account);
+        same(await blockedIn(conversation), []);
+        same(await store.listBlocked(alice.account), []);
+      });
+
+      it(
+        "an account blocks a bounded number of others",
+        async ({ store }) => {
+          const alice = await createPerson(store, "alice");
+          const others = [await createPerson(store, "bob"), await createPerson(store, "carol")];
+          assert.equal(await store.block(alice.account, others[0]!.account, now), "blocked");
+          assert.equal(await store.block(alice.account, others[1]!.account, now), "full");
+          assert.equal(await store.block(alice.account, others[0]!.account, now), "blocked", "who is on the list is");
+          assert.equal(await store.block(others[1]!.account, alice.account, now), "blocked");
+        },
+        { blockedPerAccountMax: 1 },
       );
 
       it("of two creators of one conversation, one succeeds", async ({ store }) => {

@@ -14,6 +14,8 @@ export interface ConversationState extends Omit<Conversation, "logBytes"> {
   /** Bytes ever appended to its log, and those of the entries that are deleted. */
   total: number;
   expiredTotal: number;
+  /** How many messages the one who asks has written. */
+  askedMessages: number;
 }
 
 /** What the outside sees: a copy that later appends do not change. */
@@ -29,6 +31,8 @@ export const toConversation = (state: ConversationState): Conversation => ({
   logBytes: state.total - state.expiredTotal,
   members: state.members,
   leaves: state.leaves,
+  asked: state.asked,
+  blocked: state.blocked,
 });
 
 /**
@@ -40,8 +44,17 @@ const cacheWeightMax = 100_000;
 export function conversationRows(database: DatabaseSync, options: { conversationsPerAccountMax: number }) {
   const sql = {
     find: database.prepare(
-      `SELECT number, conversation, kind, suite, generation, epoch, min_send_epoch AS minSendEpoch, expired,
-              expired_total AS expiredTotal FROM conversations WHERE conversation = ?`,
+      `SELECT c.number, c.conversation, c.kind, c.suite, c.generation, c.epoch, c.min_send_epoch AS minSendEpoch, c.expired,
+              c.expired_total AS expiredTotal, a.account AS asked, c.asked_messages AS askedMessages
+       FROM conversations c LEFT JOIN accounts a ON a.number = c.asked WHERE c.conversation = ?`,
+    ),
+    blocked: database.prepare(
+      `SELECT a.account FROM members by JOIN blocks b ON b.account = by.account
+       JOIN members m ON m.conversation = by.conversation AND m.account = b.blocked
+       JOIN accounts a ON a.number = m.account WHERE by.conversation = ?`,
+    ),
+    setAsked: database.prepare(
+      "UPDATE conversations SET (asked, asked_messages) = ((SELECT number FROM accounts WHERE account = ?), ?) WHERE number = ?",
     ),
     findNumber: database.prepare("SELECT conversation FROM conversations WHERE number = ?"),
     head: database.prepare("SELECT sequence, total FROM log WHERE conversation = ? ORDER BY sequence DESC LIMIT 1"),
@@ -53,7 +66,10 @@ export function conversationRows(database: DatabaseSync, options: { conversation
        FROM leaves l JOIN devices d ON d.number = l.device JOIN accounts a ON a.number = d.account
        WHERE l.conversation = ? ORDER BY l.leaf`,
     ),
-    insert: database.prepare("INSERT INTO conversations (conversation, kind, suite, created_at) VALUES (?, ?, ?, ?)"),
+    insert: database.prepare(
+      `INSERT INTO conversations (conversation, kind, suite, created_at, asked)
+       VALUES (?, ?, ?, ?, (SELECT number FROM accounts WHERE account = ?))`,
+    ),
     insertMember: database.prepare(
       "INSERT INTO members (conversation, account, role) SELECT ?, number, ? FROM accounts WHERE account = ?",
     ),
@@ -92,7 +108,9 @@ export function conversationRows(database: DatabaseSync, options: { conversation
 
   function load(conversation: ConversationId): ConversationState | undefined {
     const row = sql.find.get(conversation) as
-      | Omit<ConversationState, "head" | "total" | "members" | "leaves">
+      | (Omit<ConversationState, "head" | "total" | "members" | "leaves" | "asked" | "blocked"> & {
+          asked: AccountId | null;
+        })
       | undefined;
     if (row === undefined) return undefined;
     const head = sql.head.get(row.number) as { sequence: number; total: number } | undefined;
@@ -113,6 +131,13 @@ export function conversationRows(database: DatabaseSync, options: { conversation
         role,
       })),
       leaves: (sql.leaves.all(row.number) as unknown as Leaf[]).map((leaf) => ({ ...leaf })),
+      asked: row.asked ?? undefined,
+      askedMessages: row.askedMessages,
+      // In groups blocking is the members' own matter.
+      blocked:
+        row.kind === "direct"
+          ? (sql.blocked.all(row.number) as { account: AccountId }[]).map(({ account }) => account)
+          : [],
     };
   }
 
@@ -161,6 +186,7 @@ export function conversationRows(database: DatabaseSync, options: { conversation
         conversation.kind,
         conversation.suite,
         conversation.createdAt,
+        conversation.asked ?? null,
       );
       const number = Number(lastInsertRowid);
       for (const { account, role } of conversation.members) {
@@ -170,6 +196,19 @@ export function conversationRows(database: DatabaseSync, options: { conversation
       insertLeaf(number, conversation.leaf);
       sql.putGroupInfo.run(number, 0, conversation.groupInfo);
       return "created";
+    },
+
+    /** Who was asked and how often, or that nobody is any more. */
+    setAsked(state: ConversationState, asked: AccountId | undefined, askedMessages: number): void {
+      sql.setAsked.run(asked ?? null, askedMessages, state.number);
+      state.asked = asked;
+      state.askedMessages = askedMessages;
+    },
+
+    /** It is read anew the next time. */
+    forget(conversation: ConversationId): void {
+      young.delete(idKey(conversation));
+      old.delete(idKey(conversation));
     },
 
     /** Moves the conversation to its next epoch: leaves out, leaves in, its GroupInfo beside the one before. */

@@ -2,7 +2,7 @@
  * The log of each conversation: appends inside a transaction, reads outside. One row per entry whatever the number of
  * receivers; sequences without gaps, taken from the cached conversation.
  */
-import type { ConversationId, DeviceId, SubmissionId } from "@sotto/protocol";
+import { type ConversationId, type DeviceId, limits, sameBytes, type SubmissionId } from "@sotto/protocol";
 import { hash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import type { Appended, Committed, Entry, Leaf, NewCommit, NewMessage } from "../store.ts";
@@ -53,10 +53,13 @@ export function logRows(
     return state;
   }
 
-  const stale = (state: ConversationState): Appended => ({ kind: "stale", epoch: state.epoch, sequence: state.head });
+  const stale = (state: ConversationState) => ({ kind: "stale" as const, epoch: state.epoch, sequence: state.head });
 
   /** The answer that this submission had before, if it had one. */
-  function repeated(submission: Uint8Array, state: ConversationState): Appended | undefined {
+  function repeated(
+    submission: Uint8Array,
+    state: ConversationState,
+  ): Exclude<Appended, { kind: "unanswered" }> | undefined {
     const row = sql.earlier.get(submission) as EarlierRow | undefined;
     if (row === undefined) return undefined;
     if (row.conversation !== state.number) return stale(state);
@@ -98,8 +101,13 @@ export function logRows(
       const open = epoch >= state.minSendEpoch && epoch >= state.epoch - 1 && epoch <= state.epoch;
       if (!open) return repeated(submission, state) ?? stale(state);
       if (isFull(state, bytes)) return repeated(submission, state) ?? { kind: "full" };
+      const isStranger = isFromStranger(state, message);
+      if (isStranger && state.askedMessages >= limits.strangerMessagesMax)
+        return repeated(submission, state) ?? { kind: "unanswered" };
       const sequence = insert(state, { kind: kinds.message, epoch, acceptedAt, submission, bytes });
       if (sequence === undefined) return repeated(submission, state)!;
+      if (isStranger) conversations.setAsked(state, state.asked, state.askedMessages + 1);
+      else if (state.asked !== undefined) conversations.setAsked(state, undefined, 0);
       return { kind: "accepted", sequence, acceptedAt, epoch, repeated: false };
     },
 
@@ -167,6 +175,10 @@ export function logRows(
     }),
   };
 }
+
+/** Whether the other account was asked and has not answered; its own message is the answer. */
+const isFromStranger = ({ asked }: ConversationState, { account }: NewMessage): boolean =>
+  asked !== undefined && account !== undefined && !sameBytes(asked, account);
 
 const isSameDevice = (a: DeviceId, b: DeviceId): boolean => Buffer.compare(a, b) === 0;
 

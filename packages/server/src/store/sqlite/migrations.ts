@@ -256,4 +256,18 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE UNIQUE INDEX reports_by_reporter ON reports (reporter, hash);
   `,
+  `
+  -- Whom accounts take nothing from.
+  CREATE TABLE blocks (
+    account    INTEGER NOT NULL REFERENCES accounts,
+    blocked    INTEGER NOT NULL REFERENCES accounts,
+    blocked_at INTEGER NOT NULL,
+    PRIMARY KEY (account, blocked)
+  ) STRICT, WITHOUT ROWID;
+
+  -- asked: who has neither written in a direct conversation nor accepted it, until they do; asked_messages: how many
+  -- messages the other one wrote meanwhile.
+  ALTER TABLE conversations ADD COLUMN asked INTEGER REFERENCES accounts;
+  ALTER TABLE conversations ADD COLUMN asked_messages INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -3,12 +3,13 @@
  * the group commit, every read is one or two prepared statements. Promises what `store.ts` says; `suite.ts` checks it.
  */
 import type { ConversationId, DeviceId } from "@sotto/protocol";
-import { limits } from "@sotto/protocol";
+import { limits, sameBytes } from "@sotto/protocol";
 import type { Device, Store } from "../store.ts";
 import { accountChangeRows } from "./account-changes.ts";
 import { accountRows } from "./accounts.ts";
 import { archiveRows } from "./archives.ts";
 import { blobRows } from "./blobs.ts";
+import { blockRows } from "./blocks.ts";
 import { createCheckpoints } from "./checkpoint.ts";
 import { conversationRows, toConversation } from "./conversations.ts";
 import { openDatabase } from "./database.ts";
@@ -32,6 +33,8 @@ export interface SqliteStoreOptions {
   blobBytesPerAccountMax?: number;
   /** How many conversations an account may be in; then new ones are answered with `full`. */
   conversationsPerAccountMax?: number;
+  /** How many others an account may block; then more are answered with `full`. */
+  blockedPerAccountMax?: number;
   /** What the database file may grow to; then writes fail with `unavailable` until something is deleted. */
   databaseBytesMax?: number;
   /** Told of failures that no caller can be told of, such as a checkpoint that did not succeed. */
@@ -53,6 +56,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     archiveBytesMax = limits.archiveBytesPerAccountMax,
     blobBytesPerAccountMax = limits.blobBytesPerAccountMax,
     conversationsPerAccountMax = limits.conversationsPerAccountMax,
+    blockedPerAccountMax = limits.blockedPerAccountMax,
     log = () => {},
   } = options;
   const open = openDatabase(options.folder, options.databaseBytesMax);
@@ -62,6 +66,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const inbox = inboxRows(database);
   const accountChanges = accountChangeRows(database, { accounts, vaults, inbox });
   const conversations = conversationRows(database, { conversationsPerAccountMax });
+  const blocks = blockRows(database, conversations, { blockedPerAccountMax });
   const entries = logRows(database, conversations, inbox, { logBytesMax });
   const archives = archiveRows(database, conversations, { archiveBytesMax });
   const blobs = blobRows(database, { blobBytesPerAccountMax });
@@ -185,6 +190,16 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
       }),
     listConversations: (account) => read(() => conversations.list(account).map(toConversation)),
     getGroupInfo: (conversation, which) => read(() => conversations.getGroupInfo(conversation, which)),
+
+    acceptRequest: (conversation, account) =>
+      write(() => {
+        const state = conversations.get(conversation);
+        if (state?.asked && sameBytes(state.asked, account)) conversations.setAsked(state, undefined, 0);
+      }),
+    block: (account, blocked, blockedAt) => write(() => blocks.block(account, blocked, blockedAt)),
+    unblock: (account, blocked) => write(() => blocks.unblock(account, blocked)),
+    listBlocked: (account) => read(() => blocks.list(account)),
+    isBlocked: (by, account) => read(() => blocks.has(by, account)),
 
     appendMessage: (message) => write(() => entries.appendMessage(message)),
     appendCommit: (commit) => write(() => entries.appendCommit(commit)),
