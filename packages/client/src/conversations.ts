@@ -9,6 +9,7 @@ import {
   type GroupLeaf,
   type Joined,
   type Suite,
+  activeDevices,
   chainDevice,
   createGroup,
   decodeDeviceKeys,
@@ -435,7 +436,7 @@ export class Conversations {
     return hasAnother || now - revokedAt > lastLeafPatienceMs;
   }
 
-  /** Adds the leaves of the other side's devices. */
+  /** Adds the leaves of the other side's devices, and of the other devices of the own account. */
   async #add(id: string, conversation: ConversationRecord, peer: Uint8Array): Promise<void> {
     const { state, contacts, connection, platform } = this.#options;
     let claimed;
@@ -452,7 +453,9 @@ export class Conversations {
       }
       throw error;
     }
-    await contacts.fetch([peer]);
+    const own = state.account!.account;
+    const siblings = await this.#claimSiblings(conversation);
+    await contacts.fetch([peer, own]);
     for (const { bytes } of claimed.keyPackages) {
       const offered = await readKeyPackage(bytes);
       if (!offered || !sameBytes(offered.account, peer)) throw this.#deviceUnknown(peer);
@@ -460,15 +463,48 @@ export class Conversations {
     await state.transact(async (transaction) => {
       const group = await transaction.group(id);
       if (!group || group.staged || hasLeafOf(group, peer)) return;
+      const present = group.leaves();
+      const missing = siblings.filter(({ device }) => !present.some((leaf) => sameBytes(leaf.device, device)));
       const staged = await stageCommit(group, {
-        add: claimed.keyPackages.map((keyPackage) => keyPackage.bytes),
-        directory: contacts.after([peer]),
+        add: [...claimed.keyPackages, ...missing].map(({ bytes }) => bytes),
+        directory: contacts.after([peer, own]),
         nowMs: platform.clock.now(),
       }).catch((error: unknown) => {
         throw error instanceof E2eeError ? this.#deviceUnknown(peer, error) : error;
       });
       transaction.putGroup(id, staged.group);
     });
+  }
+
+  /**
+   * Key packages of the account's other devices that are known here, so that they read along from the first message. Those
+   * that are missing come in by themselves (`joinAll`): nothing waits for them.
+   */
+  async #claimSiblings(conversation: ConversationRecord): Promise<{ device: Uint8Array; bytes: Uint8Array }[]> {
+    const { state, contacts, connection } = this.#options;
+    const { account, device } = state.account!;
+    const chain = contacts.chain(account);
+    if (!chain || activeDevices(chain).length < 2) return [];
+    try {
+      const { keyPackages } = await connection().request("claimKeyPackages", {
+        account,
+        suite: conversation.suite as Suite,
+      });
+      const offered = await Promise.all(
+        keyPackages.map(async ({ bytes }) => ({ bytes, holder: await readKeyPackage(bytes) })),
+      );
+      return offered.flatMap(({ bytes, holder }) =>
+        holder &&
+        sameBytes(holder.account, account) &&
+        !sameBytes(holder.device, device) &&
+        activeDevices(chain).some((known) => sameBytes(known.device, holder.device))
+          ? [{ device: holder.device, bytes }]
+          : [],
+      );
+    } catch (error) {
+      if (error instanceof ProtocolError) return [];
+      throw error;
+    }
   }
 
   /** Said aloud, because it is the server that offers such a device: nobody else could. */

@@ -153,6 +153,21 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
   };
   const failsWith = (code: string) => (error: unknown) => error instanceof ClientError && error.code === code;
 
+  story("what is begun on one device is there on the other from its first message on", async (create) => {
+    const bob = await (await create("bob")).register();
+    const phone = await (await create("phone")).register();
+    const laptop = await create("laptop");
+    await laptop.signIn(phone);
+    await laptop.say(bob, "from the laptop");
+    await bob.say(phone, "to both");
+    const both = ["from the laptop", "to both"];
+    await eventually("both devices show both messages", async () =>
+      (await Promise.all([phone, laptop].map((device) => device.texts(bob)))).every(
+        (texts) => texts.join("|") === both.join("|"),
+      ),
+    );
+  });
+
   story("two people talk, and each sees how far a message has come", async (create) => {
     const alice = await (await create("alice")).register();
     const bob = await (await create("bob")).register();
