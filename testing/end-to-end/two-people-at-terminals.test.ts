@@ -128,7 +128,7 @@ describe(
       seat.type("@alice\r");
       await seat.sees("to @alice> ");
       seat.type("\u001b[200~two\nlines\u001b[201~\r");
-      await alice.sees(/@bob: two\n +lines\n/);
+      await alice.sees(/@bob: two\n +lines {2}#2\n/);
       await alice.sees("to @bob> half a sent");
       alice.type("ence\r");
       await seat.sees("@alice: half a sentence");

@@ -11,6 +11,9 @@ import { shortTime } from "./times.ts";
 /** Enough of an id to be unique in any history that a person scrolls through. */
 const shownIdDigits = 8;
 
+/** Enough of a message that is replied to for a person to know which. */
+const quotedCharacters = 40;
+
 /** ✓ on the server, ✓✓ on their device, then when they read it. */
 export function ticks(message: Message, nowMs: number): string {
   if (message.state === "sending") return message.waiting ? `… ${printable(message.waiting)}` : "… not sent yet";
@@ -21,18 +24,58 @@ export function ticks(message: Message, nowMs: number): string {
   return "";
 }
 
-export function messageLines(message: Message, options: { output: Output; nowMs: number; ids?: boolean }): string[] {
-  const { output, nowMs, ids = true } = options;
+/** What a text answers, or that it is another's. */
+function beforeText({ replyTo, quote, forwarded }: Message): string {
+  const replied = quote
+    ? `(to ${printable(quote.from)}${quote.deleted ? ", deleted" : `: “${shortened(quote.text)}”`}) `
+    : replyTo === undefined
+      ? ""
+      : `(to ${printable(replyTo.slice(0, shownIdDigits))}) `;
+  return forwarded ? `${replied}(forwarded) ` : replied;
+}
+
+function shortened(text: string): string {
+  const characters = Array.from(printable(text));
+  return characters.length <= quotedCharacters
+    ? characters.join("")
+    : `${characters.slice(0, quotedCharacters - 1).join("")}…`;
+}
+
+function shownText(message: Message): string {
+  return message.deleted ? "(deleted)" : message.text;
+}
+
+/** What was done to a message since it was written. */
+function changeMarks(message: Message, nowMs: number, output: Output): string[] {
+  const { edited, deleted, reactions, pinned, change, failure } = message;
+  const reacted = (reactions ?? [])
+    .map(
+      ({ emoji, users }) => `${printable(emoji)} ${users.length > 3 ? users.length : users.map(printable).join(", ")}`,
+    )
+    .join("  ");
+  const marks = [
+    reacted,
+    deleted ? output.style("dim", `by ${printable(deleted.by)} ${shortTime(deleted.at, nowMs)}`) : "",
+    edited === undefined ? "" : output.style("dim", `edited ${shortTime(edited, nowMs)}`),
+    pinned ? output.style("yellow", "pinned") : "",
+    change === "sending" ? output.style("dim", "… change not sent yet") : "",
+    change === "failed" ? output.style("red", `✗ change refused${failure ? `: ${printable(failure)}` : ""}`) : "",
+  ];
+  return marks.filter((mark) => mark !== "");
+}
+
+/** @param options.label stands behind the message in place of its id; nothing does if it is empty */
+export function messageLines(message: Message, options: { output: Output; nowMs: number; label?: string }): string[] {
+  const { output, nowMs, label = `[${printable(message.id.slice(0, shownIdDigits))}]` } = options;
   const time = shortTime(message.at, nowMs);
   const own = message.state !== "received";
   const author = own ? "you" : printable(message.from);
-  const id = printable(message.id.slice(0, shownIdDigits));
-  const replied = message.replyTo === undefined ? "" : `(to ${printable(message.replyTo.slice(0, shownIdDigits))}) `;
+  const replied = beforeText(message);
   const indent = " ".repeat(time.length + 2);
   const columns = output.columns() ?? Number.POSITIVE_INFINITY;
-  const beforeText = textWidth(`${indent}${author}: ${replied}`);
-  const [first = "", ...rest] = printableLines(message.text).flatMap((line, index) =>
-    wrapText(line, columns - indent.length, columns - (index === 0 ? beforeText : indent.length)),
+  const firstIndent = textWidth(`${indent}${author}: ${replied}`);
+  const [first = "", ...rest] = printableLines(shownText(message)).flatMap((line, index) =>
+    wrapText(line, columns - indent.length, columns - (index === 0 ? firstIndent : indent.length)),
   );
   const lines = [
     `${output.style("dim", time)}  ${output.style("bold", `${author}:`)} ${output.style("dim", replied)}${first}`,
@@ -42,7 +85,9 @@ export function messageLines(message: Message, options: { output: Output; nowMs:
   const state = ticks(message, nowMs);
   const shownState = state && output.style(message.state === "failed" ? "red" : "green", state);
   const until = message.expiresAt && output.style("dim", `until ${shortTime(message.expiresAt, nowMs)}`);
-  const marks = [shownState, until, ids && output.style("dim", `[${id}]`)].filter(Boolean).join("  ");
+  const marks = [...changeMarks(message, nowMs, output), shownState, until, label && output.style("dim", label)]
+    .filter(Boolean)
+    .join("  ");
   if (marks === "") return lines;
   const last = `${lines.at(-1)}  ${marks}`;
   return textWidth(last) <= columns ? [...lines.slice(0, -1), last] : [...lines, `${indent}${marks}`];

@@ -21,7 +21,7 @@ const firstId = "00000001eeeeeeeeeeeeeeeeeeeeeeee";
 const verbs = `
   serve invite admin
   register login logout whoami devices password recover recovery-code set
-  send inbox notifications history conversations watch export
+  send edit delete react forward pin inbox notifications history conversations watch export
   search
   status verify report trust
   doctor completion help

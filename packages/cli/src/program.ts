@@ -14,6 +14,7 @@ import {
   interruptedExitCode,
   OutputClosed,
 } from "./errors.ts";
+import { addMessageVerbs } from "./message-verbs.ts";
 import type { ServeOptions } from "./commands/serve.ts";
 import { version } from "./version.ts";
 
@@ -387,6 +388,8 @@ Examples:
     },
   );
 
+  addMessageVerbs({ verb, addSharedOptions, contextOf });
+
   addSharedOptions(
     verb("inbox [from]", "unread messages, oldest first; marks them read", [
       "sotto inbox",
@@ -416,9 +419,14 @@ Examples:
     ])
       .option("--limit <n>", "only the newest so many", wholeNumber(1, 1_000_000))
       .option("--before <id>", "only what came before this message")
-      .option("--events", "also what else happened: joins, devices, security"),
+      .option("--events", "also what else happened: edits, reactions, joins, devices, security")
+      .option("--pinned", "only messages that are pinned"),
   ).action(
-    async (withWhom: string, options: { limit?: number; before?: string; events?: boolean }, command: Command) => {
+    async (
+      withWhom: string,
+      options: { limit?: number; before?: string; events?: boolean; pinned?: boolean },
+      command: Command,
+    ) => {
       const { history } = await import("./commands/history.ts");
       await history(contextOf(command), withWhom, options);
     },

@@ -2,6 +2,7 @@
 import { openSession } from "./connection/session.ts";
 import { refusedBy } from "./errors.ts";
 import type { Platform } from "./platform.ts";
+import { decodeRecord, keys } from "./records.ts";
 import { type ServerPin, formatAddress } from "./server-pin.ts";
 import type { State } from "./state.ts";
 
@@ -38,6 +39,12 @@ export async function diagnose({
     ok: own?.status === "active",
     detail: own ? `@${own.name}, ${own.status}` : "none in this folder",
   });
+  const ignored = await state.read(keys.ignoredChanges);
+  if (ignored) {
+    const [count] = decodeRecord<[number]>(ignored);
+    const what = `edit${count === 1 ? "" : "s"} or deletion${count === 1 ? "" : "s"} of messages by others than their authors`;
+    checks.push({ check: "messages", ok: true, detail: `${count} ${what} ignored` });
+  }
   if (!own || !pin) return checks;
   checks.push({
     check: "account data",

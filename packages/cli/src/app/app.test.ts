@@ -370,7 +370,7 @@ describe("without a terminal", () => {
     const { exitCode, stdout, stderr } = await runCli(home, { client, stdin: "@bob\nhello\n/back\nq\n" });
     assert.equal(exitCode, 0);
     assert.equal(stderr, "");
-    assert.match(stdout, /14:03 {2}you: hello {2}✓\n/);
+    assert.match(stdout, /14:03 {2}you: hello {2}✓ {2}#1\n/);
     // oxlint-disable-next-line no-control-regex -- no escape sequences in a pipe
     assert.doesNotMatch(stdout, /\x1b/);
   });

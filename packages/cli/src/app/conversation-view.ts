@@ -8,6 +8,7 @@ import { eventLines, isMessage, messageLines } from "../message-lines.ts";
 import { printable } from "../printable.ts";
 import { shortTime } from "../times.ts";
 import { sayFailure } from "./sign-in.ts";
+import { messageCommandLines, runMessageCommand } from "./message-commands.ts";
 import type { Block } from "./screen.ts";
 import type { Session } from "./session.ts";
 import { verifyPerson } from "./verify-person.ts";
@@ -45,8 +46,12 @@ export async function openConversation(session: Session, partner: Partner): Prom
 class ConversationView {
   readonly #session: Session;
   readonly #partner: Partner;
-  /** Own messages whose ticks may still change on the screen, by id. */
+  /** Messages that may still change on the screen, by id. */
   readonly #blocksById = new Map<string, Block>();
+  /** Own ones whose ticks are not at their end. */
+  readonly #underWay = new Set<string>();
+  /** Messages by the number under which they are shown, counted from 1. */
+  readonly #numbered: string[] = [];
   /** What was learned about the other side's reading, to be said once for several messages. */
   #readTimer: NodeJS.Timeout | undefined;
   #oldestShown: string | undefined;
@@ -109,18 +114,33 @@ class ConversationView {
       screen.say(output.style("dim", `* ${printable(event.user)} is ${event.online ? "online" : `offline${seen}`}`));
       return true;
     }
-    if (event.type !== "message" && event.type !== "receipt" && event.type !== "event") return false;
+    if (!("conversation" in event) || event.type === "read") return false;
     if (this.#partner.conversation === undefined) await this.#find();
     if (event.conversation !== this.#partner.conversation) return false;
     await this.#ready.promise;
     if (event.type === "receipt") this.#onReceipt(event);
+    else if (event.type === "changed") this.#onChanged(event);
+    else if (event.type === "hidden") this.#onHidden(event.id);
+    else if (event.type !== "message" && event.type !== "event") return event.type === "reaction";
     else if (event.type === "event") screen.say(...eventLines(event, this.#lines));
     else if (!this.#shown.has(event.id)) await this.#show(event);
     return true;
   }
 
   get #lines() {
-    return { output: this.#session.output, nowMs: this.#session.now(), ids: false };
+    return { output: this.#session.output, nowMs: this.#session.now() };
+  }
+
+  #linesOf(message: Message): string[] {
+    let number = this.#numbered.indexOf(message.id) + 1;
+    if (number === 0) number = this.#numbered.push(message.id);
+    return messageLines(message, { ...this.#lines, label: `#${number}` });
+  }
+
+  #put(message: Message): void {
+    this.#shown.add(message.id);
+    this.#blocksById.set(message.id, this.#session.screen.say(...this.#linesOf(message)));
+    if (message.state !== "received") this.#underWay.add(message.id);
   }
 
   async #find(): Promise<void> {
@@ -129,9 +149,7 @@ class ConversationView {
   }
 
   async #show(message: Message): Promise<void> {
-    this.#shown.add(message.id);
-    const block = this.#session.screen.say(...messageLines(message, this.#lines));
-    if (message.state !== "received") this.#blocksById.set(message.id, block);
+    this.#put(message);
     if (message.unread) await this.#session.client.markRead({ ids: [message.id] });
   }
 
@@ -145,28 +163,29 @@ class ConversationView {
     const rows = await client.history(
       this.#oldestShown === undefined ? options : { ...options, before: this.#oldestShown },
     );
-    const lines = rows.flatMap((row) =>
-      isMessage(row) ? messageLines(row, this.#lines) : eventLines(row, this.#lines),
-    );
     const messages = rows.filter(isMessage);
-    for (const { id } of messages) this.#shown.add(id);
     this.#oldestShown = messages[0]?.id ?? this.#oldestShown;
     if (rows.length === 0) screen.say(output.style("dim", "That is all there is."));
-    else
-      screen.say(
-        ...(rows.length === pageMessages ? [output.style("dim", "(/more shows what came before)"), ...lines] : lines),
-      );
+    else if (rows.length === pageMessages) screen.say(output.style("dim", "(/more shows what came before)"));
+    for (const row of rows) {
+      if (isMessage(row)) this.#put(row);
+      // What was done to a message is seen on the message itself.
+      else if (row.message === undefined) screen.say(...eventLines(row, this.#lines));
+    }
     const unread = messages.filter((message) => message.unread).map(({ id }) => id);
     if (unread.length > 0) await client.markRead({ ids: unread });
     return rows.length > 0;
   }
 
   async #send(text: string): Promise<void> {
-    const { client, screen } = this.#session;
-    const message = await client.send({ to: this.#partner.to, text });
+    const message = await this.#session.client.send({ to: this.#partner.to, text });
     this.#partner.conversation ??= message.conversation;
-    this.#shown.add(message.id);
-    this.#blocksById.set(message.id, screen.say(...messageLines(message, this.#lines)));
+    await this.#showSent(message);
+  }
+
+  async #showSent(message: Message): Promise<void> {
+    const { client, screen } = this.#session;
+    this.#put(message);
     // A script wants to know before its next line is taken; a person sees the tick when it comes.
     if (!screen.interactive && this.#session.connected) {
       await client.waitFor({ id: message.id, state: "accepted", timeoutMs: acceptWaitMs });
@@ -175,14 +194,30 @@ class ConversationView {
 
   #onReceipt(message: Message): void {
     const { screen } = this.#session;
-    const block = this.#blocksById.get(message.id);
-    const lines = messageLines(message, this.#lines);
-    const replaced = block !== undefined && screen.replace(block, lines);
-    if (!replaced) {
-      if (message.state === "failed" || (block && !screen.interactive)) screen.say(...lines);
+    const isUnderWay = this.#underWay.has(message.id);
+    const lines = this.#linesOf(message);
+    if (!this.#replace(message.id, lines)) {
+      if (message.state === "failed" || (isUnderWay && !screen.interactive)) screen.say(...lines);
       else if (message.state === "read") this.#sayReadSoon(message);
     }
-    if (message.state === "read" || message.state === "failed") this.#blocksById.delete(message.id);
+    if (message.state === "read" || message.state === "failed") this.#underWay.delete(message.id);
+  }
+
+  /** In place while it is on the screen; what has scrolled away is shown once more if it was the other side's doing. */
+  #onChanged(message: Message): void {
+    if (!this.#shown.has(message.id) || this.#replace(message.id, this.#linesOf(message))) return;
+    if (message.change !== "sending") this.#session.screen.say(...this.#linesOf(message));
+  }
+
+  #onHidden(id: string): void {
+    const { output, screen } = this.#session;
+    const line = output.style("dim", `  #${this.#numbered.indexOf(id) + 1} was deleted for you`);
+    if (this.#shown.has(id) && !this.#replace(id, [line])) screen.say(line);
+  }
+
+  #replace(id: string, lines: string[]): boolean {
+    const block = this.#blocksById.get(id);
+    return block !== undefined && this.#session.screen.replace(block, lines);
   }
 
   /** Several messages are read at once; the newest says it for all. */
@@ -208,15 +243,25 @@ class ConversationView {
         ? `was last seen ${shortTime(lastSeenAt, this.#session.now())}`
         : "is not online, or does not show it";
       screen.say(`${printable(user)} ${online ? "is online" : seen}`);
-    } else {
+    } else if (!(await this.#changeMessage(text))) {
       if (!["help", "h", "?"].includes(word))
         screen.say(`There is no /${printable(word)} here; a text that begins with a slash is written with two.`);
       screen.say(
         output.style("dim", "  /back    return to the menu        /more    earlier messages"),
         output.style("dim", "  /verify  compare safety numbers    /status  online, or last seen"),
+        ...messageCommandLines().map((line) => output.style("dim", line)),
         output.style("dim", "  ✓ on the server   ✓✓ on their device   … not sent yet, goes out by itself"),
       );
     }
     return true;
+  }
+
+  /** Whether it was a command that does something to a message. */
+  async #changeMessage(text: string): Promise<boolean> {
+    const { client, screen } = this.#session;
+    const result = await runMessageCommand(client, this.#partner, text, (number) => this.#numbered[number - 1]);
+    if (result.kind === "usage") screen.say(result.text);
+    if (result.kind === "done" && result.sent) await this.#showSent(result.sent);
+    return result.kind !== "other";
   }
 }

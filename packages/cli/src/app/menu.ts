@@ -99,7 +99,7 @@ async function showUnread(session: Session): Promise<Next> {
     screen.say("No unread messages.");
     return "menu";
   }
-  for (const message of unread) screen.say(...messageLines(message, { output, nowMs: session.now(), ids: false }));
+  for (const message of unread) screen.say(...messageLines(message, { output, nowMs: session.now(), label: "" }));
   await client.markRead({ ids: unread.map(({ id }) => id) });
   const authors = [...new Set(unread.map(({ from }) => from))];
   screen.say(output.style("dim", `To answer, type ${authors.map((author) => printable(author)).join(" or ")}.`));
@@ -136,7 +136,7 @@ async function showAll(session: Session, argument: string): Promise<Next> {
   for (;;) {
     const rows = await client.history({ with: partner.conversation ?? partner.to, limit: page, before });
     const messages = rows.filter((row) => "state" in row);
-    for (const message of messages) screen.say(...messageLines(message, { output, nowMs: session.now(), ids: false }));
+    for (const message of messages) screen.say(...messageLines(message, { output, nowMs: session.now(), label: "" }));
     const unread = messages.filter((message) => message.unread).map(({ id }) => id);
     if (unread.length > 0) await client.markRead({ ids: unread });
     if (messages.length < page) {

@@ -1,4 +1,4 @@
-/** `sotto history WITH`: every message of a conversation with its state, oldest first; `--events` adds what else happened. */
+/** `sotto history WITH`: every message of a conversation with its state, oldest first; `--events` adds what else happened, `--pinned` leaves only pinned ones. */
 import { type Context, withReader } from "../context.ts";
 import { eventLines, isMessage, messageLines } from "../message-lines.ts";
 import { naming } from "../people.ts";
@@ -7,6 +7,7 @@ interface HistoryOptions {
   limit?: number;
   before?: string;
   events?: boolean;
+  pinned?: boolean;
 }
 
 /** More than a conversation's log may hold. */
@@ -23,6 +24,6 @@ export async function history(context: Context, withWhom: string, options: Histo
       const shown = { output, nowMs: environment.now() };
       await output.row(row, () => (isMessage(row) ? messageLines(row, shown) : eventLines(row, shown)));
     }
-    if (rows.length === 0) output.note("no messages yet");
+    if (rows.length === 0) output.note(options.pinned === true ? "nothing is pinned" : "no messages yet");
   });
 }

@@ -7,11 +7,12 @@ export async function notifications(context: Context): Promise<void> {
   const { output, environment } = context;
   await withReader(context, async (client) => {
     const waiting = await client.notifications();
-    for (const { conversation, title, unread, lastFrom, lastAt } of waiting) {
-      await output.row({ conversation, title, unread, lastFrom, lastAt }, () => {
+    for (const { conversation, title, unread, mentions, lastFrom, lastAt } of waiting) {
+      await output.row({ conversation, title, unread, mentions, lastFrom, lastAt }, () => {
         const last = lastFrom === title ? "" : ` from ${printable(lastFrom)}`;
+        const named = mentions === undefined ? "" : `, ${mentions} ${mentions === 1 ? "names" : "name"} you`;
         return [
-          `${output.style("bold", printable(title))}  ${unread} unread, the last${last} at ${shortTime(lastAt, environment.now())}`,
+          `${output.style("bold", printable(title))}  ${unread} unread${named}, the last${last} at ${shortTime(lastAt, environment.now())}`,
         ];
       });
     }

@@ -2,7 +2,7 @@
  * `sotto send TO TEXT…`: the message is on this disk when the command ends, and on the server if it could be reached: then its
  * state is `accepted`. Without a connection the state is `sending`, and whichever command connects next sends it.
  */
-import type { MessageState } from "@sotto/client";
+import type { Client, Message, MessageState } from "@sotto/client";
 import { type Context, noteAway, withClient } from "../context.ts";
 import { CommandError } from "../errors.ts";
 import { readText } from "../input.ts";
@@ -33,8 +33,19 @@ const waitTimeoutSeconds = 30;
 
 export async function send(context: Context, to: string, words: string[], options: SendOptions): Promise<void> {
   const text = words.length === 1 && words[0] === "-" ? await readText(context.environment.stdin) : words.join(" ");
+  const { replyTo } = options;
+  await sendAndTell(context, to, (client) => naming(to, client.send({ to, text, replyTo })), options);
+}
+
+/** Sends what `start` saves, and says how far it got. */
+export async function sendAndTell(
+  context: Context,
+  to: string,
+  start: (client: Client) => Promise<Message>,
+  options: SendOptions,
+): Promise<void> {
   await withClient(context, async (client, reached) => {
-    const saved = await naming(to, client.send({ to, text, replyTo: options.replyTo }));
+    const saved = await start(client);
     noteAway(context, reached, "the message is kept, and goes out with the next command that connects");
 
     const state = options.wait ?? "accepted";

@@ -84,6 +84,8 @@ export class FakeClient implements Client {
   restores = true;
   asOf: string | undefined = "2026-11-22T13:55:00.000Z";
   writtenBy: string | undefined = "laptop";
+  /** Why the server refuses what is done to messages, if it does. */
+  refusesChanges: string | undefined;
   readonly #listeners = new Set<(event: ClientEvent) => void>();
   readonly #now: () => number;
   readonly #titles = new Map<string, string>();
@@ -512,7 +514,8 @@ export class FakeClient implements Client {
 
   /** What was done to a message waits while there is no connection. */
   #changed(message: Message): Message {
-    if (this.connected) delete message.change;
+    if (this.refusesChanges !== undefined) Object.assign(message, { change: "failed", failure: this.refusesChanges });
+    else if (this.connected) delete message.change;
     else message.change = "sending";
     this.#tell({ type: "changed", ...message });
     return { ...message };
