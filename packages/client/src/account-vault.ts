@@ -18,7 +18,7 @@ import type { Settings } from "./api.ts";
 import { masterKeys, newestKey } from "./archive.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
-import { ClientError } from "./errors.ts";
+import { ClientError, refusedBy } from "./errors.ts";
 import type { Platform } from "./platform.ts";
 import { type AccountRecord, type VaultEntry, defaultSettings, emptyVault, encodeRecord } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
@@ -125,9 +125,11 @@ export class AccountVault {
     });
   }
 
-  /** Takes in what other devices wrote and writes what they do not have. */
+  /** Takes in what other devices wrote and writes what they do not have. @throws ClientError */
   sync(): Promise<void> {
-    return this.#inTurn(() => this.#sync());
+    return this.#inTurn(() => this.#sync()).catch((error: unknown) => {
+      throw refusedBy("exchange what this account's devices share", error);
+    });
   }
 
   /** Writes what the other devices do not have, if there is any; reads only if another wrote meanwhile. */

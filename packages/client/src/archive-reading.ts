@@ -65,7 +65,12 @@ export class ArchiveReading {
       limit,
     });
     const own = state.account!;
-    const judged = judge(page, conversation, own, contacts.chain(own.account)!);
+    let judged = judge(page, conversation, own, contacts.chain(own.account)!);
+    if (typeof judged === "string") {
+      // A device that was away may not have heard yet which others of the account have come since.
+      await contacts.fetch([own.account]);
+      judged = judge(page, conversation, own, contacts.chain(own.account)!);
+    }
     if (typeof judged === "string") {
       const text = `restore ${contacts.phraseOf(conversation)}: the server's copy of it ${judged}`;
       throw new ClientError("archive-rejected", text);
