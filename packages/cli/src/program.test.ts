@@ -531,7 +531,7 @@ describe("notifications, history, conversations", () => {
     client.receive("bob", "one");
     assert.equal((await runCli(["conversations"], { client })).stdout, "@bob  14:03  1 unread  [626f62cc]\n");
     assert.deepEqual(jsonLines((await runCli(["conversations", "--json"], { client })).stdout), [
-      { conversation: bob, title: "@bob", kind: "direct", unread: 1, lastAt: "2026-11-22T14:03:00.000Z" },
+      { conversation: bob, title: "@bob", kind: "direct", members: 2, unread: 1, lastAt: "2026-11-22T14:03:00.000Z" },
     ]);
   });
 });
