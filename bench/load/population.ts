@@ -6,7 +6,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { AccountId, ConversationId, DeviceId } from "@sotto/protocol";
-import { type Member, type NewConversation, openSqliteStore, type Store } from "@sotto/server/store";
+import { type NewMember, type NewConversation, openSqliteStore, type Store } from "@sotto/server/store";
 
 export interface Person {
   readonly account: AccountId;
@@ -89,7 +89,7 @@ export async function addConversation(store: Store, name: string, people: readon
     kind: "direct",
     suite,
     createdAt: Date.now(),
-    members: leaves.map(({ account }): Member => ({ account, role: "member" })),
+    members: leaves.map(({ account }): NewMember => ({ account, role: "member" })),
     leaf: { ...first, firstEpoch: 0, from: 0 },
     groupInfo: randomBytes(1_000),
   };

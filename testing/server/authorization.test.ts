@@ -110,6 +110,7 @@ describe("authorization", () => {
       stageBytes: { hash: bytes, size: 32, offset: 0, bytes },
       submitCommit: { conversation, commit: bytes, groupInfo: bytes },
       sendMessage: await makeMessage(pair, group, "x"),
+      whisper: { conversation, bytes },
       getGroupInfo: { conversation },
       subscribe: { cursors: [], inbox: 0 },
       putArchive: { conversation, number: 9, from: 1, to: 1, bytes, previous: bytes, settled: 0 },

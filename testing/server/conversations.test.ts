@@ -363,8 +363,19 @@ test("presence is for those who share a conversation and show their own", async 
     "no common conversation",
   );
   assert.equal(await refusal(alices.request("getPresence", { account: random.bytes(16) })), "not-found");
-  await openConversation(pair);
+  const group = await openConversationOfTwo(pair);
+  const { online } = await bobs.request("getPresence", { account: alice.account });
+  assert.equal(online, true, "whoever opens a conversation shows herself to the other");
+  const unanswered = await refusal(alices.request("getPresence", { account: bob.account }));
+  assert.equal(unanswered, "not-permitted", "and sees nothing of him until he has written");
+  await bobs.request("setPresence", { visible: false });
+  await bobs.request("setPresence", { visible: true });
+  await bobs.request("sendMessage", await makeMessage(pair, group, "an answer"));
   assert.deepEqual(await alices.request("getPresence", { account: bob.account }), { online: true });
+  assert.deepEqual(
+    alices.events.filter(({ name }) => name === "presence"),
+    [],
+  );
 
   await bobs.request("setPresence", { visible: false });
   const hidden = await alices.event("presence", ({ payload }) => !payload.online);

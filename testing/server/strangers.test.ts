@@ -76,7 +76,7 @@ test("who is blocked opens nothing, takes no key packages, writes and commits no
   await bobs.request("unblock", { account: alice.account });
   await alices.request("submitCommit", params);
   const message = await makeMessage(pair, next, "hi");
-  assert.equal((await alices.request("getPresence", { account: bob.account })).online, true);
+  assert.equal((await bobs.request("getPresence", { account: alice.account })).online, true);
   await bobs.request("block", { account: alice.account });
   assert.equal(await refusal(alices.request("sendMessage", message)), "not-accepted");
   assert.equal(await refusal(alices.request("getPresence", { account: bob.account })), "not-found");

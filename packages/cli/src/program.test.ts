@@ -707,7 +707,7 @@ describe("status, verify, trust, set, doctor, completion", () => {
     const client = alice();
     assert.match((await runCli(["set"], { client })).stdout, /^receipts {2}on /);
     assert.deepEqual(jsonLines((await runCli(["set", "receipts", "off", "--json"], { client })).stdout), [
-      { receipts: false, presence: true, history: true },
+      { receipts: false, presence: true, typing: true, history: true },
     ]);
     for (const argv of [
       ["set", "volume", "11"],

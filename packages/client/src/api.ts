@@ -165,6 +165,8 @@ export interface Settings {
   receipts: boolean;
   /** Let others see when one is online, and see it of them. */
   presence: boolean;
+  /** Let others see when one is typing, and see it of them. */
+  typing: boolean;
   /** Keep what was read and sent on the server, sealed, for devices to come. */
   history: boolean;
 }
@@ -191,6 +193,8 @@ export type ClientEvent =
   | { type: "hidden"; id: string; conversation: string }
   | ({ type: "event" } & ConversationEvent)
   | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
+  /** Somebody begins to type, or has stopped. */
+  | { type: "typing"; conversation: string; user: string; active: boolean }
   | { type: "connection"; connected: boolean; reason?: string; retryInMs?: number }
   | { type: "security"; code: string; user?: string; text: string }
   /** A message disappeared, because its time was over. */
@@ -294,6 +298,8 @@ export interface Client extends AsyncDisposable {
   notifications(): Promise<Notification[]>;
   conversations(): Promise<Conversation[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;
+  /** Says that one is typing, or with `active: false` has stopped. Call it with every key: it is said once in three seconds. */
+  setTyping(options: { with: string; active?: boolean }): Promise<void>;
   verify(options: { user: string; confirm?: boolean }): Promise<Verification>;
   /** Shows the operator a message of somebody else with the proof that they wrote it, and nothing else. */
   report(options: { id: string; note?: string }): Promise<Reported>;

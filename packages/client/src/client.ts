@@ -57,6 +57,7 @@ import { Search } from "./search.ts";
 import { State } from "./state.ts";
 import { Sync } from "./sync.ts";
 import { Timeline, rfc3339 } from "./timeline.ts";
+import { Typing } from "./typing.ts";
 
 export interface ClientOptions {
   /** The ciphersuite of conversations that this client opens: 83 (X-Wing) or 1. */
@@ -109,6 +110,7 @@ class Engine implements Client {
   readonly #vault: AccountVault;
   readonly #expiry: Expiry;
   readonly #settingsOfConversations: SettingsOfConversations;
+  readonly #typing: Typing;
   readonly #restore: Restore;
   readonly #ownDevices: OwnDevices;
   #pin: ServerPin | undefined;
@@ -204,6 +206,10 @@ class Engine implements Client {
       lookup,
       own,
     };
+    this.#typing = new Typing({ ...shared, emit });
+    this.subscribe((event) => {
+      if (event.type === "message") this.#typing.onMessage(event.conversation, event.from);
+    });
     this.#settingsOfConversations = new SettingsOfConversations(shared);
     this.#messages = new Messages({ ...shared, subscribe: (listener) => this.subscribe(listener) });
     this.#messageActions = new MessageActions(shared);
@@ -515,6 +521,10 @@ class Engine implements Client {
     }
   }
 
+  setTyping(options: { with: string; active?: boolean }): Promise<void> {
+    return this.#typing.set(options);
+  }
+
   async verify(options: { user: string; confirm?: boolean }): Promise<Verification> {
     const own = this.#account();
     const contact = await this.#contacts.find(options.user);
@@ -598,6 +608,7 @@ class Engine implements Client {
     this.#search.close();
     this.#archive.close();
     this.#expiry.close();
+    this.#typing.close();
     this.#vault.close();
     this.#disconnect();
     await this.#outbox.close();
@@ -793,6 +804,11 @@ class Engine implements Client {
           user: this.#contacts.nameOf(event.payload.account),
           online: event.payload.online,
           ...(event.payload.lastSeenAt === undefined ? {} : { lastSeenAt: rfc3339(event.payload.lastSeenAt) }),
+        });
+        return;
+      case "whisper":
+        void this.#typing.onWhisper(event.payload).catch(() => {
+          // It is worth nothing later.
         });
         return;
       case "accountChanged":

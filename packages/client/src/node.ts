@@ -212,6 +212,7 @@ class Home {
   notifications = () => this.#call("notifications");
   conversations = () => this.#call("conversations");
   status = (options: Parameters<Client["status"]>[0]) => this.#call("status", options);
+  setTyping = (options: Parameters<Client["setTyping"]>[0]) => this.#call("setTyping", options);
   verify = (options: Parameters<Client["verify"]>[0]) => this.#call("verify", options);
   getSettings = () => this.#call("getSettings");
   setSettings = (settings: Parameters<Client["setSettings"]>[0]) => this.#call("setSettings", settings);

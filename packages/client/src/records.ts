@@ -343,7 +343,7 @@ export const keys = {
   outboxItem: (order: number) => `outbox/${padded(order)}`,
 } as const;
 
-export const defaultSettings: Settings = { receipts: true, presence: true, history: true };
+export const defaultSettings: Settings = { receipts: true, presence: true, typing: true, history: true };
 
 export const encodeRecord = (record: object): Uint8Array => encodeCbor(record);
 /** What `encodeRecord` wrote. The store is sealed, so the shape is ours; bytes are copied out of the buffer they came in. */

@@ -19,6 +19,7 @@ export * from "./recovery-code.ts";
 export * from "./safety-number.ts";
 export * from "./secret.ts";
 export * from "./vault.ts";
+export * from "./whisper.ts";
 export {
   activeDevices,
   chainDevice,

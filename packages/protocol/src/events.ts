@@ -44,8 +44,12 @@ export const events = {
   },
   /** Everything up to the heads that `subscribe` reported has been sent. */
   synced: { about: "Everything up to the heads that `subscribe` reported has been sent.", payload: v.object({}) },
+  whisper: {
+    about: "Something passing that another device of the conversation said: it is in no log and never comes again.",
+    payload: v.object({ conversation: id, bytes: bytesUpTo(limits.whisperBytesMax) }),
+  },
   presence: {
-    about: "Someone with whom the account shares a conversation came or went, and lets it be seen.",
+    about: "Someone who has written in a conversation with the account came or went, and lets it be seen.",
     payload: v.object({ account: id, online: v.boolean(), lastSeenAt: v.optional(timeMs) }),
   },
   accountChanged: {

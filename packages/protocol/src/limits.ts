@@ -14,6 +14,8 @@ export const limits = {
   frameBytesMax: 256 * KiB,
   envelopeBytesMax: 96 * KiB,
   textBytesMax: 60 * KiB,
+  // What is passed on and not kept: typing notices.
+  whisperBytesMax: 1 * KiB,
   // Inside the encryption, so that only clients can refuse more. The longest emoji sequences have some 40 bytes; a person
   // who sets more different reactions on one message, or names more people in it, does not mean it kindly.
   reactionBytesMax: 64,
@@ -188,6 +190,7 @@ export const buckets = {
     by: "account",
     reason: "five messages a second is faster than people write (open for members)",
   },
+  whisper: { burst: 20, refillMs: second, by: "account", reason: "a typing notice every three seconds is enough" },
   commit: {
     burst: 120,
     refillMs: second,

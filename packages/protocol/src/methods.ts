@@ -372,6 +372,15 @@ export const methods = {
     result: v.object({ sequence: count, acceptedAt: timeMs }),
     failures: ["not-accepted", "stale-epoch", "commit-refused", "quota-exceeded", "unavailable"],
   },
+  whisper: {
+    about:
+      "Hands something passing to the conversation's other devices that are online, and keeps nothing of it. Sealed under a secret of the epoch; who is not there never hears it.",
+    caller: "member",
+    bucket: "whisper",
+    params: v.strictObject({ conversation: id, bytes: bytesUpTo(limits.whisperBytesMax) }),
+    result: v.object({}),
+    failures: [],
+  },
   getGroupInfo: {
     about: "The GroupInfo of the current epoch, for joining by external commit.",
     caller: "member",
@@ -564,7 +573,7 @@ export const methods = {
   },
   getPresence: {
     about:
-      "Whether an account with which one shares a conversation is online, or when it was last, if it lets that be seen.",
+      "Whether an account that has written in a conversation with one is online, or when it was last, if it lets that be seen.",
     caller: "device",
     bucket: "request",
     params: v.strictObject({ account: id }),
@@ -573,7 +582,7 @@ export const methods = {
   },
   setPresence: {
     about:
-      "Lets one's presence be seen by those with whom one shares a conversation, or hides it; who hides it sees nobody's.",
+      "Lets one's presence be seen by those to whom one has written, alone or among others, or hides it; who hides it sees nobody's.",
     caller: "device",
     bucket: "presence",
     params: v.strictObject({ visible: v.boolean() }),

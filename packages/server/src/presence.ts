@@ -1,6 +1,6 @@
 /**
- * Who is online, told to those with whom an account shares a conversation, once neither is a stranger or blocked, and only while both let
- * themselves be seen. A short
+ * Who is online, told to those to whom an account has written, in a conversation of two or of many, once neither is a stranger or
+ * blocked, and only while both let themselves be seen: nobody sees a person by merely opening a conversation. A short
  * absence, such as a reconnect, is not told. Nothing is stored but when each device was last seen.
  */
 import { type AccountId, directConversationId, encodeEvent, ProtocolError, type Result, toHex } from "@sotto/protocol";
@@ -21,7 +21,7 @@ interface PresenceOptions {
 export interface Presence extends Disposable {
   /** The account's first device came, or its last one went. */
   changed(account: AccountId, online: boolean): void;
-  /** @throws ProtocolError `not-found` for accounts without a common conversation, `not-permitted` if either hides */
+  /** @throws ProtocolError `not-found` for accounts without a common conversation, `not-permitted` if either hides, or `about` never wrote there */
   get(asking: AccountId, about: AccountId): Promise<Result<"getPresence">>;
   setVisible(account: AccountId, visible: boolean): Promise<void>;
 }
@@ -40,7 +40,7 @@ export function createPresence({ store, delivery, now, log }: PresenceOptions): 
 
   const tell = async (account: AccountId, event: Result<"getPresence">): Promise<void> => {
     const frame = encodeEvent(0, "presence", { account, ...event });
-    for (const peer of (await peersOf(store, account)).values()) {
+    for (const peer of (await peersOf(store, account, { written: true })).values()) {
       if (!delivery.isOnline(peer) || !(await isVisible(peer))) continue;
       if (await haveMet(account, peer)) delivery.pushToAccount(peer, frame);
     }
@@ -77,6 +77,8 @@ export function createPresence({ store, delivery, now, log }: PresenceOptions): 
       const isSelf = toHex(asking) === toHex(about);
       const mayKnow = isSelf || ((await peersOf(store, asking)).has(toHex(about)) && (await haveMet(asking, about)));
       if (!mayKnow) throw new ProtocolError("not-found");
+      if (!isSelf && !(await peersOf(store, about, { written: true })).has(toHex(asking)))
+        throw new ProtocolError("not-permitted");
       if (!(await isVisible(asking)) || !(await isVisible(about))) throw new ProtocolError("not-permitted");
       if (delivery.isOnline(about)) return { online: true };
       const lastSeenAt = Math.max(0, ...(await store.listDevices(about)).map((device) => device.lastSeenAt));

@@ -99,6 +99,27 @@ describe("at a terminal", () => {
     at.session.interrupt();
   });
 
+  test("who types is told to the other side, and shown beside the prompt", async () => {
+    const client = alice();
+    const { conversation } = client.receive("bob", "hello");
+    const at = sitDown(client);
+    await at.see("sotto @alice> ");
+    at.type("@bob\r");
+    await at.see("to @bob> ");
+    at.type("wait");
+    const told = () => client.calls.filter(({ method }) => method === "setTyping").map(({ options }) => options);
+    await until(() => told().length > 0);
+    assert.deepEqual(told()[0], { with: conversation, active: true });
+    client.tell({ type: "typing", conversation, user: "@bob", active: true });
+    await at.see("to @bob (@bob is typing…)> wait");
+    client.tell({ type: "typing", conversation, user: "@bob", active: false });
+    await until(() => !at.screen().slice(at.screen().lastIndexOf("to @bob")).includes("typing"));
+    at.type("\u0003");
+    await until(() => !(told().at(-1) as { active: boolean }).active);
+    at.session.stdin.end();
+    at.session.interrupt();
+  });
+
   test("messages and receipts appear above what is being typed, which stays", async () => {
     const client = alice();
     const at = sitDown(client);

@@ -58,6 +58,8 @@ class ConversationView {
   /** Events wait until what they follow is on the screen. */
   #ready = Promise.withResolvers<void>();
   readonly #shown = new Set<string>();
+  /** Who is typing now. */
+  readonly #typing = new Set<string>();
 
   constructor(session: Session, partner: Partner) {
     this.#session = session;
@@ -79,7 +81,7 @@ class ConversationView {
     await this.#showEarlier();
     this.#ready.resolve();
     for (;;) {
-      const line = await screen.ask(this.prompt(), { erase: true });
+      const line = await screen.ask(this.prompt(), { erase: true, onInput: (typed) => this.#onInput(typed) });
       if (line === undefined) return false;
       const text = line.replace(/^\s*\n|\s+$/g, "");
       if (text === "") continue;
@@ -101,7 +103,8 @@ class ConversationView {
   }
 
   prompt(): string {
-    return this.#session.promptFor(`to ${this.#partner.title}`);
+    const typing = [...this.#typing].join(", ");
+    return this.#session.promptFor(`to ${this.#partner.title}${typing && ` (${typing} is typing…)`}`);
   }
 
   /** Whether the event was shown here. */
@@ -112,6 +115,13 @@ class ConversationView {
       await this.#ready.promise;
       const seen = event.lastSeenAt ? `, last seen ${shortTime(event.lastSeenAt, this.#session.now())}` : "";
       screen.say(output.style("dim", `* ${printable(event.user)} is ${event.online ? "online" : `offline${seen}`}`));
+      return true;
+    }
+    if (event.type === "typing") {
+      if (event.conversation !== this.#partner.conversation) return false;
+      if (event.active) this.#typing.add(event.user);
+      else this.#typing.delete(event.user);
+      screen.setPrompt(this.prompt());
       return true;
     }
     if (!("conversation" in event) || event.type === "read") return false;
@@ -125,6 +135,14 @@ class ConversationView {
     else if (event.type === "event") screen.say(...eventLines(event, this.#lines));
     else if (!this.#shown.has(event.id)) await this.#show(event);
     return true;
+  }
+
+  /** Something was typed, or taken back. */
+  #onInput(typed: string): void {
+    if (this.#partner.conversation === undefined || typed.startsWith("/")) return;
+    void this.#session.client.setTyping({ with: this.#partner.conversation, active: typed !== "" }).catch(() => {
+      // Whoever cannot be told does not miss it.
+    });
   }
 
   get #lines() {

@@ -14,6 +14,13 @@ export interface Block {
   lines: readonly string[];
 }
 
+export interface AskOptions {
+  /** The typed line goes when it is entered. */
+  erase?: boolean;
+  /** Told what stands on the line whenever it changes, until it is entered. Where no terminal is, nothing is told. */
+  onInput?: (typed: string) => void;
+}
+
 export interface Screen {
   /** Whether a person sits there. */
   readonly interactive: boolean;
@@ -21,8 +28,8 @@ export interface Screen {
   say(...lines: string[]): Block;
   /** Prints the block anew where it is; false if it has left the screen and stays as it was. */
   replace(block: Block, lines: readonly string[]): boolean;
-  /** A line; undefined when there will be none any more. With `erase`, the typed line goes when it is entered. */
-  ask(prompt: string, options?: { erase?: boolean }): Promise<string | undefined>;
+  /** A line; undefined when there will be none any more. */
+  ask(prompt: string, options?: AskOptions): Promise<string | undefined>;
   /** Shows another prompt for the line that is being typed. */
   setPrompt(prompt: string): void;
   /** Gives the keyboard to a question that is not to be shown. */
@@ -115,7 +122,8 @@ class TerminalScreen implements Screen {
   readonly #queue = new LineQueue();
   readonly #input: KeyInput;
   readonly #editor: Interface & { prevRows?: number };
-  #asking: { prompt: string; erase: boolean } | undefined;
+  #asking: { prompt: string; erase: boolean; onInput: (typed: string) => void } | undefined;
+  #typed = "";
   #ended = false;
   /** What stands right above the prompt, oldest first, and how wide the terminal was when it was printed. */
   #blocks: Block[] = [];
@@ -133,6 +141,13 @@ class TerminalScreen implements Screen {
       removeHistoryDuplicates: true,
     });
     environment.stdout.write(pasteOn);
+    // After the editor, which listens since it was made, has taken the key.
+    this.#input.on("keypress", () => {
+      const { line } = this.#editor;
+      if (!this.#asking || line === this.#typed) return;
+      this.#typed = line;
+      this.#asking.onInput(toText(line));
+    });
     this.#editor.on("line", (line) => {
       const asked = this.#asking;
       this.#asking = undefined;
@@ -180,9 +195,10 @@ class TerminalScreen implements Screen {
     return true;
   }
 
-  async ask(prompt: string, options: { erase?: boolean } = {}): Promise<string | undefined> {
+  async ask(prompt: string, options: AskOptions = {}): Promise<string | undefined> {
     if (this.#ended) return undefined;
-    this.#asking = { prompt, erase: options.erase === true };
+    this.#asking = { prompt, erase: options.erase === true, onInput: options.onInput ?? (() => {}) };
+    this.#typed = "";
     this.#editor.setPrompt(prompt);
     this.#editor.prompt();
     this.#input.wantLine();

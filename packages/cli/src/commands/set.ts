@@ -9,6 +9,7 @@ import { naming } from "../people.ts";
 export const settingMeanings: Readonly<Record<keyof Settings, string>> = {
   receipts: "tell others when messages arrived and were read",
   presence: "let others see when you are online, and see it of them",
+  typing: "let others see when you are typing, and see it of them",
   history: "keep what is read and sent on the server, sealed, for devices you add later",
 };
 

@@ -40,7 +40,7 @@ export class FakeClient implements Client {
   registered: { name: string; server: string; password: string } | undefined;
   loggedOut = false;
   verified = new Set<string>();
-  settings: Settings = { receipts: true, presence: true, history: true };
+  settings: Settings = { receipts: true, presence: true, typing: true, history: true };
   conversationSettings = new Map<string, ConversationSettings>();
   rows: Row[] = [];
   /** Everyone whom the server knows, by name without "@", with whether they are online. */
@@ -402,6 +402,10 @@ export class FakeClient implements Client {
       verified: this.verified.has(options.user),
     };
     return this.stopped === undefined ? found : { ...found, stopped: this.stopped };
+  }
+
+  setTyping(options: { with: string; active?: boolean }): Promise<void> {
+    return this.#call("setTyping", options);
   }
 
   async getSettings(): Promise<Settings> {

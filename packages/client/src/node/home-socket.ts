@@ -46,6 +46,7 @@ export const remoteMethods = [
   "notifications",
   "conversations",
   "status",
+  "setTyping",
   "verify",
   "report",
   "getSettings",

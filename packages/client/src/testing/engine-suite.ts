@@ -452,8 +452,21 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
   story("presence is seen by those who talk, unless it is hidden", async (create) => {
     const alice = await (await create("alice")).register();
     const bob = await (await create("bob")).register();
+    const isSeen = async () => {
+      const seen = await alice.client.status({ user: bob.at }).catch((error: unknown) => {
+        if (failsWith("not-permitted")(error)) return { online: false };
+        throw error;
+      });
+      return seen.online;
+    };
+    await bob.client.setSettings({ receipts: false });
     await alice.say(bob, "there?");
-    assert.equal((await alice.client.status({ user: bob.at })).online, true);
+    await eventually("bob has it", async () => (await bob.client.inbox({})).length === 1);
+    await bob.client.flush({ timeoutMs: patienceMs });
+    assert.equal(await isSeen(), false, "to open a conversation shows nothing of the other side");
+    assert.equal((await bob.client.status({ user: alice.at })).online, true);
+    await bob.say(alice, "here");
+    assert.equal(await isSeen(), true);
     bob.network.goOffline();
     await eventually("bob is seen to be gone", async () => !(await alice.client.status({ user: bob.at })).online);
     await bob.online();
@@ -741,5 +754,47 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
       await alice.restart();
       alice.network.goOffline();
     }
+  });
+
+  story("who types is seen by who is there and says so too, and nobody else ever hears of it", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    await alice.say(bob, "hello");
+    await bob.say(alice, "hello");
+    await eventually("alice has it", async () => (await alice.texts(bob)).length === 2);
+    const seen = (person: Person) =>
+      person.events.flatMap((event) => (event.type === "typing" ? [[event.user, event.active]] : []));
+    const whispers = () =>
+      alice.network.sent.filter((frame) => {
+        const decoded = decodeFrame(frame);
+        return decoded.kind === "request" && decoded.method === "whisper";
+      }).length;
+    for (let i = 0; i < 5; i++) await alice.client.setTyping({ with: bob.at });
+    await eventually("bob sees her type", async () => seen(bob).length > 0);
+    assert.equal(whispers(), 1, "it is said once in three seconds");
+    await alice.say(bob, "done");
+    await eventually("what she typed ends it", async () => seen(bob).length === 2);
+    assert.deepEqual(seen(bob), [
+      [alice.at, true],
+      [alice.at, false],
+    ]);
+    await alice.client.setTyping({ with: bob.at, active: false });
+    await bob.client.setTyping({ with: alice.at });
+    await eventually("alice sees him type", async () => seen(alice).length > 0);
+    await bob.client.setTyping({ with: alice.at, active: false });
+    await eventually("and that he stopped", async () => seen(alice).length === 2);
+
+    await bob.client.setSettings({ typing: false });
+    await alice.client.setTyping({ with: bob.at });
+    await bob.client.setTyping({ with: alice.at });
+    await alice.say(bob, "and now?");
+    await eventually("bob has it", async () => (await bob.texts(alice)).includes("and now?"));
+    assert.equal(seen(bob).length, 2, "whoever does not say it does not see it");
+    assert.equal(seen(alice).length, 2);
+    assert.equal(whispers(), 3);
+    await alice.client.flush({ timeoutMs: patienceMs });
+    await bob.restart();
+    await bob.online();
+    assert.equal((await bob.client.history({ with: alice.at, events: true })).length, 5, "no log holds it");
   });
 }

@@ -3,7 +3,7 @@ import { type AccountId, decodeRoster, directConversationId, ProtocolError, same
 import { strangersFor } from "../accounts/strangers.ts";
 import { groupIdOf } from "../conversations/group-id.ts";
 import { peersOf } from "../conversations/peers.ts";
-import type { Member, Store } from "../store/store.ts";
+import type { NewMember, Store } from "../store/store.ts";
 import type { MethodFile } from "./method.ts";
 
 export const createConversation: MethodFile<"createConversation"> =
@@ -55,7 +55,7 @@ export const createConversation: MethodFile<"createConversation"> =
     return { sequence: 0, acceptedAt: createdAt };
   };
 
-const admin = (account: AccountId): Member => ({ account, role: "admin" });
+const admin = (account: AccountId): NewMember => ({ account, role: "admin" });
 
 /** @throws ProtocolError if the two cannot talk under that name */
 async function membersOfTwo(
@@ -63,7 +63,7 @@ async function membersOfTwo(
   conversation: Uint8Array,
   account: AccountId,
   peer: AccountId,
-): Promise<Member[]> {
+): Promise<NewMember[]> {
   if (sameBytes(peer, account)) throw new ProtocolError("not-permitted");
   if (!sameBytes(conversation, directConversationId(account, peer))) throw new ProtocolError("commit-refused");
   const other = await store.getAccount(peer);

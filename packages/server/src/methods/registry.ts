@@ -40,6 +40,7 @@ import { startRegistration } from "./startRegistration.ts";
 import { submitCommit } from "./submitCommit.ts";
 import { subscribe } from "./subscribe.ts";
 import { unblock } from "./unblock.ts";
+import { whisper } from "./whisper.ts";
 import type { Handler, MethodFile } from "./method.ts";
 
 const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
@@ -66,6 +67,7 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   submitCommit,
   stageBytes,
   sendMessage,
+  whisper,
   getGroupInfo,
   subscribe,
   putArchive,

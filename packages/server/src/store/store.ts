@@ -311,7 +311,11 @@ export type Role = "admin" | "member";
 export interface Member {
   account: AccountId;
   role: Role;
+  /** Whether a device of the account opened or accepted the conversation or sent a message into it; for ever. */
+  hasWritten: boolean;
 }
+
+export type NewMember = Omit<Member, "hasWritten">;
 
 export interface Leaf {
   leaf: number;
@@ -352,7 +356,8 @@ export interface NewConversation {
   kind: ConversationKind;
   suite: number;
   createdAt: number;
-  members: readonly Member[];
+  /** The account of `leaf` counts as one that has written. */
+  members: readonly NewMember[];
   leaf: Leaf;
   groupInfo: Uint8Array;
   asked?: AccountId;

@@ -493,8 +493,8 @@ export function storeSuite(name: string, open: OpenStore): void {
           expired: 0,
           logBytes: 0,
           members: [
-            { account: alice.account, role: "admin" },
-            { account: bob.account, role: "member" },
+            { account: alice.account, role: "admin", hasWritten: true },
+            { account: bob.account, role: "member", hasWritten: false },
           ],
           leaves: [{ ...leafOf(alice, 0), firstEpoch: 0, from: 0 }],
           asked: undefined,
@@ -644,6 +644,21 @@ export function storeSuite(name: string, open: OpenStore): void {
         );
         assert.deepEqual(outcomes, ["created", "exists"]);
         assert.equal((await store.getConversation(conversation))?.leaves.length, 1);
+      });
+
+      it("who sent a message has written, and a commit is no writing", async ({ store, reopen }) => {
+        const [alice, bob] = [await createPerson(store, "alice"), await createPerson(store, "bob")];
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newCommit(conversation, alice, 0, { addedLeaves: [leafOf(bob, 1)] }));
+        await store.appendCommit(newCommit(conversation, bob, 1));
+        const written = async (from: Store) =>
+          (await from.getConversation(conversation))?.members.map(({ hasWritten }) => hasWritten);
+        assert.deepEqual(await written(store), [true, false]);
+        const before = await store.getConversation(conversation);
+        await store.appendMessage(newMessage(conversation, bob, { epoch: 2 }));
+        assert.deepEqual(await written(store), [true, true]);
+        assert.deepEqual(await written(await reopen()), [true, true]);
+        assert.equal(before?.members[1]?.hasWritten, false, "what was handed out does not change");
       });
 
       it("a conversation that was handed out does not change later", async ({ store }) => {

@@ -2,7 +2,7 @@
  * Rows of conversations, their members, leaves and GroupInfos, and the one cache of the store: what an append has to know
  * about its conversation. The cache is bounded and only ever a copy of the disk: a rolled back transaction drops it whole.
  */
-import type { AccountId, ConversationId } from "@sotto/protocol";
+import type { AccountId, ConversationId, DeviceId } from "@sotto/protocol";
 import type { DatabaseSync } from "node:sqlite";
 import { idKey } from "../id-key.ts";
 import type { Conversation, Leaf, Member, NewConversation } from "../store.ts";
@@ -16,6 +16,8 @@ export interface ConversationState extends Omit<Conversation, "logBytes"> {
   expiredTotal: number;
   /** How many messages the one who asks has written. */
   askedMessages: number;
+  /** Devices that have written since this was read, so that a message costs one look-up. */
+  writers: Set<string>;
 }
 
 /** What the outside sees: a copy that later appends do not change. */
@@ -59,7 +61,7 @@ export function conversationRows(database: DatabaseSync, options: { conversation
     findNumber: database.prepare("SELECT conversation FROM conversations WHERE number = ?"),
     head: database.prepare("SELECT sequence, total FROM log WHERE conversation = ? ORDER BY sequence DESC LIMIT 1"),
     members: database.prepare(
-      "SELECT a.account, m.role FROM members m JOIN accounts a ON a.number = m.account WHERE m.conversation = ? ORDER BY a.number",
+      "SELECT a.account, m.role, m.has_written AS hasWritten FROM members m JOIN accounts a ON a.number = m.account WHERE m.conversation = ? ORDER BY a.number",
     ),
     leaves: database.prepare(
       `SELECT l.leaf, d.device, a.account, l.signature_key AS signatureKey, l.first_epoch AS firstEpoch, l.from_sequence AS "from"
@@ -71,7 +73,10 @@ export function conversationRows(database: DatabaseSync, options: { conversation
        VALUES (?, ?, ?, ?, (SELECT number FROM accounts WHERE account = ?))`,
     ),
     insertMember: database.prepare(
-      "INSERT INTO members (conversation, account, role) SELECT ?, number, ? FROM accounts WHERE account = ?",
+      "INSERT INTO members (conversation, account, role, has_written) SELECT ?, number, ?, ? FROM accounts WHERE account = ?",
+    ),
+    setWritten: database.prepare(
+      "UPDATE members SET has_written = 1 WHERE conversation = ? AND account = (SELECT number FROM accounts WHERE account = ?)",
     ),
     insertLeaf: database.prepare(
       `INSERT INTO leaves (conversation, leaf, device, signature_key, first_epoch, from_sequence)
@@ -108,7 +113,7 @@ export function conversationRows(database: DatabaseSync, options: { conversation
 
   function load(conversation: ConversationId): ConversationState | undefined {
     const row = sql.find.get(conversation) as
-      | (Omit<ConversationState, "head" | "total" | "members" | "leaves" | "asked" | "blocked"> & {
+      | (Omit<ConversationState, "head" | "total" | "members" | "leaves" | "writers" | "asked" | "blocked"> & {
           asked: AccountId | null;
         })
       | undefined;
@@ -126,10 +131,10 @@ export function conversationRows(database: DatabaseSync, options: { conversation
       total: head?.total ?? row.expiredTotal,
       expired: row.expired,
       expiredTotal: row.expiredTotal,
-      members: (sql.members.all(row.number) as unknown as Member[]).map(({ account, role }) => ({
-        account,
-        role,
-      })),
+      members: (sql.members.all(row.number) as unknown as (Omit<Member, "hasWritten"> & { hasWritten: number })[]).map(
+        ({ account, role, hasWritten }) => ({ account, role, hasWritten: hasWritten === 1 }),
+      ),
+      writers: new Set(),
       leaves: (sql.leaves.all(row.number) as unknown as Leaf[]).map((leaf) => ({ ...leaf })),
       asked: row.asked ?? undefined,
       askedMessages: row.askedMessages,
@@ -162,6 +167,17 @@ export function conversationRows(database: DatabaseSync, options: { conversation
     if (changes !== 1) throw new Error("a leaf's device does not exist; callers check first");
   }
 
+  /** The account takes part: it wrote, or accepted that somebody writes to it. */
+  function setWritten(state: ConversationState, account: AccountId): void {
+    const key = idKey(account);
+    if (!state.members.some((member) => idKey(member.account) === key && !member.hasWritten)) return;
+    sql.setWritten.run(state.number, account);
+    // A new array: whoever was handed the old one keeps a consistent picture.
+    state.members = state.members.map((member) =>
+      idKey(member.account) === key ? { ...member, hasWritten: true } : member,
+    );
+  }
+
   return {
     /** The state to read, or to change inside a transaction. */
     get,
@@ -190,7 +206,8 @@ export function conversationRows(database: DatabaseSync, options: { conversation
       );
       const number = Number(lastInsertRowid);
       for (const { account, role } of conversation.members) {
-        const { changes } = sql.insertMember.run(number, role, account);
+        const isCreator = idKey(account) === idKey(conversation.leaf.account);
+        const { changes } = sql.insertMember.run(number, role, isCreator ? 1 : 0, account);
         if (changes !== 1) throw new Error("a member's account does not exist; callers check first");
       }
       insertLeaf(number, conversation.leaf);
@@ -210,6 +227,17 @@ export function conversationRows(database: DatabaseSync, options: { conversation
       young.delete(idKey(conversation));
       old.delete(idKey(conversation));
     },
+
+    /** A device of a member has sent a message. */
+    written(state: ConversationState, device: DeviceId): void {
+      const key = idKey(device);
+      if (state.writers.has(key)) return;
+      state.writers.add(key);
+      const leaf = state.leaves.find((one) => idKey(one.device) === key);
+      if (leaf) setWritten(state, leaf.account);
+    },
+
+    setWritten,
 
     /** Moves the conversation to its next epoch: leaves out, leaves in, its GroupInfo beside the one before. */
     advance(

@@ -108,6 +108,7 @@ export function logRows(
       if (sequence === undefined) return repeated(submission, state)!;
       if (isStranger) conversations.setAsked(state, state.asked, state.askedMessages + 1);
       else if (state.asked !== undefined) conversations.setAsked(state, undefined, 0);
+      conversations.written(state, message.device);
       return { kind: "accepted", sequence, acceptedAt, epoch, repeated: false };
     },
 

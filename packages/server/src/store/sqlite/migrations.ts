@@ -270,4 +270,10 @@ export const migrations: readonly string[] = [
   ALTER TABLE conversations ADD COLUMN asked INTEGER REFERENCES accounts;
   ALTER TABLE conversations ADD COLUMN asked_messages INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- Whether an account ever opened the conversation or sent a message into it. Who was a member before this was kept counts as one
+  -- who did.
+  ALTER TABLE members ADD COLUMN has_written INTEGER NOT NULL DEFAULT 0;
+  UPDATE members SET has_written = 1;
+  `,
 ];

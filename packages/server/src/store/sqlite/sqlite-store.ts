@@ -194,7 +194,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     acceptRequest: (conversation, account) =>
       write(() => {
         const state = conversations.get(conversation);
-        if (state?.asked && sameBytes(state.asked, account)) conversations.setAsked(state, undefined, 0);
+        if (!state?.asked || !sameBytes(state.asked, account)) return;
+        conversations.setAsked(state, undefined, 0);
+        conversations.setWritten(state, account);
       }),
     block: (account, blocked, blockedAt) => write(() => blocks.block(account, blocked, blockedAt)),
     unblock: (account, blocked) => write(() => blocks.unblock(account, blocked)),
