@@ -98,6 +98,7 @@ export async function addConversation(store: Store, name: string, people: readon
     store.createConversation(created),
     store.appendCommit({
       conversation,
+      generation: 0,
       device: first.device,
       id: createHash("sha256").update(bytes).digest(),
       epoch: 0,
@@ -107,6 +108,7 @@ export async function addConversation(store: Store, name: string, people: readon
       changesMembership: true,
       addedLeaves: others,
       removedLeaves: [],
+      members: undefined,
       welcomes: [],
     }),
   ]);

@@ -24,6 +24,7 @@ const mayAsk: Record<Caller, readonly Asking[]> = {
   anyone: ["anyone", "account", "device", "member"],
   account: ["account", "device", "member"],
   device: ["device", "member"],
+  reader: ["member"],
   member: ["member"],
 };
 
@@ -107,6 +108,9 @@ describe("authorization", () => {
         peer: bob.account,
         groupInfo: bytes,
       },
+      getStructure: { hash: bytes, offset: 0 },
+      reportBroken: { conversation, generation: 0, epoch: 7 },
+      resetConversation: { conversation, generation: 1, suite: 1, groupInfo: bytes },
       stageBytes: { hash: bytes, size: 32, offset: 0, bytes },
       submitCommit: { conversation, commit: bytes, groupInfo: bytes },
       sendMessage: await makeMessage(pair, group, "x"),

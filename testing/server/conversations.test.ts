@@ -176,8 +176,13 @@ test("a commit is judged by one epoch: if it has moved on since the request came
   const before = { conversation, kind: "direct", suite: 1, generation: 0, epoch: 0, head: 0, members, leaves: [leaf] };
   const store = {
     getGroupInfo: async () => ({ epoch: 1, bytes: params.groupInfo }),
+    readStructure: async (bytes: Uint8Array) => bytes,
     getConversation: async () => ({ ...before, epoch: 1, head: 1 }),
   };
+  const { createGroupInfos } = await import(
+    import.meta.resolve("../../packages/server/src/conversations/group-infos.ts")
+  );
+  const groupInfos = createGroupInfos(store);
   const { commit, groupInfo: info } = made.staged;
   const submitted = {
     account: alice.account,
@@ -186,7 +191,7 @@ test("a commit is judged by one epoch: if it has moved on since the request came
     commit,
     groupInfo: info,
   };
-  const answer = checkCommit({ store, now: 0 }, submitted);
+  const answer = checkCommit({ store, groupInfos, now: 0 }, submitted);
   await assert.rejects(answer, { code: "stale-epoch", epoch: 1, sequence: 1 });
 });
 
@@ -216,7 +221,7 @@ test("a device is added by a key package that the adder claimed, and only to its
     await refusal(
       alices.request("submitCommit", { conversation: pair.conversation, commit, groupInfo: info, welcome }),
     ),
-    "commit-refused",
+    "not-permitted",
     "not a member",
   );
 
@@ -247,7 +252,7 @@ test("nobody takes out another account's device while it is in use", async () =>
   const { commit, groupInfo: info } = made.staged;
   assert.equal(
     await refusal(alices.request("submitCommit", { conversation, commit, groupInfo: info })),
-    "commit-refused",
+    "not-permitted",
   );
 });
 

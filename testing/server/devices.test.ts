@@ -229,7 +229,7 @@ test("a leaf whose device is active is not removed by others", async () => {
   });
   const { commit, groupInfo: info } = removal.staged;
   const answer = alices.request("submitCommit", { conversation, commit, groupInfo: info });
-  assert.equal(await refusal(answer), "commit-refused");
+  assert.equal(await refusal(answer), "not-permitted");
 });
 
 test("a device that proves itself while it is being revoked has no session afterwards", async () => {

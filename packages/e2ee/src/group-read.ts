@@ -1,6 +1,6 @@
 /**
  * The two things that the library does with what arrives: open a PrivateMessage, apply a commit. Around them stand the checks
- * that it lacks: who the sender is, whether a key was used before (process-message.ts, group-guard.ts). May throw on any
+ * that it lacks: who the sender is, whether a key was used before (process-message.ts, commit-guard.ts). May throw on any
  * input; process-message.ts turns that into a result.
  */
 import { acceptAll, emptyPskIndex, type GenerationSecret, type PrivateMessage, processPublicMessage } from "ts-mls";

@@ -12,6 +12,7 @@ import {
   type Roster,
   rosterHash,
 } from "@sotto/protocol";
+import { guardCommit } from "@sotto/protocol/commit-guard";
 import { decodeCommit, decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { createCommit, createProposal, encodeMlsMessage } from "ts-mls";
 import { appendDevice, appendRotation, devicePublicKeys } from "./account-chain.ts";
@@ -37,7 +38,6 @@ import {
   type Suite,
 } from "./group.ts";
 import { engineSuite, withConfig } from "./group-engine.ts";
-import { guardCommit } from "./group-guard.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
 import { createIdentity } from "./identity.ts";
 import { processMessage } from "./process-message.ts";

@@ -13,12 +13,12 @@ import {
   sameBytes,
   toHex,
 } from "@sotto/protocol";
+import { guardCommit } from "@sotto/protocol/commit-guard";
 import { decodeCommit, decodeMlsBytes, type PublicCommit } from "@sotto/protocol/mls-public";
 import { type Directory, judgeCredential } from "./credential.ts";
 import { confirmCommit, groupIdOf } from "./group.ts";
 import { decodeContent } from "./content.ts";
 import { credentialCheck } from "./group-engine.ts";
-import { guardCommit } from "./group-guard.ts";
 import { knownRoster } from "./group-info.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
 import { Group, type GroupLeaf } from "./group-state.ts";
@@ -192,7 +192,7 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
   const nextGroup = new Group({
     ...group.parts(),
     current: next,
-    roster: verdict.changed ? knownRoster(verdict.changed) : before,
+    roster: verdict.changed ? knownRoster(verdict.changed.encoded) : before,
     staged: undefined,
     evidence: afterTime(afterCommit(evidence, changes, options.directory), options.acceptedAtMs),
   });

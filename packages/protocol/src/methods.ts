@@ -13,9 +13,10 @@ import { bytesOf, bytesUpTo, count, id, name, structure, suite, text, timeMs, ty
  * - `anyone`: any connection that said hello
  * - `account`: a connection that proved the password of an account, or a device
  * - `device`: a connection that proved to be an active device
- * - `member`: a device whose account is a member of the conversation in the parameters; to others it does not exist
+ * - `reader`: a device whose account is or was a member of the conversation in the parameters; to others it does not exist
+ * - `member`: a device whose account is a member of it now
  */
-export type Caller = "anyone" | "account" | "device" | "member";
+export type Caller = "anyone" | "account" | "device" | "reader" | "member";
 
 interface Method {
   readonly about: string;
@@ -363,6 +364,35 @@ export const methods = {
     result: v.object({ staged: count }),
     failures: ["not-staged", "busy"],
   },
+  getStructure: {
+    about:
+      "One part of a structure that came by name, from `offset` on. For whoever it is meant for: a Welcome for its device, a GroupInfo for members, an entry for those who get it.",
+    caller: "device",
+    bucket: "structure",
+    params: v.strictObject({ hash: bytesOf(32), offset: count }),
+    result: v.object({ bytes: bytesUpTo(limits.structurePartBytesMax), size: count }),
+    failures: ["not-found"],
+  },
+  reportBroken: {
+    about:
+      "Says that the calling account cannot go on in an epoch, whose commit or GroupInfo does not work. Reports allow `resetConversation`; the next epoch forgets them.",
+    caller: "member",
+    bucket: "commit",
+    params: v.strictObject({ conversation: id, generation: count, epoch: count }),
+    /** Whether there are enough reports for a reset. */
+    result: v.object({ mayReset: v.boolean() }),
+    failures: ["stale-epoch", "unavailable"],
+  },
+  resetConversation: {
+    about:
+      "Puts a new group in the place of a broken one (compare-and-set on the generation, which follows the current one): at epoch 0, with the caller's leaf alone and the same accounts in the same roles. The log goes on with an entry of kind `reset`. Again with the same GroupInfo: the same answer.",
+    caller: "member",
+    bucket: "commit",
+    params: v.strictObject({ conversation: id, generation: count, suite, groupInfo: structure }),
+    result: v.object({ sequence: count, acceptedAt: timeMs }),
+    /** `not-permitted`: not enough accounts reported the epoch as broken. */
+    failures: ["conflict", "not-permitted", "commit-refused", "not-staged", "quota-exceeded", "unavailable"],
+  },
   sendMessage: {
     about:
       "Appends an MLS PrivateMessage to the log. Answered when it is on disk. Again with the same submission id: the same answer, no second copy.",
@@ -432,7 +462,7 @@ export const methods = {
   putArchive: {
     about:
       "Adds a chunk to the account's archive of the conversation, or replaces the newest one (compare-and-set by hash), and moves the settled mark. Chunks are numbered from 1, follow each other without gaps and name the one before by SHA-256 (32 zeros in the first). Again with the same bytes: the same answer.",
-    caller: "member",
+    caller: "reader",
     bucket: "request",
     params: v.strictObject({
       conversation: id,
@@ -451,7 +481,7 @@ export const methods = {
   settle: {
     about:
       "Moves the account's settled mark (compare-and-set): it needs the log up to there no more, because it archived the entries or passed them by. Entries that every member account settled may be deleted.",
-    caller: "member",
+    caller: "reader",
     bucket: "request",
     params: v.strictObject({ conversation: id, from: count, to: count }),
     result: v.object({ settled: count }),

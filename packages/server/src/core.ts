@@ -12,6 +12,7 @@ import { createRegistration } from "./accounts/registration.ts";
 import { type BlobAccess, createBlobAccess } from "./blobs/access.ts";
 import { type BlobFiles, createBlobFiles } from "./blobs/blob-files.ts";
 import type { Config } from "./config.ts";
+import { createGroupInfos } from "./conversations/group-infos.ts";
 import { createDelivery, type Delivery } from "./delivery.ts";
 import type { DeploymentKey } from "./deployment-key.ts";
 import type { Connection } from "./gateway/connection.ts";
@@ -75,6 +76,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   });
   const presence: Presence = opened.use(createPresence({ store, delivery, now, log }));
   const staging = createStaging<Connection>({ monotonicMs });
+  const groupInfos = createGroupInfos(store);
   const retention = opened.use(createRetention({ store, delivery, limits, now, log: report }));
   retention.start();
   const blobFiles = createBlobFiles(folder);
@@ -93,6 +95,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     registration,
     presence,
     staging,
+    groupInfos,
     blobAccess,
     blobFiles,
     metrics,

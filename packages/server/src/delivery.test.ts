@@ -276,7 +276,7 @@ describe("delivery", () => {
     }
   });
 
-  test("a device whose leaf is gone gets nothing more, not even what was sent with its removal", async () => {
+  test("a device whose leaf is gone gets the commit that took it out, and nothing after it", async () => {
     const delivery = createTestDelivery();
     const { alice, bob, conversation } = await pair(delivery);
     const lines = { alice: new Line(delivery, alice), bob: new Line(delivery, bob) };
@@ -289,7 +289,38 @@ describe("delivery", () => {
     delivery.appended(conversation, { sequence: 3, kind: "message", epoch: 2, bytes: next.bytes, acceptedAt: 1 });
     await settle();
     assert.deepEqual(lines.alice.sequences(conversation), [2, 3]);
-    assert.deepEqual(lines.bob.sequences(conversation), []);
+    assert.deepEqual(lines.bob.sequences(conversation), [2]);
+    const again = new Line(delivery, bob);
+    const { conversations } = await again.session.subscribe({ cursors: [[conversation, 1]], inbox: 1 });
+    assert.equal(conversations[0]!.from, undefined, "it has no leaf");
+    assert.equal(conversations[0]!.until, undefined, "and its account is a member still");
+    await settle();
+    assert.deepEqual(shown(again), ["entry 2", "synced 0"], "who was away gets it later");
+  });
+
+  test("who leaves gets everything up to that, hears that it ended, and nothing more", async () => {
+    const delivery = createTestDelivery();
+    const { alice, bob, conversation } = await pair(delivery);
+    const line = new Line(delivery, bob);
+    await line.session.subscribe({ cursors: [[conversation, 1]], inbox: 1 });
+    await settle();
+    const members = [{ account: alice.account, role: "admin" as const }];
+    const commits = [newCommit(conversation, bob, 1, { members })];
+    commits.push(newCommit(conversation, alice, 2, { removedLeaves: [1] }));
+    for (const [i, { bytes, ...commit }] of commits.entries()) {
+      await store.appendCommit({ bytes, ...commit });
+      delivery.appended(conversation, { sequence: i + 2, kind: "commit", epoch: i + 1, bytes, acceptedAt: 1 });
+      await settle();
+    }
+    assert.deepEqual(line.sequences(conversation), [2]);
+    const again = new Line(delivery, bob);
+    const { conversations } = await again.session.subscribe({ cursors: [[conversation, 1]], inbox: 1 });
+    assert.deepEqual(
+      conversations.map(({ role, until }) => ({ role, until })),
+      [{ role: "member", until: 2 }],
+    );
+    await settle();
+    assert.deepEqual(shown(again), ["entry 2", "synced 0"]);
   });
 
   test("a new connection of a device replaces the one before, without a gap in its presence", async () => {
@@ -377,6 +408,8 @@ const action = fc.oneof(
       conversation: conversationsOf,
       person: people,
       inReverse: fc.boolean(),
+      /** Who is in goes by the roster first, and the leaf with the next change. */
+      byRoster: fc.boolean(),
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("connect" as const), person: people }) },
@@ -429,8 +462,11 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
   const talks = await Promise.all(
     [0, 1].map(async () => ({ conversation: await createConversationOf(store, ...members), epoch: 0, head: 0 })),
   );
-  /** By conversation and person: the leaf's `from`, or undefined without one. */
-  const leaves = talks.map(() => clients.map((): number | undefined => undefined));
+  /** By conversation and person: the leaf that it has or had last. */
+  const leaves = talks.map(() =>
+    clients.map((): { from: number; until?: number; isInTree: boolean } | undefined => undefined),
+  );
+  const rosters = talks.map(() => new Set(members));
   const indexOf = (conversation: string): number =>
     talks.findIndex((talk) => toHex(talk.conversation) === conversation);
 
@@ -462,8 +498,10 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
       assert.equal(event.sequence, client.inbox + 1, "the inbox has a gap or a duplicate");
       client.inbox = event.sequence;
     } else if (event.name === "entry") {
-      const from = leaves[indexOf(event.conversation)]![i];
-      assert.ok(from !== undefined, "an entry without a leaf");
+      const leaf = leaves[indexOf(event.conversation)]![i];
+      assert.ok(leaf !== undefined, "an entry without a leaf");
+      const { from, until = Infinity } = leaf;
+      assert.ok(event.sequence <= until, `an entry after ${until}, the last`);
       const before = client.received.get(event.conversation) ?? 0;
       assert.equal(
         event.sequence,
@@ -481,7 +519,7 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
     }
   }
   const base = (client: Client, conversation: ConversationId, i: number): number =>
-    Math.max(client.cursors.get(toHex(conversation)) ?? 0, leaves[indexOf(toHex(conversation))]![i] ?? 0);
+    Math.max(client.cursors.get(toHex(conversation)) ?? 0, leaves[indexOf(toHex(conversation))]![i]?.from ?? 0);
 
   const subscribe = async (client: Client): Promise<void> => {
     client.received = new Map(client.cursors);
@@ -521,12 +559,22 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
         const talk = talks[step.conversation]!;
         const { person } = clients[step.person]!;
         const leaf = step.person + 1;
-        const isIn = leaves[step.conversation]![step.person] !== undefined;
-        const commit = isIn
-          ? newCommit(talk.conversation, owner, talk.epoch, { removedLeaves: [leaf], changesMembership: true })
-          : newAdd(talk.conversation, owner, talk.epoch, [[leaf, person]]);
+        const before = leaves[step.conversation]![step.person];
+        const roster = rosters[step.conversation]!;
+        const isIn = before?.isInTree === true;
+        const goesByRoster = step.byRoster && before?.isInTree === true && before.until === undefined;
+        if (goesByRoster) roster.delete(person);
+        else if (!isIn) roster.add(person);
+        const change = { members: [...roster].map(({ account }) => ({ account, role: "member" as const })) };
+        const commit = goesByRoster
+          ? newCommit(talk.conversation, owner, talk.epoch, change)
+          : isIn
+            ? newCommit(talk.conversation, owner, talk.epoch, { removedLeaves: [leaf], changesMembership: true })
+            : { ...newAdd(talk.conversation, owner, talk.epoch, [[leaf, person]]), ...change };
         const outcome = await store.appendCommit(commit);
-        leaves[step.conversation]![step.person] = isIn ? undefined : talk.head + 1;
+        leaves[step.conversation]![step.person] = isIn
+          ? { from: before.from, until: before.until ?? talk.head + 1, isInTree: goesByRoster }
+          : { from: talk.head + 1, isInTree: true };
         talk.epoch++;
         if (!isIn && step.inReverse) delivery.inboxGrown(person.device);
         announce(talk.conversation, [outcome], [commit.bytes], "commit", talk.epoch - 1);
@@ -561,6 +609,10 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
     }
   }
 
+  const lastOwed = (k: number, i: number): number => {
+    const leaf = leaves[k]![i];
+    return leaf === undefined ? 0 : (leaf.until ?? talks[k]!.head);
+  };
   await settle();
   // In the end everybody is there, reads, and acknowledges.
   for (const [i, client] of clients.entries()) if (client.line === undefined) await connect(client, i);
@@ -573,15 +625,14 @@ async function playModel(actions: Action[], delays: Iterator<number>): Promise<v
     await settle();
     if (
       clients.every((client, i) =>
-        talks.every(({ head }, k) => leaves[k]![i] === undefined || base(client, talks[k]!.conversation, i) === head),
+        talks.every(({ conversation }, k) => base(client, conversation, i) === lastOwed(k, i)),
       )
     )
       break;
   }
   for (const [i, client] of clients.entries()) {
-    for (const [k, { conversation, head }] of talks.entries()) {
-      if (leaves[k]![i] !== undefined) assert.equal(base(client, conversation, i), head, "not everything arrived");
-    }
+    for (const [k, { conversation }] of talks.entries())
+      assert.equal(base(client, conversation, i), lastOwed(k, i), "not everything arrived");
     assert.equal(client.line!.received.filter(({ name }) => name === "synced").length >= 1, true, "never synced");
     assert.equal(client.inbox, await store.getInboxHead(client.person.device), "a Welcome is missing");
     client.line!.session.detach();

@@ -8,7 +8,8 @@
  * from the store, a page at a time. What a device did not acknowledge is sent again on its next connection.
  *
  * The order in which `appended` is called does not matter, nor whether it is called twice: it only ever sends the entry
- * that comes next, and reads the rest. A device without a leaf in a conversation gets nothing of it. Leaves to the gateway
+ * that comes next, and reads the rest. A device without a leaf in a conversation gets nothing of it; one whose leaf is gone gets
+ * everything up to the entry that took it out, and nothing after it. Leaves to the gateway
  * how frames are written, and to `retention.ts` what is deleted.
  */
 import {
@@ -18,12 +19,14 @@ import {
   encodeEntry as encodeEntryEvent,
   encodeEvent,
   inboxId,
+  limits as protocolLimits,
   type Params,
   type Result,
   sameBytes,
+  type Structure,
 } from "@sotto/protocol";
 import { idKey } from "./store/id-key.ts";
-import type { Conversation, Entry, InboxItem, Leaf, Store, WelcomeItem } from "./store/store.ts";
+import type { Conversation, EndedLeaf, Entry, InboxItem, Leaf, Role, Store, WelcomeItem } from "./store/store.ts";
 
 type Limits = Readonly<Record<"unackedEntriesMax" | "unsentBytesPause" | "unsentBytesCut", number>>;
 
@@ -98,8 +101,10 @@ interface Stream {
   readonly conversation: ConversationId;
   /** Everything up to here was sent, or is not owed. */
   sent: number;
-  /** The newest sequence that is known to exist. */
+  /** The newest sequence that is known to exist, up to `until`. */
   head: number;
+  /** Nothing after this is the device's any more. */
+  until: number;
   /** Entries that were sent and not acknowledged. */
   unacked: number;
   /** Waits in the session's `behind`. */
@@ -108,7 +113,7 @@ interface Stream {
   syncTo: number | undefined;
 }
 
-/** Everyone online who has a leaf in a conversation. */
+/** Everyone online who has or had a leaf in a conversation. */
 interface Feed {
   streams: Stream[];
   /** Leaves may have changed: nothing goes straight until they are read again. */
@@ -218,7 +223,8 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   // Streams and feeds
 
   function createStream(session: Session, conversation: ConversationId, sent: number, head: number): Stream {
-    return { session, conversation, sent, head, unacked: 0, isBehind: false, syncTo: undefined };
+    const until = Infinity;
+    return { session, conversation, sent, head, until, unacked: 0, isBehind: false, syncTo: undefined };
   }
 
   function joinFeed(key: string, stream: Stream): void {
@@ -238,7 +244,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     if (feed.streams.length === 0 && !feed.isStale) feeds.delete(key);
   }
 
-  /** The device lost its leaf: what was sent and not acknowledged no longer counts. */
+  /** Nothing more is owed to the device: what was sent and not acknowledged no longer counts. */
   function dropStream(key: string, stream: Stream): void {
     const { session } = stream;
     session.streams.delete(key);
@@ -261,33 +267,43 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.unacked = 0;
     session.unsynced = 0;
     session.mustSaySynced = false;
-    const [known, conversations, inboxHead, row] = await Promise.all([
+    const [known, current, ended, endedLeaves, inboxHead, row] = await Promise.all([
       store.getCursors(device),
       store.listConversations(account),
+      store.listEndedConversations(account, protocolLimits.endedConversationsListedMax),
+      store.listEndedLeavesOf(device),
       store.getInboxHead(device),
       store.getDevice(device),
     ]);
     const result = {
-      conversations: conversations.map((conversation) => describe(conversation, account, device)),
+      conversations: [
+        ...current.map((conversation) => describe(conversation, device, { role: roleOf(conversation, account) })),
+        ...ended.map(({ conversation, role, until }) => describe(conversation, device, { role, until })),
+      ],
       inbox: inboxHead,
     };
+    const conversations = [...current, ...ended.map(({ conversation }) => conversation)];
+    const endedByConversation = new Map(endedLeaves.map((leaf) => [idKey(leaf.conversation), leaf]));
     if (!session.isOpen || session.subscription !== subscription) return result;
 
     const cursors = new Map(params.cursors.map(([conversation, sequence]) => [idKey(conversation), sequence]));
     const written = new Map(known.map(({ conversation, sequence }) => [idKey(conversation), sequence]));
     let isComplete = true;
     for (const conversation of conversations) {
-      const leaf = leafOf(conversation, device);
-      if (leaf === undefined) continue;
       const key = idKey(conversation.conversation);
+      const leaf: Leaf | EndedLeaf | undefined = leafOf(conversation, device) ?? endedByConversation.get(key);
+      if (leaf === undefined) continue;
+      const { until = Infinity } = leaf;
+      const head = Math.min(conversation.head, until);
       // A cursor beyond the head comes from a log that this server has lost, and acknowledges nothing of this one.
       const claimed = cursors.get(key) ?? 0;
-      const cursor = Math.min(claimed, conversation.head);
+      const cursor = Math.min(claimed, head);
       if (claimed === cursor && cursor > (written.get(key) ?? 0))
         store.setCursor(device, conversation.conversation, cursor);
-      if (conversation.expired > Math.max(cursor, leaf.from)) isComplete = false;
-      const stream = createStream(session, conversation.conversation, Math.max(cursor, leaf.from), conversation.head);
-      stream.syncTo = conversation.head;
+      if (until === Infinity && conversation.expired > Math.max(cursor, leaf.from)) isComplete = false;
+      const stream = createStream(session, conversation.conversation, Math.max(cursor, leaf.from), head);
+      stream.until = until;
+      stream.syncTo = head;
       session.unsynced++;
       joinFeed(key, stream);
     }
@@ -322,8 +338,8 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       return;
     }
     feed.isStale = true;
-    store.getConversation(conversation).then(
-      (found) => follow(key, feed, conversation, found),
+    readLeaves(conversation, feed).then(
+      ({ found, ended }) => follow(key, feed, conversation, found, ended),
       (error: unknown) => {
         // Nobody may be sent what is perhaps no longer theirs: all of them come back and subscribe anew.
         log("delivery-refresh-failed", { error });
@@ -334,7 +350,24 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     );
   }
 
-  function follow(key: string, feed: Feed, conversation: ConversationId, found: Conversation | undefined): void {
+  /** The conversation, and the leaves that are gone if somebody who is online has one of them. */
+  async function readLeaves(
+    conversation: ConversationId,
+    feed: Feed,
+  ): Promise<{ found: Conversation | undefined; ended: readonly EndedLeaf[] }> {
+    const found = await store.getConversation(conversation);
+    const devices = new Set(found?.leaves.map((leaf) => idKey(leaf.device)));
+    const isGone = ({ session }: Stream): boolean => !devices.has(session.deviceKey);
+    return { found, ended: feed.streams.some(isGone) ? await store.listEndedLeavesIn(conversation) : [] };
+  }
+
+  function follow(
+    key: string,
+    feed: Feed,
+    conversation: ConversationId,
+    found: Conversation | undefined,
+    ended: readonly EndedLeaf[],
+  ): void {
     if (feed.refreshAgain) {
       feed.refreshAgain = false;
       feed.isStale = false;
@@ -343,24 +376,35 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     }
     for (const session of subscribing) session.changedMeanwhile.push(conversation);
     const leavesByDevice = new Map(found?.leaves.map((leaf) => [idKey(leaf.device), leaf]));
+    const endedByDevice = new Map(ended.map((leaf) => [idKey(leaf.device), leaf]));
     for (const stream of feed.streams) {
-      const leaf = leavesByDevice.get(stream.session.deviceKey);
-      if (leaf === undefined) dropStream(key, stream);
+      const { deviceKey } = stream.session;
+      const leaf = leavesByDevice.get(deviceKey);
+      const { until } = leaf ?? endedByDevice.get(deviceKey) ?? { until: stream.until };
+      // Gone for good, with nothing that it is still owed.
+      if (leaf === undefined && (until ?? Infinity) === Infinity) {
+        dropStream(key, stream);
+        continue;
+      }
+      stream.until = until ?? Infinity;
+      stream.head = Math.min(stream.head, stream.until);
       // A device that replaced its own leaf does not get what the new one cannot read.
-      else if (stream.sent < leaf.from) {
+      if (leaf !== undefined && stream.sent < leaf.from) {
         stream.sent = leaf.from;
         reached(stream, stream.sent);
       }
+      if (stream.sent >= stream.until) reached(stream, Infinity);
     }
     for (const [deviceKey, leaf] of leavesByDevice) {
       const session = sessionsByDevice.get(deviceKey);
       if (session === undefined || !session.isSubscribed) continue;
-      if (!session.streams.has(key)) joinFeed(key, createStream(session, found!.conversation, leaf.from, found!.head));
+      if (!session.streams.has(key) && leaf.until === undefined)
+        joinFeed(key, createStream(session, found!.conversation, leaf.from, found!.head));
       // A new leaf comes with a Welcome, unless the device joined by itself; it is to be sent first.
       markBehind(session.inbox);
     }
     for (const stream of feed.streams) {
-      stream.head = Math.max(stream.head, found!.head);
+      stream.head = Math.min(Math.max(stream.head, found!.head), stream.until);
       if (stream.sent < stream.head) markBehind(stream);
       else reached(stream, stream.sent);
       plan(stream.session);
@@ -372,12 +416,13 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   // Sending
 
   function appended(conversation: ConversationId, entry: Entry): void {
-    if (entry.kind === "commit") refresh(conversation);
+    if (entry.kind !== "message") refresh(conversation);
     const feed = feeds.get(idKey(conversation));
     if (feed === undefined) return;
     let frame: Uint8Array | undefined;
     for (const stream of feed.streams) {
       const { session } = stream;
+      if (entry.sequence > stream.until) continue;
       if (entry.sequence > stream.head) stream.head = entry.sequence;
       if (entry.sequence <= stream.sent || !session.isOpen) continue;
       if (entry.sequence === stream.sent + 1 && !stream.isBehind && !feed.isStale && mayTake(session)) {
@@ -493,13 +538,18 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     if (!session.isOpen || session.subscription !== subscription || !isCurrent || mustWait()) return;
     for (const item of page) {
       if (item.sequence <= stream.sent) continue;
+      if (item.sequence > stream.until) {
+        stream.sent = stream.until;
+        break;
+      }
       if (!mayTake(session)) return markBehind(stream);
       sendEntry(stream, item.sequence, encodeItem(stream.conversation, item));
-      bytesLeft -= item.bytes.length;
+      bytesLeft -= sizeOf(item.bytes);
     }
     // Nothing is kept between here and the head that was known before the reading.
     if (page.length === 0 && stream.sent < head) stream.sent = head;
     reached(stream, stream.sent);
+    if (stream.sent >= stream.until) return;
     if (stream.sent < stream.head || page.length === limit || bytesLeft <= 0) markBehind(stream);
   }
 
@@ -542,28 +592,37 @@ export function createDelivery(options: DeliveryOptions): Delivery {
 const leafOf = (conversation: Conversation, device: DeviceId): Leaf | undefined =>
   conversation.leaves.find((leaf) => sameBytes(leaf.device, device));
 
+const roleOf = (conversation: Conversation, account: AccountId): Role =>
+  conversation.members.find((member) => sameBytes(member.account, account))!.role;
+
+/** Bytes that go into a frame. */
+const sizeOf = (bytes: Structure): number => (bytes instanceof Uint8Array ? bytes.length : 0);
+
+/** @param own what the account is in it, or was until it ended for it */
 function describe(
   conversation: Conversation,
-  account: AccountId,
   device: DeviceId,
+  own: { role: Role; until?: number },
 ): Result<"subscribe">["conversations"][number] {
   const leaf = leafOf(conversation, device);
   return {
     conversation: conversation.conversation,
     kind: conversation.kind,
     members: conversation.kind === "direct" ? conversation.members.map((member) => member.account) : [],
-    role: conversation.members.find((member) => sameBytes(member.account, account))!.role,
     suite: conversation.suite,
     generation: conversation.generation,
     epoch: conversation.epoch,
     head: conversation.head,
     expired: conversation.expired,
     from: leaf && leaf.from + 1,
+    ...own,
   };
 }
 
 const encodeEntry = (conversation: ConversationId, { sequence, kind, epoch, bytes, acceptedAt }: Entry): Uint8Array =>
-  encodeEntryEvent(sequence, { conversation, kind, epoch, bytes, acceptedAt });
+  bytes instanceof Uint8Array
+    ? encodeEntryEvent(sequence, { conversation, kind, epoch, bytes, acceptedAt })
+    : encodeEvent(sequence, "entry", { conversation, kind, epoch, bytes, acceptedAt });
 
 function encodeItem(conversation: ConversationId, item: Entry | InboxItem): Uint8Array {
   switch (item.kind) {

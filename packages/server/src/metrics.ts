@@ -3,7 +3,7 @@
  * commits of the store, delay of the event loop. No labels that name a person, a device or a conversation.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import type { FailureCode, MethodName } from "@sotto/protocol";
+import type { EntryKind, FailureCode, MethodName } from "@sotto/protocol";
 
 export type Outcome = FailureCode | "ok";
 
@@ -14,7 +14,7 @@ export interface Metrics extends Disposable {
   turnedAway(why: TurnedAway): void;
   request(method: MethodName | "unknown", outcome: Outcome): void;
   /** A message or commit was accepted and is on disk. */
-  appended(kind: "message" | "commit"): void;
+  appended(kind: EntryKind): void;
   /** Adds a value that is read when somebody asks. */
   gauge(name: string, help: string, read: () => number | Promise<number>): void;
   /** The page of `/metrics`. */
@@ -24,7 +24,7 @@ export interface Metrics extends Disposable {
 export function createMetrics(): Metrics {
   const requests = new Map<MethodName | "unknown", Map<Outcome, number>>();
   const turnedAway = new Map<TurnedAway, number>();
-  const appended = { message: 0, commit: 0 };
+  const appended = { message: 0, commit: 0, reset: 0 };
   const gauges: { name: string; help: string; read: () => number | Promise<number> }[] = [];
   // Sampling wakes the process up; so it begins when somebody looks for the first time.
   let loopDelay: ReturnType<typeof monitorEventLoopDelay> | undefined;
@@ -68,6 +68,7 @@ export function createMetrics(): Metrics {
       add("entries_appended_total", "counter", "Log entries accepted and on disk.", [
         ['{kind="message"}', appended.message],
         ['{kind="commit"}', appended.commit],
+        ['{kind="reset"}', appended.reset],
       ]);
       for (const { name, help, read } of gauges) {
         // What cannot be read, while the disk is full say, is left out; the others are wanted then most of all.

@@ -7,6 +7,7 @@ import type { Recoveries } from "./accounts/recoveries.ts";
 import type { Registration } from "./accounts/registration.ts";
 import type { BlobAccess } from "./blobs/access.ts";
 import type { BlobFiles } from "./blobs/blob-files.ts";
+import type { GroupInfos } from "./conversations/group-infos.ts";
 import type { Config } from "./config.ts";
 import type { Delivery } from "./delivery.ts";
 import type { DeploymentKey } from "./deployment-key.ts";
@@ -31,6 +32,7 @@ export interface Services {
   readonly registration: Registration;
   readonly presence: Presence;
   readonly staging: Staging<Connection>;
+  readonly groupInfos: GroupInfos;
   readonly blobAccess: BlobAccess;
   readonly blobFiles: BlobFiles;
   readonly metrics: Metrics;

@@ -1,11 +1,23 @@
 /**
  * Whether a commit may be made, judged from its signed bytes alone (docs/protocol.md#commits): the server decodes the public
- * structures itself and believes nothing said beside them. What members alone can tell (path secrets, the confirmation tag's
- * key, the roster) is left to them. The store compares and sets the epoch afterwards.
+ * structures itself and believes nothing said beside them. Who may change what is judged by the roster, as members do
+ * (`commit-guard.ts`); what members alone can tell (path secrets, the confirmation tag's key) is left to them. The store compares and
+ * sets the epoch afterwards.
  */
-import { type AccountId, type DeviceId, limits, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type AccountId,
+  decodeRoster,
+  type DeviceId,
+  ProtocolError,
+  type Roster,
+  roleOf,
+  rosterHash,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import type { PublicGroupInfo, VerifiedCommit } from "@sotto/protocol/mls-public";
-import type { Conversation, NewCommit, Store } from "../store/store.ts";
+import type { Conversation, NewCommit, NewLeaf, Store } from "../store/store.ts";
+import type { GroupInfos } from "./group-infos.ts";
 
 interface Submitted {
   readonly account: AccountId;
@@ -16,8 +28,22 @@ interface Submitted {
   readonly welcome: Uint8Array | undefined;
 }
 
-type Changes = Pick<NewCommit, "changesMembership" | "addedLeaves" | "removedLeaves" | "welcomes">;
-type NewLeaf = Changes["addedLeaves"][number];
+type Changes = Pick<NewCommit, "changesMembership" | "addedLeaves" | "removedLeaves" | "welcomes" | "members">;
+
+/** The roster in force, and the one after the commit. */
+interface Rosters {
+  readonly before: Roster;
+  readonly after: Roster;
+  /** The one after, encoded. */
+  readonly encoded: Uint8Array;
+  readonly isChanged: boolean;
+}
+
+export interface Checked {
+  readonly changes: Changes;
+  /** The GroupInfo of the next epoch, read. */
+  readonly next: PublicGroupInfo;
+}
 
 /** The epoch that a commit ends, as it says itself. @throws ProtocolError `commit-refused` */
 export async function epochOfCommit(commit: Uint8Array): Promise<number> {
@@ -29,21 +55,18 @@ export async function epochOfCommit(commit: Uint8Array): Promise<number> {
 
 /**
  * What the commit changes, if its sender may change that and the GroupInfo and Welcome beside it belong to it.
- * @throws ProtocolError `commit-refused`, `stale-epoch`
+ * @throws ProtocolError `commit-refused`, `not-permitted`, `stale-epoch`
  */
 export async function checkCommit(
-  { store, now }: { store: Store; now: number },
+  { store, groupInfos, now }: { store: Store; groupInfos: Pick<GroupInfos, "current">; now: number },
   submitted: Submitted,
-): Promise<Changes> {
+): Promise<Checked> {
   const { conversation, commit: bytes } = submitted;
   const { readCommit, readGroupInfo } = await import("@sotto/protocol/mls-public");
-  const stored = await store.getGroupInfo(conversation.conversation, "current");
-  const current = stored && (await readGroupInfo(stored.bytes));
-  if (current === undefined)
-    throw new ProtocolError("internal", { cause: new Error("the stored GroupInfo is unreadable") });
+  const current = await groupInfos.current(conversation);
   // The epoch may have moved since the request came, and leaves with it: then the sender is late, not wrong, and nothing may be
   // judged by members of one epoch and leaves of another.
-  if (current.epoch !== conversation.epoch) {
+  if (current === undefined) {
     const latest = await store.getConversation(conversation.conversation);
     throw latest === undefined
       ? refused()
@@ -53,25 +76,29 @@ export async function checkCommit(
   if (commit.kind === "refused") throw refused();
 
   const committerLeaf = checkSender(commit, current, submitted);
+  const rosters = await checkRoster(commit, current, { store }, submitted);
   await checkAdded(commit, { store, now }, submitted);
-  await checkRemoved(commit, { store }, submitted);
+  await checkRemoved(commit, current, rosters, { store }, submitted);
   const next = await readGroupInfo(submitted.groupInfo);
   const newLeaves = checkGroupInfo(next, commit, current, committerLeaf);
+  if (next?.roster === undefined || !sameBytes(next.roster, rosters.encoded)) throw refused();
   const welcomes = await checkWelcome(commit, submitted.welcome, current.suite);
 
-  return {
-    changesMembership: newLeaves.length > 0 || commit.removed.length > 0,
+  const changes = {
+    changesMembership: newLeaves.length > 0 || commit.removed.length > 0 || rosters.isChanged,
     addedLeaves: newLeaves,
     removedLeaves: commit.removed,
     welcomes,
+    members: rosters.isChanged ? rosters.after.members : undefined,
   };
+  return { changes, next };
 }
 
 /** The leaf that a member commits from, or undefined for a joiner. */
 function checkSender(
   commit: VerifiedCommit,
   current: PublicGroupInfo,
-  { account, device, conversation }: Submitted,
+  { account, device }: Submitted,
 ): number | undefined {
   const { sender } = commit;
   if (sender.kind === "member") {
@@ -79,28 +106,45 @@ function checkSender(
     if (leaf === undefined || !sameBytes(leaf.device, device)) throw refused();
     return leaf.leaf;
   }
-  // An external commit: by a member account's device for itself, and at most its account's own leaf goes.
-  const known = conversation.members.some((member) => sameBytes(member.account, sender.account));
-  if (!known || !sameBytes(sender.account, account) || !sameBytes(sender.device, device)) throw refused();
+  // An external commit: by a device for itself.
+  if (!sameBytes(sender.account, account) || !sameBytes(sender.device, device)) throw refused();
   const stays = current.leaves.filter((leaf) => !commit.removed.includes(leaf.leaf));
   if (stays.some((leaf) => sameBytes(leaf.device, device))) throw refused();
   return undefined;
 }
 
+/** What members would say of it, said before it costs them an epoch. */
+async function checkRoster(
+  commit: VerifiedCommit,
+  current: PublicGroupInfo,
+  { store }: { store: Store },
+  { conversation }: Submitted,
+): Promise<Rosters> {
+  const { guardCommit } = await import("@sotto/protocol/commit-guard");
+  const encoded = current.roster;
+  const before = encoded && decodeRoster(encoded);
+  if (before === undefined)
+    throw new ProtocolError("internal", { cause: new Error("the stored GroupInfo has no roster") });
+  const mark = { version: before.version, hash: rosterHash(encoded!) };
+  const { leaves } = current;
+  const verdict = guardCommit(commit, { conversation: conversation.conversation, leaves, mark, roster: before });
+  if (verdict.kind === "refused") throw verdict.lacksRight ? new ProtocolError("not-permitted") : refused();
+  if (verdict.changed === undefined) return { before, after: before, encoded: encoded!, isChanged: false };
+  for (const { account } of verdict.changed.roster.members) {
+    if (roleOf(before, account) !== undefined) continue;
+    const known = await store.getAccount(account);
+    if (known === undefined || known.disabled) throw refused();
+  }
+  return { before, after: verdict.changed.roster, encoded: verdict.changed.encoded, isChanged: true };
+}
+
 async function checkAdded(
   commit: VerifiedCommit,
   { store, now }: { store: Store; now: number },
-  { account, conversation }: Submitted,
+  { account }: Submitted,
 ): Promise<void> {
-  const { added, removed } = commit;
-  if (conversation.leaves.length + added.length - removed.length > limits.leavesPerConversationMax) throw refused();
-  const stays = new Set(
-    conversation.leaves.filter(({ leaf }) => !removed.includes(leaf)).map(({ device }) => toHex(device)),
-  );
-  for (const device of added) {
-    const isMember = conversation.members.some((member) => sameBytes(member.account, device.account));
-    if (!isMember || stays.has(toHex(device.device)) || device.notAfterMs <= now) throw refused();
-    stays.add(toHex(device.device));
+  for (const device of commit.added) {
+    if (device.notAfterMs <= now) throw refused();
     const known = await store.getDevice(device.device);
     const isActive =
       known !== undefined &&
@@ -111,22 +155,21 @@ async function checkAdded(
   }
 }
 
+/** Beyond what members judge: nobody but an admin takes out a device of somebody else that is in use. */
 async function checkRemoved(
   commit: VerifiedCommit,
+  current: PublicGroupInfo,
+  { before, after }: Rosters,
   { store }: { store: Store },
-  { account, conversation }: Submitted,
+  { account }: Submitted,
 ): Promise<void> {
-  const isAdmin =
-    conversation.kind !== "direct" &&
-    conversation.members.some((member) => member.role === "admin" && sameBytes(member.account, account));
+  if (roleOf(before, account) === "admin") return;
   for (const leaf of commit.removed) {
-    const target = conversation.leaves.find((candidate) => candidate.leaf === leaf);
-    if (target === undefined) throw refused();
-    if (sameBytes(target.account, account)) continue;
-    if (commit.sender.kind === "external") throw refused();
-    if (isAdmin) continue;
+    const target = current.leaves.find((candidate) => candidate.leaf === leaf)!;
+    if (sameBytes(target.account, account) || roleOf(after, target.account) === undefined) continue;
     const device = await store.getDevice(target.device);
-    if (device !== undefined && device.revokedAt === undefined && !device.lapsed) throw refused();
+    if (device !== undefined && device.revokedAt === undefined && !device.lapsed)
+      throw new ProtocolError("not-permitted");
   }
 }
 

@@ -80,13 +80,14 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     if (caller === "anyone" || identity.kind === "anyone") return handler(params, { connection });
     if (identity.kind === "account") return handler(params, { connection, account: identity.account });
     const { account, device } = identity;
-    if (caller !== "member") return handler(params, { connection, account, device });
+    if (caller !== "member" && caller !== "reader") return handler(params, { connection, account, device });
 
-    const conversation = await store.getConversation(params["conversation"] as Uint8Array);
+    const named = params["conversation"] as Uint8Array;
+    const conversation = await store.getConversation(named);
+    const isMember = conversation?.members.some((member) => isSameId(member.account, account)) === true;
+    const mayAsk = isMember || (caller === "reader" && (await store.getMembership(named, account)) !== undefined);
     // To others a conversation does not exist.
-    if (conversation === undefined || !conversation.members.some((member) => isSameId(member.account, account))) {
-      throw new ProtocolError("not-found");
-    }
+    if (conversation === undefined || !mayAsk) throw new ProtocolError("not-found");
     // A device that was revoked while its request waited changes nothing more.
     if (!connection.isOpen) throw new ProtocolError("not-authenticated");
     return handler(params, { connection, account, device, conversation });

@@ -1,7 +1,16 @@
 /** Opens a conversation with the caller's leaf alone. Everyone else comes by commits. */
-import { type AccountId, decodeRoster, directConversationId, ProtocolError, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type AccountId,
+  decodeRoster,
+  directConversationId,
+  directRoster,
+  encodeRoster,
+  ProtocolError,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import { strangersFor } from "../accounts/strangers.ts";
-import { groupIdOf } from "../conversations/group-id.ts";
+import { readFirstGroup } from "../conversations/first-group.ts";
 import { peersOf } from "../conversations/peers.ts";
 import type { NewMember, Store } from "../store/store.ts";
 import type { MethodFile } from "./method.ts";
@@ -14,23 +23,12 @@ export const createConversation: MethodFile<"createConversation"> =
     const members = peer ? await membersOfTwo(store, conversation, account, peer) : [admin(account)];
     if ((await store.getConversation(conversation)) !== undefined) throw new ProtocolError("conversation-exists");
 
-    const { readGroupInfo } = await import("@sotto/protocol/mls-public");
-    const info = await readGroupInfo(groupInfo);
-    const known = await store.getDevice(device);
-    const [own, ...others] = info?.leaves ?? [];
-    const isOwnGroup =
-      info?.signatureValid === true &&
-      info.suite === suite &&
-      info.epoch === 0 &&
-      sameBytes(info.groupId, groupIdOf(conversation, 0)) &&
-      own !== undefined &&
-      others.length === 0 &&
-      sameBytes(own.account, account) &&
-      sameBytes(own.device, device) &&
-      known !== undefined &&
-      sameBytes(own.signatureKey, known.signatureKey) &&
-      (kind === "direct" || isFirstRosterOf(account, info.roster));
-    if (!isOwnGroup) throw new ProtocolError("commit-refused");
+    const group = { conversation, generation: 0, suite, account, device };
+    const { leaf, roster } = await readFirstGroup(store, groupInfo, group);
+    const isFirst = peer
+      ? sameBytes(roster, encodeRoster(directRoster(account, peer)))
+      : isFirstRosterOf(account, roster);
+    if (!isFirst) throw new ProtocolError("commit-refused");
 
     // Members of a group that both are in have met.
     const isStranger =
@@ -44,7 +42,7 @@ export const createConversation: MethodFile<"createConversation"> =
       suite,
       createdAt,
       members,
-      leaf: { leaf: own.leaf, device, account, signatureKey: own.signatureKey, firstEpoch: 0, from: 0 },
+      leaf: { ...leaf, firstEpoch: 0, from: 0 },
       groupInfo,
       ...(isStranger ? { asked: peer } : {}),
     });
@@ -73,8 +71,8 @@ async function membersOfTwo(
 }
 
 /** Whether a group begins with its creator alone, who may do everything in it. */
-function isFirstRosterOf(account: AccountId, encoded: Uint8Array | undefined): boolean {
-  const roster = encoded && decodeRoster(encoded);
+function isFirstRosterOf(account: AccountId, encoded: Uint8Array): boolean {
+  const roster = decodeRoster(encoded);
   const [only, ...others] = roster?.members ?? [];
   return roster?.version === 1 && only?.role === "admin" && sameBytes(only.account, account) && others.length === 0;
 }

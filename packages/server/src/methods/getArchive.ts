@@ -1,5 +1,5 @@
 /** A page of the caller's archive of a conversation, newest first; also of one that the caller has left. */
-import { limits, ProtocolError, sameBytes } from "@sotto/protocol";
+import { limits, ProtocolError } from "@sotto/protocol";
 import type { MethodFile } from "./method.ts";
 
 export const getArchive: MethodFile<"getArchive"> =
@@ -7,10 +7,8 @@ export const getArchive: MethodFile<"getArchive"> =
   async ({ conversation, before, limit }, { account }) => {
     const page = await store.getArchive(account, conversation, before, limit, limits.archiveReplyBytesMax);
     if (page.newest === 0) {
-      const found = await store.getConversation(conversation);
       // To others a conversation does not exist.
-      if (found?.members.some((member) => sameBytes(member.account, account)) !== true)
-        throw new ProtocolError("not-found");
+      if ((await store.getMembership(conversation, account)) === undefined) throw new ProtocolError("not-found");
     }
     return page;
   };

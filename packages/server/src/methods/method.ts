@@ -9,6 +9,11 @@ export interface Callers {
   anyone: { readonly connection: Connection };
   account: { readonly connection: Connection; readonly account: AccountId };
   device: { readonly connection: Connection; readonly account: AccountId; readonly device: DeviceId };
+  reader: {
+    readonly connection: Connection;
+    readonly account: AccountId;
+    readonly device: DeviceId;
+  };
   member: {
     readonly connection: Connection;
     readonly account: AccountId;

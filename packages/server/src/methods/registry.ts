@@ -17,6 +17,7 @@ import { getBlobToken } from "./getBlobToken.ts";
 import { getChains } from "./getChains.ts";
 import { getGroupInfo } from "./getGroupInfo.ts";
 import { getPresence } from "./getPresence.ts";
+import { getStructure } from "./getStructure.ts";
 import { hello } from "./hello.ts";
 import { keepBlobs } from "./keepBlobs.ts";
 import { listArchives } from "./listArchives.ts";
@@ -28,7 +29,9 @@ import { publishKeyPackages } from "./publishKeyPackages.ts";
 import { putAccountVault } from "./putAccountVault.ts";
 import { putArchive } from "./putArchive.ts";
 import { replaceRoot } from "./replaceRoot.ts";
+import { reportBroken } from "./reportBroken.ts";
 import { reportMessage } from "./reportMessage.ts";
+import { resetConversation } from "./resetConversation.ts";
 import { sendMessage } from "./sendMessage.ts";
 import { setPresence } from "./setPresence.ts";
 import { settle } from "./settle.ts";
@@ -66,6 +69,9 @@ const files: { readonly [Name in MethodName]: MethodFile<Name> } = {
   createConversation,
   submitCommit,
   stageBytes,
+  getStructure,
+  reportBroken,
+  resetConversation,
   sendMessage,
   whisper,
   getGroupInfo,

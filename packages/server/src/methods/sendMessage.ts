@@ -1,6 +1,6 @@
 /** Appends a message to the log; answered when it is on disk. Nearly every request is this one. */
 import { ProtocolError, readPrivateMessage, sameBytes } from "@sotto/protocol";
-import { isGroupIdOf } from "../conversations/group-id.ts";
+import { generationOf } from "../conversations/group-id.ts";
 import type { MethodFile } from "./method.ts";
 
 export const sendMessage: MethodFile<"sendMessage"> =
@@ -8,11 +8,13 @@ export const sendMessage: MethodFile<"sendMessage"> =
   async ({ conversation: name, submission, message }, { account, device, conversation }) => {
     const header = readPrivateMessage(message);
     if (header === undefined || header.contentType !== "application") throw new ProtocolError("malformed");
-    if (!isGroupIdOf(header.groupId, name, conversation.generation)) throw new ProtocolError("commit-refused");
+    const generation = generationOf(header.groupId, name);
+    if (generation === undefined || generation > conversation.generation) throw new ProtocolError("commit-refused");
     if (conversation.blocked.some((blocked) => sameBytes(blocked, account))) throw new ProtocolError("not-accepted");
     const { epoch } = header;
     const outcome = await store.appendMessage({
       conversation: name,
+      generation,
       device,
       account,
       submission,

@@ -1,30 +1,47 @@
 /** Moves a conversation to its next epoch: everything checked, then one transaction with compare-and-set on the epoch. */
 import { createHash } from "node:crypto";
-import { ProtocolError, sameBytes, toHex } from "@sotto/protocol";
-import { checkCommit, epochOfCommit } from "../conversations/check-commit.ts";
+import { limits, ProtocolError, sameBytes, type Structure, toHex } from "@sotto/protocol";
+import { type Checked, checkCommit, epochOfCommit } from "../conversations/check-commit.ts";
 import type { MethodFile } from "./method.ts";
 
+/** A past epoch cannot be moved again: only an answer that was given before can be given once more. */
+const nothing: Checked["changes"] = {
+  changesMembership: false,
+  addedLeaves: [],
+  removedLeaves: [],
+  welcomes: [],
+  members: undefined,
+};
+
 export const submitCommit: MethodFile<"submitCommit"> =
-  ({ store, delivery, metrics, staging, now }) =>
+  ({ store, delivery, metrics, staging, groupInfos, now }) =>
   async ({ conversation: name, ...bundle }, { connection, account, device, conversation }) => {
     if (conversation.blocked.some((blocked) => sameBytes(blocked, account))) throw new ProtocolError("not-accepted");
     const commit = staging.take(connection, bundle.commit);
     const groupInfo = staging.take(connection, bundle.groupInfo);
     const welcome = bundle.welcome && staging.take(connection, bundle.welcome);
+    if (commit.length + groupInfo.length + (welcome?.length ?? 0) > limits.bundleBytesMax)
+      throw new ProtocolError("too-large");
     const id = new Uint8Array(createHash("sha256").update(commit).digest());
     const epoch = await epochOfCommit(commit);
-    // A past epoch cannot be moved again: only an answer that was given before can be given once more.
-    const changes =
+    const { generation } = conversation;
+    const checked =
       epoch < conversation.epoch
-        ? { changesMembership: false, addedLeaves: [], removedLeaves: [], welcomes: [] }
-        : await checkCommit({ store, now: now() }, { account, device, conversation, commit, groupInfo, welcome });
-    const present = new Set(conversation.leaves.map((leaf) => toHex(leaf.account)));
-    for (const { account: added } of changes.addedLeaves)
-      if (!present.has(toHex(added)) && (await store.isBlocked(added, account)))
+        ? undefined
+        : await checkCommit(
+            { store, groupInfos, now: now() },
+            { account, device, conversation, commit, groupInfo, welcome },
+          );
+    const { changes } = checked ?? { changes: nothing };
+    // Nobody is brought into a group by somebody whom they block.
+    const members = new Set(conversation.members.map((member) => toHex(member.account)));
+    for (const { account: named } of changes.members ?? [])
+      if (!members.has(toHex(named)) && (await store.isBlocked(named, account)))
         throw new ProtocolError("not-accepted");
     const acceptedAt = now();
     const outcome = await store.appendCommit({
       conversation: name,
+      generation,
       device,
       id,
       epoch,
@@ -44,11 +61,14 @@ export const submitCommit: MethodFile<"submitCommit"> =
       case "accepted":
         if (!outcome.repeated) {
           metrics.appended("commit");
+          if (checked !== undefined) groupInfos.keep(name, { generation, info: checked.next, size: groupInfo.length });
+          const bytes: Structure =
+            commit.length > limits.structureInlineBytesMax ? { hash: id, size: commit.length } : commit;
           delivery.appended(name, {
             sequence: outcome.sequence,
             kind: "commit",
             epoch,
-            bytes: commit,
+            bytes,
             acceptedAt: outcome.acceptedAt,
           });
           for (const welcomed of changes.welcomes) delivery.inboxGrown(welcomed.device);

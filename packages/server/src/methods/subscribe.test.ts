@@ -7,6 +7,7 @@ test("the answer to `subscribe` is a frame for an account that is in as many con
   const conversation = {
     conversation: new Uint8Array(16),
     kind: "direct",
+    role: "member",
     members: [new Uint8Array(16), new Uint8Array(16)],
     suite: 83,
     generation: large,
@@ -15,6 +16,9 @@ test("the answer to `subscribe` is a frame for an account that is in as many con
     expired: large,
     from: large,
   };
-  const conversations = Array.from({ length: limits.conversationsPerAccountMax }, () => conversation);
+  const conversations = [
+    ...Array.from({ length: limits.conversationsPerAccountMax }, () => conversation),
+    ...Array.from({ length: limits.endedConversationsListedMax }, () => ({ ...conversation, until: large })),
+  ];
   assert.ok(encodeReply(1, { conversations, inbox: large }).length <= limits.frameBytesMax);
 });

@@ -6,14 +6,14 @@
  *   account ─┬─ chain entries          conversation ─┬─ members (accounts)
  *            ├─ vault, account vault, archives       ├─ leaves (devices)
  *            ├─ blobs, and whose they keep           │
- *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits and messages)
+ *            └─ device ─┬─ key packages              ├─ log (sequence 1, 2, 3 …: commits, messages, resets)
  *                       ├─ inbox (welcomes, shares)  └─ GroupInfo (this epoch and the one before)
  *                       └─ cursors
  *   invites · reports to the operator · settings of the data folder
  *
  * Ids are 16 bytes, times milliseconds since 1970, sequences count from 1 in each conversation without gaps.
  */
-import type { AccountId, BlobId, ConversationId, DeviceId, EntryKind, SubmissionId } from "@sotto/protocol";
+import type { AccountId, BlobId, ConversationId, DeviceId, EntryKind, Structure, SubmissionId } from "@sotto/protocol";
 
 export interface Store extends AsyncDisposable {
   // Accounts
@@ -76,11 +76,33 @@ export interface Store extends AsyncDisposable {
   getConversation(conversation: ConversationId): Promise<Conversation | undefined>;
   /** Every conversation of which the account is a member now. */
   listConversations(account: AccountId): Promise<Conversation[]>;
+  /** Those of which the account is a member no more, the newest first. */
+  listEndedConversations(account: AccountId, limit: number): Promise<EndedConversation[]>;
+  /** What the account is or was in the conversation; undefined if it never was a member. */
+  getMembership(conversation: ConversationId, account: AccountId): Promise<Membership | undefined>;
+  /** The device's leaves that are gone, where entries that it is still owed may be left. */
+  listEndedLeavesOf(device: DeviceId): Promise<EndedLeaf[]>;
+  /** The same for one conversation, of all devices. */
+  listEndedLeavesIn(conversation: ConversationId): Promise<EndedLeaf[]>;
   /** The GroupInfo of the current epoch, or the one before it. */
   getGroupInfo(
     conversation: ConversationId,
     which: "current" | "previous",
-  ): Promise<{ epoch: number; bytes: Uint8Array } | undefined>;
+  ): Promise<{ epoch: number; bytes: Structure } | undefined>;
+  /** A structure in one piece; undefined if nothing names it any more. */
+  readStructure(structure: Structure): Promise<Uint8Array | undefined>;
+  /** Part of a structure that came by name, if it is meant for this device: its Welcome, its account's GroupInfo or entry. */
+  readStructurePart(
+    device: DeviceId,
+    part: { hash: Uint8Array; offset: number; length: number },
+  ): Promise<{ bytes: Uint8Array; size: number } | undefined>;
+  /**
+   * Remembers that the account cannot go on in this epoch; returns the accounts, members now, that said so of it. `stale` if
+   * it is not the current one.
+   */
+  reportBroken(report: BrokenReport): Promise<AccountId[] | "stale">;
+  /** The accounts, members now, that reported the current epoch. */
+  listBrokenReports(conversation: ConversationId): Promise<AccountId[]>;
 
   // Strangers and blocking
   /** The account takes messages of this conversation without a bound from now on, if it was asked. */
@@ -100,9 +122,15 @@ export interface Store extends AsyncDisposable {
   appendMessage(message: NewMessage): Promise<Appended>;
   /**
    * Appends a commit and everything that it changes, if the conversation is still in `commit.epoch`. The same id again: as
-   * the first time. `refused`: the committing or an added device was revoked while the commit was checked.
+   * the first time. `refused`: the committing or an added device was revoked while the commit was checked. `full` also where a
+   * new member is in as many conversations as it may be.
    */
   appendCommit(commit: NewCommit): Promise<Committed>;
+  /**
+   * Puts a new group in the place of the old one, at epoch 0 with one leaf, if the generation follows; the log goes on. The
+   * same id again: as the first time. `refused`: the device was revoked meanwhile.
+   */
+  resetConversation(reset: NewReset): Promise<ResetOutcome>;
   /** Entries after `after`, oldest first, until `limit` entries or about `bytesMax` bytes. */
   readLog(conversation: ConversationId, after: number, limit: number, bytesMax: number): Promise<Entry[]>;
   readInbox(device: DeviceId, after: number, limit: number): Promise<InboxItem[]>;
@@ -329,6 +357,31 @@ export interface Leaf {
    * device that added itself also gets that commit, to see that it won, so there it is one less.
    */
   from: number;
+  /** Its account has left: it is owed nothing after this, and waits for a commit that takes it out. */
+  until?: number;
+}
+
+/** A leaf that is no longer in the tree. */
+export interface EndedLeaf {
+  conversation: ConversationId;
+  device: DeviceId;
+  from: number;
+  /** The commit that took it out, or took its account out: the last entry that it is owed. */
+  until: number;
+}
+
+export interface Membership {
+  role: Role;
+  /** The account is owed the entries after this sequence. */
+  from: number;
+  /** And none after this; undefined while it is a member. */
+  until: number | undefined;
+}
+
+export interface EndedConversation {
+  conversation: Conversation;
+  role: Role;
+  until: number;
 }
 
 export interface Conversation {
@@ -365,6 +418,8 @@ export interface NewConversation {
 
 export interface NewMessage {
   conversation: ConversationId;
+  /** `stale` unless it is the current one. */
+  generation: number;
   device: DeviceId;
   /** Whose device it is; needed where somebody was asked. */
   account?: AccountId;
@@ -376,6 +431,8 @@ export interface NewMessage {
 
 export interface NewCommit {
   conversation: ConversationId;
+  /** `stale` unless it is the current one. */
+  generation: number;
   device: DeviceId;
   /** SHA-256 of the commit. */
   id: Uint8Array;
@@ -386,8 +443,10 @@ export interface NewCommit {
   acceptedAt: number;
   /** Commits that change membership close the epoch before for messages. */
   changesMembership: boolean;
-  addedLeaves: readonly Omit<Leaf, "firstEpoch" | "from">[];
+  addedLeaves: readonly NewLeaf[];
   removedLeaves: readonly number[];
+  /** Who is a member from here on; undefined if that stays as it was. */
+  members: readonly NewMember[] | undefined;
   /** One for each added device that joins by Welcome. */
   welcomes: readonly { device: DeviceId; keyPackageRef: Uint8Array; bytes: Uint8Array }[];
 }
@@ -405,11 +464,39 @@ type Outcome =
 
 export type Committed = Outcome | { kind: "refused" };
 
+/** A leaf that enters: from when on it counts is for the store to say. */
+export type NewLeaf = Pick<Leaf, "leaf" | "device" | "account" | "signatureKey">;
+
+export interface BrokenReport {
+  conversation: ConversationId;
+  account: AccountId;
+  generation: number;
+  epoch: number;
+}
+
+export interface NewReset {
+  conversation: ConversationId;
+  /** SHA-256 of the GroupInfo. */
+  id: Uint8Array;
+  generation: number;
+  suite: number;
+  leaf: NewLeaf;
+  groupInfo: Uint8Array;
+  acceptedAt: number;
+}
+
+export type ResetOutcome =
+  | { kind: "accepted"; sequence: number; acceptedAt: number; repeated: boolean }
+  | { kind: "conflict" }
+  | { kind: "full" }
+  | { kind: "refused" };
+
 export interface Entry {
   sequence: number;
   kind: EntryKind;
   epoch: number;
-  bytes: Uint8Array;
+  /** Of a message always inline. */
+  bytes: Structure;
   acceptedAt: number;
 }
 
@@ -432,7 +519,7 @@ export interface WelcomeItem {
   epoch: number;
   /** The first sequence of the conversation that the new leaf can read. */
   from: number;
-  bytes: Uint8Array;
+  bytes: Structure;
   keyPackageRef: Uint8Array;
 }
 

@@ -135,6 +135,7 @@ export function newMessage(
 ): NewMessage {
   return {
     conversation,
+    generation: 0,
     device: sender.device,
     submission: createSubmissionId(random, now + messagesMade),
     epoch: 0,
@@ -153,6 +154,7 @@ export function newCommit(
   const bytes = random.bytes(100);
   return {
     conversation,
+    generation: 0,
     device: sender.device,
     id: new Uint8Array(createHash("sha256").update(bytes).digest()),
     epoch,
@@ -162,6 +164,7 @@ export function newCommit(
     changesMembership: false,
     addedLeaves: [],
     removedLeaves: [],
+    members: undefined,
     welcomes: [],
     ...change,
   };
@@ -188,7 +191,7 @@ const sequenceOf = (outcome: Appended | Committed): number => {
 
 async function readAll(store: Store, conversation: ConversationId): Promise<{ sequence: number; text: string }[]> {
   const entries = await store.readLog(conversation, 0, 100_000, 1e9);
-  return entries.map(({ sequence, bytes }) => ({ sequence, text: new TextDecoder().decode(bytes) }));
+  return entries.map(({ sequence, bytes }) => ({ sequence, text: new TextDecoder().decode(bytes as Uint8Array) }));
 }
 
 async function deleteAllExpired(store: Store, limits: { acceptedBefore: number; now: number }): Promise<number> {

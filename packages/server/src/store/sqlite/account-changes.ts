@@ -23,8 +23,10 @@ export function accountChangeRows(
     revoke: database.prepare(
       "UPDATE devices SET revoked_at = ? WHERE device = ? AND account = ? AND revoked_at IS NULL RETURNING number",
     ),
-    conversationsOf: database.prepare("SELECT conversation FROM leaves WHERE device = ?"),
-    takeAway: ["key_packages", "inbox", "shares", "cursors"].map((table) =>
+    conversationsOf: database.prepare(
+      "SELECT conversation FROM leaves WHERE device = ?1 UNION SELECT conversation FROM ended_leaves WHERE device = ?1",
+    ),
+    takeAway: ["key_packages", "inbox", "shares", "cursors", "ended_leaves"].map((table) =>
       database.prepare(`DELETE FROM ${table} WHERE device = ?`),
     ),
   };
@@ -43,8 +45,8 @@ export function accountChangeRows(
     for (const device of devices) {
       const row = sql.revoke.get(at, device, account) as { number: number } | undefined;
       if (row === undefined) continue;
-      for (const statement of sql.takeAway) statement.run(row.number);
       const leaves = sql.conversationsOf.all(row.number) as { conversation: number }[];
+      for (const statement of sql.takeAway) statement.run(row.number);
       touched.push(...leaves.map(({ conversation }) => conversation));
     }
     return touched;

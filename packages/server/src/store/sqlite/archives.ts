@@ -35,6 +35,7 @@ export function archiveRows(
       `INSERT INTO archives (account, conversation, settled, newest, bytes) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET (settled, newest, bytes) = (excluded.settled, excluded.newest, excluded.bytes)`,
     ),
+    until: database.prepare("SELECT until_sequence AS until FROM members WHERE conversation = ? AND account = ?"),
     addBytes: database.prepare("UPDATE accounts SET archive_bytes = archive_bytes + ? WHERE number = ?"),
     chunk: database.prepare(
       `SELECT from_sequence, to_sequence, hash, length(bytes) AS size FROM archive_chunks
@@ -67,17 +68,19 @@ export function archiveRows(
     if (owner === undefined || state === undefined)
       throw new Error("no such account or conversation; callers check first");
     const archive = (sql.archive.get(owner.number, state.number) as ArchiveRow | undefined) ?? nothing;
-    return { owner, state, archive };
+    const { until } = (sql.until.get(state.number, owner.number) as { until: number | null } | undefined) ?? {};
+    // Who is a member no more archives what came before, and nothing of what came after.
+    return { owner, state, archive, head: Math.min(state.head, until ?? state.head) };
   }
 
   return {
     /** @returns with the conversation's number, for its log may be shorter now */
     put(chunk: NewArchiveChunk): { outcome: "stored" | "conflict" | "full"; touched: number } {
-      const { owner, state, archive } = find(chunk.account, chunk.conversation);
+      const { owner, state, archive, head } = find(chunk.account, chunk.conversation);
       const touched = state.number;
       const conflict = { outcome: "conflict", touched } as const;
       const chunkAt = (number: number) => sql.chunk.get(owner.number, state.number, number) as ChunkRow | undefined;
-      if (chunk.settled < archive.settled || Math.max(chunk.settled, chunk.to) > state.head) return conflict;
+      if (chunk.settled < archive.settled || Math.max(chunk.settled, chunk.to) > head) return conflict;
 
       const newest = chunkAt(archive.newest);
       const isKnown = chunk.number === archive.newest && newest !== undefined && sameBytes(chunk.hash, newest.hash);
@@ -112,9 +115,8 @@ export function archiveRows(
       outcome: "settled" | "conflict";
       touched: number;
     } {
-      const { owner, state, archive } = find(account, conversation);
-      if (archive.settled !== from || to < from || to > state.head)
-        return { outcome: "conflict", touched: state.number };
+      const { owner, state, archive, head } = find(account, conversation);
+      if (archive.settled !== from || to < from || to > head) return { outcome: "conflict", touched: state.number };
       sql.putArchive.run(owner.number, state.number, to, archive.newest, archive.bytes);
       return { outcome: "settled", touched: state.number };
     },

@@ -2,10 +2,12 @@
  * Rows of conversations, their members, leaves and GroupInfos, and the one cache of the store: what an append has to know
  * about its conversation. The cache is bounded and only ever a copy of the disk: a rolled back transaction drops it whole.
  */
-import type { AccountId, ConversationId, DeviceId } from "@sotto/protocol";
+import type { AccountId, ConversationId, DeviceId, Structure } from "@sotto/protocol";
 import type { DatabaseSync } from "node:sqlite";
 import { idKey } from "../id-key.ts";
-import type { Conversation, Leaf, Member, NewConversation } from "../store.ts";
+import type { Conversation, Leaf, NewConversation, NewLeaf, NewMember } from "../store.ts";
+import type { MembershipRows } from "./memberships.ts";
+import type { StructureColumns, StructureRows } from "./structures.ts";
 
 /** A conversation as the store works with it. Changed in place inside a transaction, never outside. */
 export interface ConversationState extends Omit<Conversation, "logBytes"> {
@@ -43,7 +45,20 @@ export const toConversation = (state: ConversationState): Conversation => ({
  */
 const cacheWeightMax = 100_000;
 
-export function conversationRows(database: DatabaseSync, options: { conversationsPerAccountMax: number }) {
+/** What a commit does to a conversation. */
+interface Advance {
+  /** The commit's. */
+  readonly sequence: number;
+  readonly acceptedAt: number;
+  readonly removed: readonly number[];
+  readonly added: readonly Leaf[];
+  /** Who is a member from here on; undefined if that stays as it was. */
+  readonly members: readonly NewMember[] | undefined;
+  readonly closesPrevious: boolean;
+  readonly groupInfo: Uint8Array;
+}
+
+export function conversationRows(database: DatabaseSync, structures: StructureRows, memberships: MembershipRows) {
   const sql = {
     find: database.prepare(
       `SELECT c.number, c.conversation, c.kind, c.suite, c.generation, c.epoch, c.min_send_epoch AS minSendEpoch, c.expired,
@@ -60,20 +75,15 @@ export function conversationRows(database: DatabaseSync, options: { conversation
     ),
     findNumber: database.prepare("SELECT conversation FROM conversations WHERE number = ?"),
     head: database.prepare("SELECT sequence, total FROM log WHERE conversation = ? ORDER BY sequence DESC LIMIT 1"),
-    members: database.prepare(
-      "SELECT a.account, m.role, m.has_written AS hasWritten FROM members m JOIN accounts a ON a.number = m.account WHERE m.conversation = ? ORDER BY a.number",
-    ),
     leaves: database.prepare(
-      `SELECT l.leaf, d.device, a.account, l.signature_key AS signatureKey, l.first_epoch AS firstEpoch, l.from_sequence AS "from"
+      `SELECT l.leaf, d.device, a.account, l.signature_key AS signatureKey, l.first_epoch AS firstEpoch,
+         l.from_sequence AS "from", l.until_sequence AS until
        FROM leaves l JOIN devices d ON d.number = l.device JOIN accounts a ON a.number = d.account
        WHERE l.conversation = ? ORDER BY l.leaf`,
     ),
     insert: database.prepare(
       `INSERT INTO conversations (conversation, kind, suite, created_at, asked)
        VALUES (?, ?, ?, ?, (SELECT number FROM accounts WHERE account = ?))`,
-    ),
-    insertMember: database.prepare(
-      "INSERT INTO members (conversation, account, role, has_written) SELECT ?, number, ?, ? FROM accounts WHERE account = ?",
     ),
     setWritten: database.prepare(
       "UPDATE members SET has_written = 1 WHERE conversation = ? AND account = (SELECT number FROM accounts WHERE account = ?)",
@@ -84,16 +94,21 @@ export function conversationRows(database: DatabaseSync, options: { conversation
     ),
     revoked: database.prepare("SELECT 1 FROM devices WHERE device = ? AND revoked_at IS NOT NULL"),
     deleteLeaf: database.prepare("DELETE FROM leaves WHERE conversation = ? AND leaf = ?"),
+    setSpan: database.prepare(
+      "UPDATE leaves SET from_sequence = ?, until_sequence = ? WHERE conversation = ? AND leaf = ?",
+    ),
     setEpoch: database.prepare("UPDATE conversations SET epoch = ?, min_send_epoch = ? WHERE number = ?"),
-    putGroupInfo: database.prepare("INSERT INTO group_info VALUES (?, ?, ?)"),
-    groupInfo: database.prepare("SELECT epoch, bytes FROM group_info WHERE conversation = ? AND epoch = ?"),
+    setGeneration: database.prepare(
+      "UPDATE conversations SET generation = ?, suite = ?, epoch = 0, min_send_epoch = 0 WHERE number = ?",
+    ),
+    putGroupInfo: database.prepare(
+      "INSERT INTO group_info (conversation, epoch, bytes, structure) VALUES (?, ?, ?, ?)",
+    ),
+    groupInfo: database.prepare("SELECT epoch, bytes, structure FROM group_info WHERE conversation = ? AND epoch = ?"),
     dropGroupInfos: database.prepare("DELETE FROM group_info WHERE conversation = ? AND epoch < ?"),
     listOfAccount: database.prepare(
       `SELECT c.conversation FROM members m JOIN conversations c ON c.number = m.conversation
-       WHERE m.account = (SELECT number FROM accounts WHERE account = ?) ORDER BY c.number`,
-    ),
-    countOfAccount: database.prepare(
-      "SELECT count(*) AS conversations FROM members WHERE account = (SELECT number FROM accounts WHERE account = ?)",
+       WHERE m.account = (SELECT number FROM accounts WHERE account = ?) AND m.until_sequence IS NULL ORDER BY c.number`,
     ),
     count: database.prepare("SELECT count(*) AS conversations FROM conversations"),
   };
@@ -131,11 +146,11 @@ export function conversationRows(database: DatabaseSync, options: { conversation
       total: head?.total ?? row.expiredTotal,
       expired: row.expired,
       expiredTotal: row.expiredTotal,
-      members: (sql.members.all(row.number) as unknown as (Omit<Member, "hasWritten"> & { hasWritten: number })[]).map(
-        ({ account, role, hasWritten }) => ({ account, role, hasWritten: hasWritten === 1 }),
-      ),
+      members: memberships.members(row.number),
       writers: new Set(),
-      leaves: (sql.leaves.all(row.number) as unknown as Leaf[]).map((leaf) => ({ ...leaf })),
+      leaves: (sql.leaves.all(row.number) as unknown as (Leaf & { until: number | null })[]).map(({ until, ...leaf }) =>
+        until === null ? leaf : { ...leaf, until },
+      ),
       asked: row.asked ?? undefined,
       askedMessages: row.askedMessages,
       // In groups blocking is the members' own matter.
@@ -165,6 +180,20 @@ export function conversationRows(database: DatabaseSync, options: { conversation
       leaf.device,
     );
     if (changes !== 1) throw new Error("a leaf's device does not exist; callers check first");
+    memberships.forgetEndedLeaf(number, leaf.device);
+  }
+
+  /** Takes leaves out of the tree; their devices are still owed what was accepted up to then. */
+  function endLeaves(state: ConversationState, leaves: readonly Leaf[], sequence: number): void {
+    for (const { leaf, device, from, until = sequence } of leaves) {
+      sql.deleteLeaf.run(state.number, leaf);
+      memberships.endLeaf(state.number, { device, from, until });
+    }
+  }
+
+  function putGroupInfo(number: number, epoch: number, groupInfo: Uint8Array): void {
+    const { bytes, structure } = structures.put(groupInfo);
+    sql.putGroupInfo.run(number, epoch, bytes, structure);
   }
 
   /** The account takes part: it wrote, or accepted that somebody writes to it. */
@@ -192,10 +221,7 @@ export function conversationRows(database: DatabaseSync, options: { conversation
 
     create(conversation: NewConversation): "created" | "exists" | "refused" | "full" {
       if (get(conversation.conversation) !== undefined) return "exists";
-      const isFull = ({ account }: Pick<Member, "account">) =>
-        (sql.countOfAccount.get(account) as { conversations: number }).conversations >=
-        options.conversationsPerAccountMax;
-      if (conversation.members.some(isFull)) return "full";
+      if (conversation.members.some(({ account }) => memberships.isFull(account))) return "full";
       if (sql.revoked.get(conversation.leaf.device) !== undefined) return "refused";
       const { lastInsertRowid } = sql.insert.run(
         conversation.conversation,
@@ -205,13 +231,10 @@ export function conversationRows(database: DatabaseSync, options: { conversation
         conversation.asked ?? null,
       );
       const number = Number(lastInsertRowid);
-      for (const { account, role } of conversation.members) {
-        const isCreator = idKey(account) === idKey(conversation.leaf.account);
-        const { changes } = sql.insertMember.run(number, role, isCreator ? 1 : 0, account);
-        if (changes !== 1) throw new Error("a member's account does not exist; callers check first");
-      }
+      memberships.change(number, [], conversation.members, { sequence: 0, acceptedAt: conversation.createdAt });
+      sql.setWritten.run(number, conversation.leaf.account);
       insertLeaf(number, conversation.leaf);
-      sql.putGroupInfo.run(number, 0, conversation.groupInfo);
+      putGroupInfo(number, 0, conversation.groupInfo);
       return "created";
     },
 
@@ -239,34 +262,63 @@ export function conversationRows(database: DatabaseSync, options: { conversation
 
     setWritten,
 
-    /** Moves the conversation to its next epoch: leaves out, leaves in, its GroupInfo beside the one before. */
-    advance(
-      state: ConversationState,
-      change: { removed: readonly number[]; added: readonly Leaf[]; closesPrevious: boolean; groupInfo: Uint8Array },
-    ): void {
+    /** Moves the conversation to its next epoch: members and leaves out and in, its GroupInfo beside the one before. */
+    advance(state: ConversationState, change: Advance): void {
+      const { sequence, removed } = change;
+      const members: readonly NewMember[] = change.members ?? state.members;
       const epoch = state.epoch + 1;
       const minSendEpoch = change.closesPrevious ? epoch : state.minSendEpoch;
-      for (const leaf of change.removed) sql.deleteLeaf.run(state.number, leaf);
+      if (change.members !== undefined) memberships.change(state.number, state.members, members, change);
+      endLeaves(
+        state,
+        state.leaves.filter(({ leaf }) => removed.includes(leaf)),
+        sequence,
+      );
+      const isMember = new Set(members.map(({ account }) => idKey(account)));
+      const stay = state.leaves.filter(({ leaf }) => !removed.includes(leaf));
+      const kept = stay.map((leaf) => {
+        const { until, ...unbounded } = leaf;
+        if (isMember.has(idKey(leaf.account)) === (until === undefined)) return leaf;
+        // Who left is owed no more than this commit; who came back nothing of what was said meanwhile.
+        const next = until === undefined ? { ...leaf, until: sequence } : { ...unbounded, from: sequence };
+        sql.setSpan.run(next.from, until === undefined ? sequence : null, state.number, leaf.leaf);
+        return next;
+      });
       for (const leaf of change.added) insertLeaf(state.number, leaf);
       sql.setEpoch.run(epoch, minSendEpoch, state.number);
-      sql.putGroupInfo.run(state.number, epoch, change.groupInfo);
+      putGroupInfo(state.number, epoch, change.groupInfo);
       sql.dropGroupInfos.run(state.number, epoch - 1);
       // New arrays: whoever was handed the old ones keeps a consistent picture.
-      state.leaves = [...state.leaves.filter((leaf) => !change.removed.includes(leaf.leaf)), ...change.added].sort(
-        (a, b) => a.leaf - b.leaf,
-      );
+      state.leaves = [...kept, ...change.added].sort((a, b) => a.leaf - b.leaf);
+      if (change.members !== undefined) state.members = memberships.members(state.number);
       state.epoch = epoch;
       state.minSendEpoch = minSendEpoch;
+    },
+
+    /** Puts another group in the place of the one that there was, with one leaf. */
+    reset(
+      state: ConversationState,
+      change: { sequence: number; generation: number; suite: number; leaf: NewLeaf; groupInfo: Uint8Array },
+    ): void {
+      const { sequence, generation, suite } = change;
+      // The device gets the entry too, to see that it won.
+      const leaf = { ...change.leaf, firstEpoch: 0, from: sequence - 1 };
+      endLeaves(state, state.leaves, sequence);
+      insertLeaf(state.number, leaf);
+      sql.setGeneration.run(generation, suite, state.number);
+      sql.dropGroupInfos.run(state.number, Number.MAX_SAFE_INTEGER);
+      putGroupInfo(state.number, 0, change.groupInfo);
+      Object.assign(state, { generation, suite, epoch: 0, minSendEpoch: 0, leaves: [leaf] });
     },
 
     getGroupInfo(
       conversation: ConversationId,
       which: "current" | "previous",
-    ): { epoch: number; bytes: Uint8Array } | undefined {
+    ): { epoch: number; bytes: Structure } | undefined {
       const state = get(conversation);
       if (state === undefined) return undefined;
       const row = sql.groupInfo.get(state.number, which === "current" ? state.epoch : state.epoch - 1);
-      return row && { epoch: row["epoch"] as number, bytes: row["bytes"] as Uint8Array };
+      return row && { epoch: row["epoch"] as number, bytes: structures.get(row as unknown as StructureColumns) };
     },
 
     count: (): number => (sql.count.get() as { conversations: number }).conversations,

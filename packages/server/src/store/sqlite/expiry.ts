@@ -23,18 +23,27 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
     oldest: database.prepare(
       `SELECT conversation, sequence, accepted_at FROM log ORDER BY id LIMIT ${entriesPerSlice}`,
     ),
-    // What every device has that holds the log; null if there is none.
+    // What every device has that holds the log, those too that hold it up to the entry that took them out; null if there is none.
     acknowledged: database.prepare(
       `SELECT min(max(coalesce(k.sequence, 0), l.from_sequence)) AS floor
-       FROM leaves l JOIN devices d ON d.number = l.device AND d.revoked_at IS NULL AND d.lapsed = 0
+       FROM (SELECT device, conversation, from_sequence, until_sequence FROM leaves WHERE conversation = ?1 AND lapsed = 0
+             UNION ALL
+             SELECT device, conversation, from_sequence, until_sequence FROM ended_leaves WHERE conversation = ?1) l
+       JOIN devices d ON d.number = l.device AND d.revoked_at IS NULL AND d.lapsed = 0
        LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation
-       WHERE l.conversation = ? AND l.lapsed = 0`,
+       WHERE l.until_sequence IS NULL OR coalesce(k.sequence, 0) < l.until_sequence`,
     ),
-    // What every member account needs no more.
+    // What every account needs no more that is a member now.
     settled: database.prepare(
-      `SELECT min(coalesce(r.settled, 0)) AS floor FROM members m
-       LEFT JOIN archives r ON r.account = m.account AND r.conversation = m.conversation WHERE m.conversation = ?`,
+      `SELECT min(max(coalesce(r.settled, 0), m.from_sequence)) AS floor FROM members m
+       LEFT JOIN archives r ON r.account = m.account AND r.conversation = m.conversation
+       WHERE m.conversation = ? AND m.until_sequence IS NULL`,
     ),
+    dropEndedLeaves: database.prepare(
+      `DELETE FROM ended_leaves AS e WHERE conversation = ?1 AND (until_sequence <= ?2 OR until_sequence <=
+         (SELECT sequence FROM cursors k WHERE k.device = e.device AND k.conversation = e.conversation))`,
+    ),
+    dropEndedLeaf: database.prepare("DELETE FROM ended_leaves WHERE device = ? AND conversation = ?"),
     totalAt: database.prepare(
       "SELECT total FROM log WHERE conversation = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1",
     ),
@@ -48,8 +57,10 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
        WHERE number > ? AND revoked_at IS NULL AND lapsed = 0 AND last_seen_at < ? ORDER BY number LIMIT ${devicesPerSlice}`,
     ),
     leavesOf: database.prepare(
-      `SELECT l.conversation, max(coalesce(k.sequence, 0), l.from_sequence) AS done FROM leaves l
-       LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation WHERE l.device = ? AND l.lapsed = 0`,
+      `SELECT l.conversation, max(coalesce(k.sequence, 0), l.from_sequence) AS done
+       FROM (SELECT device, conversation, from_sequence FROM leaves WHERE device = ?1 AND lapsed = 0
+             UNION ALL SELECT device, conversation, from_sequence FROM ended_leaves WHERE device = ?1) l
+       LEFT JOIN cursors k ON k.device = l.device AND k.conversation = l.conversation`,
     ),
     setLapsed: database.prepare("UPDATE devices SET lapsed = 1 WHERE number = ?"),
     setLeafLapsed: database.prepare("UPDATE leaves SET lapsed = 1 WHERE device = ? AND conversation = ?"),
@@ -69,7 +80,7 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
   function floorOf(state: ConversationState): number {
     const floor = (statement: typeof sql.settled) => (statement.get(state.number) as { floor: number | null }).floor;
     const acknowledged = floor(sql.acknowledged);
-    return Math.min(acknowledged ?? state.head, floor(sql.settled) ?? 0);
+    return Math.min(acknowledged ?? state.head, floor(sql.settled) ?? state.head);
   }
 
   return {
@@ -98,6 +109,7 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
         const state = conversations.getByNumber(number);
         if (state === undefined) continue;
         const floor = Math.min(floorOf(state), state.head);
+        sql.dropEndedLeaves.run(number, state.expired);
         if (floor <= state.expired) continue;
         const upTo = Math.min(floor, state.expired + entriesPerSlice - deleted);
         if (upTo > state.expired) deleted += deleteUpTo(state, upTo);
@@ -130,7 +142,10 @@ export function expiryRows(database: DatabaseSync, conversations: ConversationRo
           sql.setLapsed.run(row.number);
           lapsed.push(row.device);
         } else if (given.length > 0) {
-          for (const { conversation } of given) sql.setLeafLapsed.run(row.number, conversation);
+          for (const { conversation } of given) {
+            sql.setLeafLapsed.run(row.number, conversation);
+            sql.dropEndedLeaf.run(row.number, conversation);
+          }
           behind.push(row.device);
         }
         for (const { conversation } of given) touched.push(conversation);

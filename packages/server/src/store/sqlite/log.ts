@@ -2,15 +2,36 @@
  * The log of each conversation: appends inside a transaction, reads outside. One row per entry whatever the number of
  * receivers; sequences without gaps, taken from the cached conversation.
  */
-import { type ConversationId, type DeviceId, limits, sameBytes, type SubmissionId } from "@sotto/protocol";
+import {
+  type AccountId,
+  type ConversationId,
+  type DeviceId,
+  limits,
+  sameBytes,
+  type SubmissionId,
+} from "@sotto/protocol";
 import { hash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
-import type { Appended, Committed, Entry, Leaf, NewCommit, NewMessage } from "../store.ts";
+import { idKey } from "../id-key.ts";
+import type {
+  Appended,
+  BrokenReport,
+  Committed,
+  Entry,
+  Leaf,
+  NewCommit,
+  NewMessage,
+  NewReset,
+  ResetOutcome,
+} from "../store.ts";
 import type { ConversationRows, ConversationState } from "./conversations.ts";
 import type { InboxRows } from "./inbox.ts";
+import type { MembershipRows } from "./memberships.ts";
+import type { StructureColumns, StructureRows } from "./structures.ts";
 
 /** As the column `kind` has it. */
-const kinds = { message: 0, commit: 1 } as const;
+const kinds = { message: 0, commit: 1, reset: 2 } as const;
+const kindNames = ["message", "commit", "reset"] as const;
 const submissionTimeBytes = 6;
 
 interface EarlierRow {
@@ -23,18 +44,22 @@ interface EarlierRow {
 
 export function logRows(
   database: DatabaseSync,
-  conversations: ConversationRows,
-  inbox: InboxRows,
+  {
+    conversations,
+    memberships,
+    structures,
+    inbox,
+  }: { conversations: ConversationRows; memberships: MembershipRows; structures: StructureRows; inbox: InboxRows },
   options: { logBytesMax: number },
 ) {
   const sql = {
     insert: database.prepare(
-      `INSERT INTO log (conversation, sequence, kind, epoch, accepted_at, total, submission, bytes)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (submission) DO NOTHING`,
+      `INSERT INTO log (conversation, sequence, kind, epoch, accepted_at, total, submission, bytes, structure)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (submission) DO NOTHING`,
     ),
     earlier: database.prepare("SELECT conversation, sequence, kind, epoch, accepted_at FROM log WHERE submission = ?"),
     read: database.prepare(
-      `SELECT sequence, kind, epoch, bytes, accepted_at FROM log
+      `SELECT sequence, kind, epoch, bytes, structure, accepted_at FROM log
        WHERE conversation = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
     ),
     revoked: database.prepare("SELECT 1 FROM devices WHERE device = ? AND revoked_at IS NOT NULL"),
@@ -70,10 +95,17 @@ export function logRows(
   /** Inserts the next entry; undefined, and nothing changed, if the submission is in the log already. */
   function insert(
     state: ConversationState,
-    entry: { kind: number; epoch: number; acceptedAt: number; submission: Uint8Array; bytes: Uint8Array },
+    entry: {
+      kind: number;
+      epoch: number;
+      acceptedAt: number;
+      submission: Uint8Array;
+      /** What counts for the log's quota. */
+      size: number;
+    } & StructureColumns,
   ): number | undefined {
     const sequence = state.head + 1;
-    const total = state.total + entry.bytes.length;
+    const total = state.total + entry.size;
     const { changes } = sql.insert.run(
       state.number,
       sequence,
@@ -83,6 +115,7 @@ export function logRows(
       total,
       entry.submission,
       entry.bytes,
+      entry.structure,
     );
     if (changes !== 1) return undefined;
     state.head = sequence;
@@ -98,13 +131,26 @@ export function logRows(
       const { epoch, acceptedAt, bytes } = message;
       const state = stateOf(message.conversation);
       const submission = submissionKey(message.device, message.submission);
-      const open = epoch >= state.minSendEpoch && epoch >= state.epoch - 1 && epoch <= state.epoch;
+      const open =
+        message.generation === state.generation &&
+        epoch >= state.minSendEpoch &&
+        epoch >= state.epoch - 1 &&
+        epoch <= state.epoch;
       if (!open) return repeated(submission, state) ?? stale(state);
       if (isFull(state, bytes)) return repeated(submission, state) ?? { kind: "full" };
       const isStranger = isFromStranger(state, message);
       if (isStranger && state.askedMessages >= limits.strangerMessagesMax)
         return repeated(submission, state) ?? { kind: "unanswered" };
-      const sequence = insert(state, { kind: kinds.message, epoch, acceptedAt, submission, bytes });
+      const size = bytes.length;
+      const sequence = insert(state, {
+        kind: kinds.message,
+        epoch,
+        acceptedAt,
+        submission,
+        size,
+        bytes,
+        structure: null,
+      });
       if (sequence === undefined) return repeated(submission, state)!;
       if (isStranger) conversations.setAsked(state, state.asked, state.askedMessages + 1);
       else if (state.asked !== undefined) conversations.setAsked(state, undefined, 0);
@@ -116,37 +162,74 @@ export function logRows(
       const state = stateOf(commit.conversation);
       const before = repeated(commit.id, state);
       if (before !== undefined) return before;
-      if (commit.epoch !== state.epoch) return stale(state);
+      if (commit.epoch !== state.epoch || commit.generation !== state.generation) return stale(state);
       const entering = [commit.device, ...commit.addedLeaves.map((leaf) => leaf.device)];
       if (entering.some((device) => sql.revoked.get(device) !== undefined)) return { kind: "refused" };
-      if (isFull(state, commit.bytes)) return { kind: "full" };
+      const known = new Set(state.members.map(({ account }) => idKey(account)));
+      const newcomers = (commit.members ?? []).filter(({ account }) => !known.has(idKey(account)));
+      if (isFull(state, commit.bytes) || newcomers.some(({ account }) => memberships.isFull(account)))
+        return { kind: "full" };
       const { epoch, acceptedAt, id, bytes } = commit;
-      const sequence = insert(state, { kind: kinds.commit, epoch, acceptedAt, submission: id, bytes })!;
+      const columns = structures.put(bytes);
+      const size = bytes.length;
+      const sequence = insert(state, { kind: kinds.commit, epoch, acceptedAt, submission: id, size, ...columns })!;
       const added: Leaf[] = commit.addedLeaves.map((leaf) => {
         const joinsByItself = isSameDevice(leaf.device, commit.device);
         return { ...leaf, firstEpoch: epoch + 1, from: joinsByItself ? sequence - 1 : sequence };
       });
-      const closesPrevious = commit.changesMembership || added.length > 0 || commit.removedLeaves.length > 0;
+      const { members } = commit;
+      const closesPrevious =
+        commit.changesMembership || members !== undefined || added.length > 0 || commit.removedLeaves.length > 0;
       conversations.advance(state, {
+        sequence,
+        acceptedAt,
         removed: commit.removedLeaves,
         added,
+        members,
         closesPrevious,
         groupInfo: commit.groupInfo,
       });
       // A lapsed device comes back with a new leaf.
       for (const leaf of added) sql.revive.run(leaf.device);
+      // All of them hold the same bytes, as a rule.
+      const columnsOf = new Map<Uint8Array, StructureColumns>();
       for (const welcome of commit.welcomes) {
-        const { keyPackageRef, bytes: sealed } = welcome;
+        const { keyPackageRef } = welcome;
         const { generation } = state;
-        inbox.addWelcome(welcome.device, state.number, {
-          generation,
-          epoch: epoch + 1,
-          from: sequence + 1,
-          keyPackageRef,
-          bytes: sealed,
-        });
+        const place = { generation, epoch: epoch + 1, from: sequence + 1, keyPackageRef };
+        const sealed = columnsOf.get(welcome.bytes) ?? structures.put(welcome.bytes);
+        columnsOf.set(welcome.bytes, sealed);
+        inbox.addWelcome(welcome.device, state.number, { ...place, ...sealed });
       }
       return { kind: "accepted", sequence, acceptedAt, epoch: epoch + 1, repeated: false };
+    },
+
+    reset(reset: NewReset): ResetOutcome {
+      const state = stateOf(reset.conversation);
+      const before = repeated(reset.id, state);
+      if (before?.kind === "accepted") return before;
+      if (before !== undefined || reset.generation !== state.generation + 1) return { kind: "conflict" };
+      if (sql.revoked.get(reset.leaf.device) !== undefined) return { kind: "refused" };
+      const { acceptedAt, id, groupInfo } = reset;
+      if (isFull(state, groupInfo)) return { kind: "full" };
+      const columns = structures.put(groupInfo);
+      const size = groupInfo.length;
+      const sequence = insert(state, { kind: kinds.reset, epoch: 0, acceptedAt, submission: id, size, ...columns })!;
+      conversations.reset(state, { ...reset, sequence });
+      sql.revive.run(reset.leaf.device);
+      return { kind: "accepted", sequence, acceptedAt, repeated: false };
+    },
+
+    reportBroken({ conversation, account, generation, epoch }: BrokenReport): AccountId[] | "stale" {
+      const state = stateOf(conversation);
+      if (generation !== state.generation || epoch !== state.epoch) return "stale";
+      memberships.report(state.number, account, generation, epoch);
+      return memberships.reporters(state.number, generation, epoch);
+    },
+
+    listBrokenReports(conversation: ConversationId): AccountId[] {
+      const state = stateOf(conversation);
+      return memberships.reporters(state.number, state.generation, state.epoch);
     },
 
     readLog(conversation: ConversationId, after: number, limit: number, bytesMax: number): Entry[] {
@@ -155,10 +238,11 @@ export function logRows(
       if (state === undefined || after >= state.head) return entries;
       let bytesLeft = bytesMax;
       for (const row of sql.read.iterate(state.number, after, limit) as unknown as Iterable<
-        [number, number, number, Uint8Array, number]
+        [number, number, number, Uint8Array, number | null, number]
       >) {
-        const [sequence, kind, epoch, bytes, acceptedAt] = row;
-        entries.push({ sequence, kind: kind === kinds.commit ? "commit" : "message", epoch, bytes, acceptedAt });
+        const [sequence, kind, epoch, bytes, structure, acceptedAt] = row;
+        const sent = structure === null ? bytes : structures.get({ bytes, structure });
+        entries.push({ sequence, kind: kindNames[kind]!, epoch, bytes: sent, acceptedAt });
         bytesLeft -= bytes.length;
         if (bytesLeft <= 0) break;
       }

@@ -276,4 +276,63 @@ export const migrations: readonly string[] = [
   ALTER TABLE members ADD COLUMN has_written INTEGER NOT NULL DEFAULT 0;
   UPDATE members SET has_written = 1;
   `,
+  `
+  -- Members come and go, and so do their devices' leaves. from_sequence: they are owed the entries after it. until_sequence:
+  -- they get nothing after it; null while they are members. ended_at orders those that ended.
+  ALTER TABLE members ADD COLUMN from_sequence INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE members ADD COLUMN until_sequence INTEGER;
+  ALTER TABLE members ADD COLUMN ended_at INTEGER;
+  ALTER TABLE leaves ADD COLUMN until_sequence INTEGER;
+
+  -- Leaves that are no longer in the tree, for as long as their device lacks entries that it is still owed.
+  CREATE TABLE ended_leaves (
+    device         INTEGER NOT NULL REFERENCES devices,
+    conversation   INTEGER NOT NULL REFERENCES conversations,
+    from_sequence  INTEGER NOT NULL,
+    until_sequence INTEGER NOT NULL,
+    PRIMARY KEY (device, conversation)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX ended_leaves_by_conversation ON ended_leaves (conversation);
+
+  -- Which accounts cannot go on in an epoch.
+  CREATE TABLE broken_reports (
+    conversation INTEGER NOT NULL REFERENCES conversations,
+    account      INTEGER NOT NULL REFERENCES accounts,
+    generation   INTEGER NOT NULL,
+    epoch        INTEGER NOT NULL,
+    PRIMARY KEY (conversation, account)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Public structures that are too large for a frame, once each, for as long as a row names them in its column \`structure\`;
+  -- that row's own bytes are empty.
+  CREATE TABLE structures (
+    number INTEGER PRIMARY KEY,
+    hash   BLOB NOT NULL UNIQUE,
+    bytes  BLOB NOT NULL
+  ) STRICT;
+  ALTER TABLE log ADD COLUMN structure INTEGER;
+  CREATE INDEX log_by_structure ON log (structure) WHERE structure IS NOT NULL;
+  ALTER TABLE group_info ADD COLUMN structure INTEGER;
+  CREATE INDEX group_info_by_structure ON group_info (structure) WHERE structure IS NOT NULL;
+  ALTER TABLE inbox ADD COLUMN structure INTEGER;
+  CREATE INDEX inbox_by_structure ON inbox (structure) WHERE structure IS NOT NULL;
+  CREATE TRIGGER structure_of_log AFTER DELETE ON log WHEN OLD.structure IS NOT NULL BEGIN
+    DELETE FROM structures WHERE number = OLD.structure
+      AND NOT EXISTS (SELECT 1 FROM log WHERE structure = OLD.structure)
+      AND NOT EXISTS (SELECT 1 FROM group_info WHERE structure = OLD.structure)
+      AND NOT EXISTS (SELECT 1 FROM inbox WHERE structure = OLD.structure);
+  END;
+  CREATE TRIGGER structure_of_group_info AFTER DELETE ON group_info WHEN OLD.structure IS NOT NULL BEGIN
+    DELETE FROM structures WHERE number = OLD.structure
+      AND NOT EXISTS (SELECT 1 FROM log WHERE structure = OLD.structure)
+      AND NOT EXISTS (SELECT 1 FROM group_info WHERE structure = OLD.structure)
+      AND NOT EXISTS (SELECT 1 FROM inbox WHERE structure = OLD.structure);
+  END;
+  CREATE TRIGGER structure_of_inbox AFTER DELETE ON inbox WHEN OLD.structure IS NOT NULL BEGIN
+    DELETE FROM structures WHERE number = OLD.structure
+      AND NOT EXISTS (SELECT 1 FROM log WHERE structure = OLD.structure)
+      AND NOT EXISTS (SELECT 1 FROM group_info WHERE structure = OLD.structure)
+      AND NOT EXISTS (SELECT 1 FROM inbox WHERE structure = OLD.structure);
+  END;
+  `,
 ];

@@ -199,7 +199,7 @@ function tests(): void {
           entries.map(({ sequence }) => sequence),
           entries.map((_, i) => i + 1),
         );
-        const stored = entries.map(({ bytes }) => toHex(bytes));
+        const stored = entries.map(({ bytes }) => toHex(bytes as Uint8Array));
         assert.equal(new Set(stored).size, stored.length);
         for (const [sequence, bytes] of acknowledged) assert.equal(stored[sequence - 1], bytes, `message ${sequence}`);
       }

@@ -20,6 +20,8 @@ import { createLateWrites } from "./late-writes.ts";
 import { inboxRows } from "./inbox.ts";
 import { logRows } from "./log.ts";
 import { reportRows } from "./reports.ts";
+import { membershipRows } from "./memberships.ts";
+import { structureRows } from "./structures.ts";
 import { vaultRows } from "./vaults.ts";
 
 export interface SqliteStoreOptions {
@@ -63,11 +65,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   const { database, path } = open;
   const vaults = vaultRows(database);
   const accounts = accountRows(database, vaults);
-  const inbox = inboxRows(database);
+  const structures = structureRows(database);
+  const inbox = inboxRows(database, structures);
   const accountChanges = accountChangeRows(database, { accounts, vaults, inbox });
-  const conversations = conversationRows(database, { conversationsPerAccountMax });
+  const memberships = membershipRows(database, { conversationsPerAccountMax });
+  const conversations = conversationRows(database, structures, memberships);
   const blocks = blockRows(database, conversations, { blockedPerAccountMax });
-  const entries = logRows(database, conversations, inbox, { logBytesMax });
+  const entries = logRows(database, { conversations, memberships, structures, inbox }, { logBytesMax });
   const archives = archiveRows(database, conversations, { archiveBytesMax });
   const blobs = blobRows(database, { blobBytesPerAccountMax });
   const reports = reportRows(database);
@@ -113,6 +117,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     for (const number of taken) candidates.delete(number);
     return taken;
   }
+
+  const numberOf = (conversation: ConversationId): number => conversations.get(conversation)!.number;
 
   /** Entries of these conversations may have become deletable. */
   function touch(numbers: readonly number[]): void {
@@ -189,7 +195,20 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
         return state && toConversation(state);
       }),
     listConversations: (account) => read(() => conversations.list(account).map(toConversation)),
+    listEndedConversations: (account, limit) =>
+      read(() =>
+        memberships.listEnded(account, limit).map(({ conversation, role, until }) => {
+          return { conversation: toConversation(conversations.get(conversation)!), role, until };
+        }),
+      ),
+    getMembership: (conversation, account) => read(() => memberships.get(conversation, account)),
+    listEndedLeavesOf: (device) => read(() => memberships.listEndedLeavesOf(device)),
+    listEndedLeavesIn: (conversation) => read(() => memberships.listEndedLeavesIn(conversation)),
     getGroupInfo: (conversation, which) => read(() => conversations.getGroupInfo(conversation, which)),
+    readStructure: (structure) => read(() => structures.readWhole(structure)),
+    readStructurePart: (device, part) => read(() => structures.readPart(device, part)),
+    reportBroken: (report) => write(() => entries.reportBroken(report)),
+    listBrokenReports: (conversation) => read(() => entries.listBrokenReports(conversation)),
 
     acceptRequest: (conversation, account) =>
       write(() => {
@@ -204,7 +223,17 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     isBlocked: (by, account) => read(() => blocks.has(by, account)),
 
     appendMessage: (message) => write(() => entries.appendMessage(message)),
-    appendCommit: (commit) => write(() => entries.appendCommit(commit)),
+    async appendCommit(commit) {
+      const outcome = await write(() => entries.appendCommit(commit));
+      // Who left no longer holds the log.
+      if (outcome.kind === "accepted" && commit.members !== undefined) touch([numberOf(commit.conversation)]);
+      return outcome;
+    },
+    async resetConversation(reset) {
+      const outcome = await write(() => entries.reset(reset));
+      if (outcome.kind === "accepted") touch([numberOf(reset.conversation)]);
+      return outcome;
+    },
     readLog: (conversation, after, limit, bytesMax) =>
       read(() => entries.readLog(conversation, after, limit, bytesMax)),
     readInbox: (device, after, limit) =>

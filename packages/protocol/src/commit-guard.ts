@@ -1,33 +1,30 @@
 /**
  * Who may commit what: the rules that MLS itself does not have, checked before the library sees the commit
  * (docs/encryption.md#conversations, rules 4, 5 and 10). A pure function of the commit, and the leaves and rosters of the epochs
- * that it ends and begins, so that all members judge alike. The shape of commits (inline Add, Remove and ExternalInit only) was checked by
+ * that it ends and begins, so that all members judge alike, and the server as they do. The shape of commits (inline Add, Remove and ExternalInit only) was checked by
  * `decodeCommit`; whether credentials are genuine is checked beside this.
  */
-import {
-  type ConversationId,
-  decodeRosterClaim,
-  directConversationId,
-  limits,
-  mayChangeRoster,
-  type Roster,
-  type RosterMark,
-  roleOf,
-  sameBytes,
-  toHex,
-} from "@sotto/protocol";
-import { keepsHolder, type PublicCommit } from "@sotto/protocol/mls-public";
-import type { GroupLeaf } from "./group-state.ts";
+import { directConversationId } from "./conversation-id.ts";
+import { type ConversationId, sameBytes, toHex } from "./ids.ts";
+import { limits } from "./limits.ts";
+import { keepsHolder, type PublicCommit, type PublicLeaf } from "./mls-public.ts";
+import { decodeRosterClaim, mayChangeRoster, type Roster, type RosterMark, roleOf } from "./roster.ts";
 
 export type GuardVerdict =
   /** `changed`: the encoded roster that holds from now on, if it is another. */
-  { kind: "allowed"; changed?: Uint8Array } | { kind: "refused"; reason: string };
+  | { kind: "allowed"; changed?: { encoded: Uint8Array; roster: Roster } }
+  /** `lacksRight`: well made, by somebody whom the roster does not let do it. */
+  | { kind: "refused"; reason: string; lacksRight?: true };
+
+/** What is judged of a commit. */
+type JudgedCommit = Pick<PublicCommit, "sender" | "added" | "removed" | "pathLeaf" | "authenticatedData">;
+type GuardedLeaf = Omit<PublicLeaf, "certificate">;
 
 export function guardCommit(
-  commit: PublicCommit,
+  commit: JudgedCommit,
   epoch: {
     readonly conversation: ConversationId;
-    readonly leaves: readonly GroupLeaf[];
+    readonly leaves: readonly GuardedLeaf[];
     /** The roster in force, and by what it is known. */
     readonly mark: RosterMark;
     readonly roster: Roster;
@@ -40,7 +37,7 @@ export function guardCommit(
 
   if (sender.kind === "member" && !keepsHolder(commit, committer)) return refuse("credential changed");
 
-  const removed: GroupLeaf[] = [];
+  const removed: GuardedLeaf[] = [];
   for (const number of commit.removed) {
     const leaf = leaves.find((present) => present.leaf === number);
     if (leaf === undefined) return refuse("removes no leaf");
@@ -67,22 +64,22 @@ export function guardCommit(
     return refuse("external commit evicts another account");
 
   const role = roleOf(roster, committer.account);
-  if (role === undefined) return refuse("not a member");
+  if (role === undefined) return lacksRight("not a member");
 
   let next = roster;
   if (!isUnchanged) {
-    if (isDirect(epoch.conversation, roster)) return refuse("direct conversations keep their roster");
+    if (isDirect(epoch.conversation, roster)) return lacksRight("direct conversations keep their roster");
     // Members go by an admin's hand only. Leaves of others may go by anyone's as long as their account stays a member: it
     // comes back by itself, and revoked devices must not wait for an admin.
     const others = removed.some(({ account }) => !sameBytes(account, committer.account));
-    if (role !== "admin" && others) return refuse("member removes a member");
+    if (role !== "admin" && others) return lacksRight("member removes a member");
     const named = after.changed!.roster;
-    if (!mayChangeRoster(roster, named, committer.account)) return refuse("roster change");
+    if (!mayChangeRoster(roster, named, committer.account)) return lacksRight("roster change");
     next = named;
   }
   if (commit.added.some(({ account }) => roleOf(next, account) === undefined))
-    return refuse("adds an account that is not in the roster");
-  return after.changed === undefined ? { kind: "allowed" } : { kind: "allowed", changed: after.changed.encoded };
+    return lacksRight("adds an account that is not in the roster");
+  return after.changed === undefined ? { kind: "allowed" } : { kind: "allowed", changed: after.changed };
 }
 
 function isDirect(conversation: ConversationId, roster: Roster): boolean {
@@ -92,4 +89,8 @@ function isDirect(conversation: ConversationId, roster: Roster): boolean {
 
 function refuse(reason: string): GuardVerdict {
   return { kind: "refused", reason };
+}
+
+function lacksRight(reason: string): GuardVerdict {
+  return { kind: "refused", reason, lacksRight: true };
 }
