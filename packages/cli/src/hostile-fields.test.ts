@@ -63,6 +63,10 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
     inbox: () => Promise.resolve(messages),
     history: () =>
       Promise.resolve([...messages, { id, conversation: id, at, event: "not-understood", text, from: name }]),
+    requests: () => Promise.resolve([{ user: name, conversation: id, messages: 1, lastAt: at }]),
+    blocked: () => Promise.resolve([{ user: name }]),
+    block: () => Promise.resolve({ user: name }),
+    unblock: () => Promise.resolve({ user: name }),
     search: () => {
       const ranges: [number, number][] = [[1, Math.max(2, Math.floor(text.length / 2))]];
       return Promise.resolve({
@@ -104,6 +108,10 @@ const verbs = [
   ["inbox"],
   ["history", "@bob", "--events"],
   ["search", "hi"],
+  ["requests"],
+  ["requests", "block", "@bob"],
+  ["block"],
+  ["unblock", "@bob"],
   ["notifications"],
   ["conversations"],
   ["status", "@bob"],

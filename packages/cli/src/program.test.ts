@@ -23,7 +23,7 @@ const verbs = `
   register login logout whoami devices password recover recovery-code set
   send edit delete react forward pin inbox notifications history conversations watch export
   search
-  status verify report trust
+  requests block unblock mute status verify report trust
   doctor completion help
 `;
 
@@ -592,6 +592,67 @@ describe("search", () => {
       stdout: "",
       stderr: "sotto: search: on:x is not a date\nhint: write it as on:2026-01-31\n",
     });
+  });
+});
+
+describe("people", () => {
+  const asking = () => {
+    const client = alice();
+    client.asking = [{ user: "@bob", conversation: bob, messages: 2, lastAt: "2026-11-22T14:03:00.000Z" }];
+    return client;
+  };
+
+  test("requests lists who asks, accepts and refuses", async () => {
+    const client = asking();
+    const { stdout, stderr } = await runCli(["requests"], { client });
+    assert.equal(stdout, "@bob  2 unread, the last at 14:03\n");
+    assert.match(stderr, /sotto requests accept\|refuse\|block @NAME/);
+    assert.match((await runCli(["inbox"], { client })).stderr, /a stranger asks to write to you: sotto requests/);
+    assert.deepEqual(jsonLines((await runCli(["requests", "--json"], { client })).stdout), client.asking);
+    assert.equal((await runCli(["requests", "accept", "bob"], { client })).stdout, "@bob may write to you\n");
+    assert.deepEqual(callsOf(client, "answerRequest"), [{ user: "@bob", answer: "accept" }]);
+    assert.equal((await runCli(["requests", "refuse", "@bob"], { client })).exitCode, 3);
+    assert.deepEqual(await runCli(["requests"], { client }), { exitCode: 0, stdout: "", stderr: "nobody asks\n" });
+    await runCli(["inbox", "--requests"], { client });
+    assert.deepEqual(callsOf(client, "inbox").at(-1), { from: undefined, requests: true });
+    for (const argv of [
+      ["requests", "accept"],
+      ["requests", "like", "@bob"],
+    ])
+      assert.equal((await runCli(argv, { client })).exitCode, 2);
+  });
+
+  test("block and unblock say what is so; block alone lists them", async () => {
+    const client = asking();
+    assert.equal(
+      (await runCli(["requests", "block", "@bob"], { client })).stdout,
+      "@bob is blocked, and is not told\n",
+    );
+    assert.deepEqual(jsonLines((await runCli(["block", "--json"], { client })).stdout), [
+      { user: "@bob", blocked: true },
+    ]);
+    assert.equal((await runCli(["unblock", "bob"], { client })).stdout, "@bob may write to you again\n");
+    assert.equal((await runCli(["unblock", "bob"], { client })).exitCode, 3);
+    assert.equal((await runCli(["block"], { client })).stderr, "nobody is blocked\n");
+    client.connected = false;
+    assert.match((await runCli(["block", "@bob"], { client })).stderr, /hears of it with the next command/);
+  });
+
+  test("mute takes a duration, for ever, or off; archived and pinned are settings", async () => {
+    const client = alice();
+    client.receive("bob", "hi");
+    assert.equal((await runCli(["mute", "@bob"], { client })).stdout, "@bob is muted\n");
+    assert.equal((await runCli(["mute", "@bob", "8h"], { client })).stdout, "@bob is muted until 22:03\n");
+    assert.equal((await runCli(["mute", "@bob", "off"], { client })).stdout, "@bob is not muted\n");
+    assert.deepEqual(
+      callsOf(client, "setConversationSettings").map((options) => (options as { muted: unknown }).muted),
+      [true, 8 * 60 * 60_000, false],
+    );
+    assert.equal((await runCli(["mute", "@bob", "long"], { client })).exitCode, 2);
+    const { stdout } = await runCli(["set", "@bob", "archived", "on"], { client });
+    assert.match(stdout, /^archived {2}on /m);
+    assert.match(stdout, /^pinned {4}off /m);
+    assert.equal((await runCli(["set", "@bob", "pinned", "maybe"], { client })).exitCode, 2);
   });
 });
 

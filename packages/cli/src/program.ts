@@ -181,12 +181,14 @@ Examples:
     verb("invite", "print a link with which people create their account; run it on the server's machine", [
       "sotto invite",
       "sotto invite --uses 20 --expires 30",
+      "sotto invite --from @alice",
     ])
       // The bounds are the server's (inviteMaxima), without loading it for every command.
       .option("--uses <n>", "how many accounts it is good for", wholeNumber(1, 10_000), 1)
       .option("--expires <days>", "for how many days", wholeNumber(1, 365), 7)
+      .option("--from <name>", "whom the newcomer gets to know by it: an account of this server")
       .option("--data <dir>", "the server's data folder, as given to serve"),
-  ).action(async (options: { uses: number; expires: number; data?: string }, command: Command) => {
+  ).action(async (options: { uses: number; expires: number; from?: string; data?: string }, command: Command) => {
     const { invite } = await import("./commands/invite.ts");
     await invite(contextOf(command), options);
   });
@@ -353,6 +355,7 @@ Examples:
       "sotto set @bob",
       "sotto set @bob expiry 1d",
       "sotto set @bob history off",
+      "sotto set @bob archived on",
     ]).usage("[options] [with] [key value]"),
   ).action(async (words: string[], _options: unknown, command: Command) => {
     const { set } = await import("./commands/set.ts");
@@ -394,9 +397,12 @@ Examples:
     verb("inbox [from]", "unread messages, oldest first; marks them read", [
       "sotto inbox",
       "sotto inbox --peek",
+      "sotto inbox --requests",
       "sotto inbox @bob --json",
-    ]).option("--peek", "do not mark them read"),
-  ).action(async (from: string | undefined, options: { peek?: boolean }, command: Command) => {
+    ])
+      .option("--peek", "do not mark them read")
+      .option("--requests", "those of strangers who ask to write to you"),
+  ).action(async (from: string | undefined, options: { peek?: boolean; requests?: boolean }, command: Command) => {
     const { inbox } = await import("./commands/inbox.ts");
     await inbox(contextOf(command), from, options);
   });
@@ -474,6 +480,45 @@ Examples:
   });
 
   program.commandsGroup("People");
+  addSharedOptions(
+    verb("requests [answer] [name]", "strangers who ask to write to you; accept, refuse or block one", [
+      "sotto requests",
+      "sotto requests accept @mallory",
+      "sotto requests refuse @mallory",
+    ]),
+  ).action(async (answer: string | undefined, name: string | undefined, _options: unknown, command: Command) => {
+    const { requests } = await import("./commands/requests.ts");
+    await requests(contextOf(command), answer, name);
+  });
+
+  addSharedOptions(
+    verb("block [name]", "take nothing more from someone; without a name: whom you block", [
+      "sotto block @mallory",
+      "sotto block",
+    ]),
+  ).action(async (name: string | undefined, _options: unknown, command: Command) => {
+    const { block } = await import("./commands/block.ts");
+    await block(contextOf(command), name);
+  });
+
+  addSharedOptions(verb("unblock <name>", "take the block back", ["sotto unblock @mallory"])).action(
+    async (name: string, _options: unknown, command: Command) => {
+      const { unblock } = await import("./commands/block.ts");
+      await unblock(contextOf(command), name);
+    },
+  );
+
+  addSharedOptions(
+    verb("mute <with> [duration]", "announce nothing of a conversation, for ever or so long", [
+      "sotto mute @bob",
+      "sotto mute @bob 8h",
+      "sotto mute @bob off",
+    ]),
+  ).action(async (withWhom: string, duration: string | undefined, _options: unknown, command: Command) => {
+    const { mute } = await import("./commands/mute.ts");
+    await mute(contextOf(command), withWhom, duration);
+  });
+
   addSharedOptions(
     verb("status <name>", "whether someone is online, or when last seen, if they show it", ["sotto status @bob"]),
   ).action(async (name: string, _options: unknown, command: Command) => {

@@ -93,6 +93,13 @@ export interface Conversation {
   /** How many of those name this account with an `@`; absent for none. */
   mentions?: number;
   lastAt?: string;
+  muted?: true;
+  mutedUntil?: string;
+  archived?: true;
+  pinned?: true;
+  /** It waits for `answerRequest`. */
+  request?: true;
+  blocked?: true;
 }
 
 export interface SearchResult extends Message {
@@ -120,6 +127,7 @@ export interface Notification {
   mentions?: number;
   lastFrom: string;
   lastAt: string;
+  muted?: true;
 }
 
 export interface WhoAmI {
@@ -138,6 +146,8 @@ export interface Registered {
   user: string;
   device: string;
   recoveryCode: string;
+  /** Whose invite it was, if the link says. They are no stranger. */
+  introducedBy?: string;
 }
 
 export interface Verification {
@@ -178,11 +188,33 @@ export interface ConversationSettings {
   expiry: number;
   /** Keep what was read and sent in it on the server, sealed, for devices to come; unless the account keeps nothing at all. */
   history: boolean;
+  /** Nothing is announced of it; `mutedUntil` unless it is for ever. */
+  muted: boolean;
+  mutedUntil?: string;
+  /** Put away until somebody writes in it, or, while it is muted, for good. */
+  archived: boolean;
+  /** Kept at the end of the list. */
+  pinned: boolean;
+}
+
+/** A stranger's direct conversation that waits for an answer. */
+export interface MessageRequest {
+  user: string;
+  conversation: string;
+  /** Unread ones; the server takes five at the most before there is an answer. */
+  messages: number;
+  lastAt: string;
+}
+
+export interface BlockedPerson {
+  user: string;
 }
 
 /** What `watch` prints, one object a line. */
 export type ClientEvent =
-  | ({ type: "message" } & Message)
+  | ({ type: "message"; muted?: true } & Message)
+  /** A message of a stranger, in no inbox until `answerRequest`. */
+  | ({ type: "request" } & Message)
   /** A message of one's own moved on: accepted, delivered, read or failed. */
   | ({ type: "receipt" } & Message)
   /** A message was edited, deleted, reacted to or pinned: what it is like now. */
@@ -277,8 +309,8 @@ export interface Client extends AsyncDisposable {
    * other side or a person can help (`waiting` says how).
    */
   waitFor(options: { id: string; state: "accepted" | "delivered" | "read"; timeoutMs: number }): Promise<Message>;
-  /** Unread messages, oldest first. Changes nothing: `markRead` does, after they were shown. */
-  inbox(options: { from?: string }): Promise<Message[]>;
+  /** Unread messages, oldest first; those of strangers only with `requests`, or named by `from`. Changes nothing: `markRead` does, after they were shown. */
+  inbox(options: { from?: string; requests?: boolean }): Promise<Message[]>;
   /** Marks these messages, and all before them in their conversations, as read. */
   markRead(options: { ids: string[] }): Promise<void>;
   /** Oldest first; the newest `limit`, or those before the message `before`. */
@@ -307,7 +339,23 @@ export interface Client extends AsyncDisposable {
   setSettings(settings: Partial<Settings>): Promise<Settings>;
   getConversationSettings(options: { with: string }): Promise<ConversationSettings>;
   /** Everybody in the conversation hears of a new `expiry`, which holds for what is written from then on. */
-  setConversationSettings(options: { with: string; expiry?: number; history?: boolean }): Promise<ConversationSettings>;
+  setConversationSettings(options: {
+    with: string;
+    expiry?: number;
+    history?: boolean;
+    /** `true`: for ever. A number: for so many milliseconds. */
+    muted?: boolean | number;
+    archived?: boolean;
+    pinned?: boolean;
+  }): Promise<ConversationSettings>;
+  /** Strangers who wrote, where the server has strangers ask. Reading what they wrote (`inbox`) tells them nothing. */
+  requests(): Promise<MessageRequest[]>;
+  /** Accepting makes it a conversation like any other; refusing hides it. Writing to them accepts too. */
+  answerRequest(options: { user: string; answer: "accept" | "refuse" }): Promise<void>;
+  /** Nothing more comes from them: the server takes nothing, and what they write in groups is hidden. */
+  block(options: { user: string }): Promise<BlockedPerson>;
+  unblock(options: { user: string }): Promise<BlockedPerson>;
+  blocked(): Promise<BlockedPerson[]>;
   /** The state of this home, the connection and the store, for `doctor`; no secrets. */
   diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]>;
 

@@ -17,6 +17,7 @@ import { AccountVault } from "./account-vault.ts";
 import { Archive } from "./archive.ts";
 import { ArchiveReading } from "./archive-reading.ts";
 import type {
+  BlockedPerson,
   Client,
   ClientEvent,
   Conversation,
@@ -24,6 +25,7 @@ import type {
   ConversationSettings,
   DeletedMessage,
   Message,
+  MessageRequest,
   Notification,
   OwnDevice,
   Registered,
@@ -35,6 +37,7 @@ import type {
 } from "./api.ts";
 import { Connection } from "./connection/connection.ts";
 import { type Session, openSession } from "./connection/session.ts";
+import { ConversationMarks, type MarksChange } from "./conversation-marks.ts";
 import { Contacts, plainName } from "./contacts.ts";
 import { Conversations, defaultSuite } from "./conversations.ts";
 import { SettingsOfConversations, isHistoryKept } from "./conversation-settings.ts";
@@ -47,14 +50,23 @@ import { MessageActions } from "./message-actions.ts";
 import { Messages, type SendOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
 import { OwnDevices, accountNews } from "./own-devices.ts";
+import { People } from "./people.ts";
 import { Reports } from "./reports.ts";
 import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
 import type { Address, Platform } from "./platform.ts";
-import { type AccountRecord, type BootRecord, decodeRecord, emptyVault, encodeRecord, keys } from "./records.ts";
+import {
+  type AccountRecord,
+  type BootRecord,
+  type ConversationRecord,
+  decodeRecord,
+  emptyVault,
+  encodeRecord,
+  keys,
+} from "./records.ts";
 import { type ServerPin, formatAddress, parseAddress, pinServer } from "./server-pin.ts";
 import { Search } from "./search.ts";
-import { State } from "./state.ts";
+import { State, type Transaction } from "./state.ts";
 import { Sync } from "./sync.ts";
 import { Timeline, rfc3339 } from "./timeline.ts";
 import { Typing } from "./typing.ts";
@@ -105,6 +117,7 @@ class Engine implements Client {
   readonly #messages: Messages;
   readonly #search: Search;
   readonly #reports: Reports;
+  readonly #people: People;
   readonly #messageActions: MessageActions;
   readonly #archive: Archive;
   readonly #vault: AccountVault;
@@ -142,10 +155,17 @@ class Engine implements Client {
       this.#contacts,
       (conversation) => this.#outbox.reasonToWait(conversation)?.message,
       (content, acceptedAt) => this.#expiry.dueAt(content, acceptedAt),
+      (account) => this.#people.isBlocked(account),
     );
+    state.announced = (event) => this.#people.announced(event);
+    const isQuiet = (conversation: ConversationRecord) => this.#people.isQuiet(conversation);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#keyPackages = new KeyPackages(parts);
-    this.#conversations = new Conversations({ ...parts, suite: this.#options.suite });
+    this.#conversations = new Conversations({
+      ...parts,
+      suite: this.#options.suite,
+      onMet: (transaction, conversation) => this.#people.onMet(transaction, conversation),
+    });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#vault = new AccountVault({ ...parts, onSecurity });
@@ -162,6 +182,7 @@ class Engine implements Client {
     });
     this.#restore = new Restore({
       ...parts,
+      isQuiet,
       emit,
       conversations: this.#conversations,
       outbox: this.#outbox,
@@ -180,6 +201,7 @@ class Engine implements Client {
     });
     this.#sync = new Sync({
       ...parts,
+      isQuiet,
       conversations: this.#conversations,
       outbox: this.#outbox,
       restore: this.#restore,
@@ -193,8 +215,11 @@ class Engine implements Client {
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
     });
-    const lookup = new Lookup({ ...parts, connected: (attempted) => this.#connected(attempted) });
+    const connected = (attempted: string) => this.#connected(attempted);
+    const lookup = new Lookup({ ...parts, connected });
     const own = () => this.#account();
+    const marks = new ConversationMarks({ vault: this.#vault, clock: platform.clock });
+    this.#people = new People({ ...parts, vault: this.#vault, outbox: this.#outbox, marks, lookup, connected, own });
     this.#search = new Search({ ...parts, lookup, own, clock: platform.clock });
     this.#reports = new Reports({ ...parts, lookup });
     const shared = {
@@ -205,6 +230,10 @@ class Engine implements Client {
       expiry: this.#expiry,
       lookup,
       own,
+      marks,
+      people: this.#people,
+      onWritten: (transaction: Transaction, conversation: ConversationRecord) =>
+        this.#people.onWritten(transaction, conversation),
     };
     this.#typing = new Typing({ ...shared, emit });
     this.subscribe((event) => {
@@ -264,7 +293,7 @@ class Engine implements Client {
       ...(fingerprint === undefined ? {} : { fingerprint }),
     });
     this.#pin = pin;
-    return registered;
+    return link?.introducer === undefined ? registered : await this.#introduce(registered, link.introducer);
   }
 
   async login(options: {
@@ -473,7 +502,7 @@ class Engine implements Client {
     return this.#messages.waitFor(options);
   }
 
-  inbox(options: { from?: string }): Promise<Message[]> {
+  inbox(options: { from?: string; requests?: boolean }): Promise<Message[]> {
     return this.#messages.inbox(options);
   }
 
@@ -504,6 +533,26 @@ class Engine implements Client {
   }
 
   // People
+
+  requests(): Promise<MessageRequest[]> {
+    return this.#people.requests();
+  }
+
+  answerRequest(options: { user: string; answer: "accept" | "refuse" }): Promise<void> {
+    return this.#people.answerRequest(options);
+  }
+
+  block(options: { user: string }): Promise<BlockedPerson> {
+    return this.#people.block(options);
+  }
+
+  unblock(options: { user: string }): Promise<BlockedPerson> {
+    return this.#people.unblock(options);
+  }
+
+  blocked(): Promise<BlockedPerson[]> {
+    return this.#people.blocked();
+  }
 
   async status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }> {
     this.#account();
@@ -581,11 +630,9 @@ class Engine implements Client {
     return this.#settingsOfConversations.get(options);
   }
 
-  setConversationSettings(options: {
-    with: string;
-    expiry?: number;
-    history?: boolean;
-  }): Promise<ConversationSettings> {
+  setConversationSettings(
+    options: { with: string; expiry?: number; history?: boolean } & MarksChange,
+  ): Promise<ConversationSettings> {
     return this.#settingsOfConversations.set(options);
   }
 
@@ -621,6 +668,16 @@ class Engine implements Client {
   }
 
   // Inside
+
+  /** Whoever invited is no stranger, and the newcomer is told their name. One whose account is gone introduces nobody. */
+  async #introduce(registered: Registered, introducer: string): Promise<Registered> {
+    try {
+      await this.#people.introduce(introducer);
+    } catch {
+      return registered;
+    }
+    return { ...registered, introducedBy: `@${introducer}` };
+  }
 
   /** Archives and writes the account vault. */
   async #share(): Promise<void> {
@@ -767,6 +824,7 @@ class Engine implements Client {
   async #open(session: Session): Promise<void> {
     const own = this.#account();
     this.#expiry.heardTime(session.hello.timeMs);
+    this.#people.strangers = session.hello.strangers ?? "allow";
     await this.#state.idle();
     let authenticated;
     try {
@@ -848,6 +906,7 @@ class Engine implements Client {
       if (this.#restore.isDue) await this.#restore.run();
       void this.#conversations.joinAll();
       await this.#vault.sync();
+      await this.#people.tellBlocked();
     } catch (error) {
       const refused = refusedBy("catch up", error);
       if (refused.kind === "security") this.#emit({ type: "security", code: refused.code, text: refused.message });

@@ -6,6 +6,7 @@ import { encodeContent } from "@sotto/e2ee";
 import { directConversationId, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { ConversationSettings } from "./api.ts";
+import type { ConversationMarks, MarksChange } from "./conversation-marks.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
@@ -31,6 +32,7 @@ export interface ConversationSettingsOptions {
   vault: AccountVault;
   expiry: Expiry;
   lookup: Lookup;
+  marks: ConversationMarks;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
 }
@@ -47,9 +49,11 @@ export class SettingsOfConversations {
   }
 
   /** @throws ClientError `invalid-argument`, `no-user`, `account-data-full` */
-  async set(options: { with: string; expiry?: number; history?: boolean }): Promise<ConversationSettings> {
-    const { state, vault, outbox } = this.#options;
-    const { expiry, history } = options;
+  async set(
+    options: { with: string; expiry?: number; history?: boolean } & MarksChange,
+  ): Promise<ConversationSettings> {
+    const { state, vault, outbox, marks, lookup } = this.#options;
+    const { expiry, history, muted, archived, pinned } = options;
     if (expiry !== undefined) requireExpiry(expiry);
     const id = await this.#idOf(options.with);
     const before = this.#of(id);
@@ -57,14 +61,23 @@ export class SettingsOfConversations {
     if (history !== undefined && history !== before.history) {
       await state.transact((transaction) => vault.putEntry(transaction, historyKind + id, history ? null : false));
     }
+    if (muted !== undefined || archived !== undefined || pinned !== undefined) {
+      const conversation = await lookup.conversation(options.with);
+      await state.transact((transaction) => marks.set(transaction, conversation, { muted, archived, pinned }));
+    }
     outbox.kick();
     return this.#of(id);
   }
 
   #of(conversation: string): ConversationSettings {
-    const { expiry, vault } = this.#options;
+    const { expiry, vault, state, marks } = this.#options;
+    const record = state.conversations.get(conversation);
     return {
       conversation,
+      muted: false,
+      archived: false,
+      pinned: false,
+      ...(record ? marks.of(record) : {}),
       expiry: expiry.of(conversation),
       history: isHistoryKept(vault, conversation),
     };

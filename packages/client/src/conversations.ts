@@ -63,6 +63,8 @@ export interface ConversationsOptions {
   /** Resolves when the log of the conversation has been taken in up to `sequence`; rejects when the connection is lost. */
   reached: (conversation: string, sequence: number) => Promise<void>;
   suite: Suite;
+  /** Somebody brought this account into a conversation that was not there before. */
+  onMet: (transaction: Transaction, conversation: ConversationRecord) => void;
 }
 
 export class Conversations {
@@ -219,6 +221,7 @@ export class Conversations {
     };
     transaction.putGroup(id, joined.group);
     transaction.putConversation(conversation);
+    if (!before) this.#options.onMet(transaction, conversation);
     const note = (event: "rejoined" | "added" | "created", text: string) =>
       timeline.note(transaction, conversation, conversation.cursor, {
         kind: "event",

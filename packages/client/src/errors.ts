@@ -30,6 +30,9 @@ const ownFailures = {
   "message-not-sent": { kind: "refused", hint: "nobody has it; delete it, or send it again" },
   "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
   "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
+  "no-request": { kind: "missing", hint: "`sotto requests` lists those who ask" },
+  "not-blocked": { kind: "missing", hint: "`sotto block` without a name lists who is" },
+  blocked: { kind: "refused", hint: undefined },
   "password-weak": {
     kind: "usage",
     hint: "use at least 8 characters that are hard to guess; a few random words do well",

@@ -36,6 +36,8 @@ export interface MessageActionsOptions {
   expiry: Expiry;
   vault: AccountVault;
   lookup: Lookup;
+  /** Something is written in a conversation here. @throws ClientError `blocked` */
+  onWritten: (transaction: Transaction, conversation: ConversationRecord) => void;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
 }

@@ -7,6 +7,7 @@ import { fromHex, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
 import { attemptFor } from "./attempt.ts";
+import type { ConversationMarks } from "./conversation-marks.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
@@ -15,9 +16,10 @@ import type { Lookup } from "./lookup.ts";
 import { rosterOf } from "./members.ts";
 import type { Outbox } from "./outbox.ts";
 import { Outgoing } from "./outgoing.ts";
+import type { People } from "./people.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, placeOf } from "./records.ts";
-import type { State } from "./state.ts";
+import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf } from "./records.ts";
+import type { State, Transaction } from "./state.ts";
 import { type Timeline, rfc3339 } from "./timeline.ts";
 
 /** What a second process may name so that a call that was cut off is not carried out twice. */
@@ -52,6 +54,10 @@ export interface MessagesOptions {
   vault: AccountVault;
   expiry: Expiry;
   lookup: Lookup;
+  people: People;
+  marks: ConversationMarks;
+  /** Something is written in a conversation here. @throws ClientError `blocked` */
+  onWritten: (transaction: Transaction, conversation: ConversationRecord) => void;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
   subscribe: (listener: (event: ClientEvent) => void) => () => void;
@@ -68,6 +74,8 @@ export class Messages {
   readonly #outgoing: Outgoing;
   readonly #lookup: Lookup;
   readonly #own: () => AccountRecord;
+  readonly #people: People;
+  readonly #marks: ConversationMarks;
   readonly #subscribe: MessagesOptions["subscribe"];
   /** Ends the waiting of calls that only wait, when the client closes. */
   readonly #closing = new Set<() => void>();
@@ -83,6 +91,8 @@ export class Messages {
     this.#outgoing = new Outgoing(options);
     this.#lookup = options.lookup;
     this.#own = options.own;
+    this.#people = options.people;
+    this.#marks = options.marks;
     this.#subscribe = options.subscribe;
   }
 
@@ -144,16 +154,19 @@ export class Messages {
     }
   }
 
-  async inbox(options: { from?: string }): Promise<Message[]> {
+  async inbox(options: { from?: string; requests?: boolean }): Promise<Message[]> {
     this.#own();
     const only =
       options.from === undefined ? undefined : toHex((await this.#lookup.conversation(options.from)).conversation);
     const unread: { acceptedAt: number; message: Message }[] = [];
     for (const [id, conversation] of this.#state.conversations) {
       if (conversation.unread === 0 || (only !== undefined && id !== only)) continue;
+      const isWanted = options.requests ? this.#people.isRequest(conversation) : !this.#people.isQuiet(conversation);
+      if (!isWanted && only === undefined) continue;
       for await (const page of this.#state.pagesOfRows(id, { from: placeOf(conversation.readUpTo + 1), to: "p" })) {
         for (const { place, row } of page) {
           if (row.kind !== "message" || this.#timeline.isOwn(row) || row.erased) continue;
+          if (this.#isHidden(conversation, row)) continue;
           unread.push({
             acceptedAt: row.acceptedAt ?? row.sentAt,
             message: await this.#timeline.shown(this.#state, conversation, place, row),
@@ -182,7 +195,10 @@ export class Messages {
         if (!conversation) continue;
         await this.#timeline.markRead(transaction, conversation, upTo);
         const mayTell =
-          this.#state.settings.receipts && own.status === "active" && !this.#contacts.stopIn(conversation);
+          this.#state.settings.receipts &&
+          own.status === "active" &&
+          !this.#contacts.stopIn(conversation) &&
+          !this.#people.isQuiet(conversation);
         if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
         } else {
@@ -217,6 +233,7 @@ export class Messages {
       if (rows.length === 0) break;
       for (const { place, row } of rows) {
         if (row.kind === "message") {
+          if (this.#isHidden(conversation, row)) continue;
           const message = await this.#timeline.shown(this.#state, conversation, place, row);
           if (!options.pinned || message.pinned) found.push(message);
         } else if (options.events && !options.pinned)
@@ -234,7 +251,7 @@ export class Messages {
   async notifications(): Promise<Notification[]> {
     this.#own();
     return [...this.#state.conversations.values()]
-      .filter((conversation) => conversation.unread > 0)
+      .filter((conversation) => conversation.unread > 0 && !this.#people.isQuiet(conversation))
       .sort((a, b) => a.lastAt - b.lastAt)
       .map((conversation) => ({
         conversation: toHex(conversation.conversation),
@@ -243,14 +260,20 @@ export class Messages {
         ...(conversation.mentions ? { mentions: conversation.mentions } : {}),
         lastFrom: this.#contacts.nameOf(conversation.lastFrom),
         lastAt: rfc3339(conversation.lastAt),
+        ...(this.#marks.isMuted(toHex(conversation.conversation)) ? { muted: true } : {}),
       }));
   }
 
   async list(): Promise<Conversation[]> {
     this.#own();
     return [...this.#state.conversations.values()]
-      .sort((a, b) => a.lastAt - b.lastAt)
-      .map((conversation) => ({
+      .filter((conversation) => !this.#people.isRefused(conversation))
+      .map((conversation) => ({ conversation, marks: this.#marks.of(conversation) }))
+      .sort(
+        (a, b) =>
+          Number(a.marks.pinned ?? 0) - Number(b.marks.pinned ?? 0) || a.conversation.lastAt - b.conversation.lastAt,
+      )
+      .map(({ conversation, marks }) => ({
         conversation: toHex(conversation.conversation),
         title: this.#contacts.titleOf(conversation),
         kind: conversation.kind,
@@ -258,7 +281,15 @@ export class Messages {
         unread: conversation.unread,
         ...(conversation.mentions ? { mentions: conversation.mentions } : {}),
         lastAt: rfc3339(conversation.lastAt),
+        ...marks,
+        ...(this.#people.isRequest(conversation) ? { request: true } : {}),
+        ...(conversation.kind === "direct" && this.#people.isBlocked(conversation.peer) ? { blocked: true } : {}),
       }));
+  }
+
+  /** What somebody wrote in a group who is blocked. */
+  #isHidden(conversation: ConversationRecord, row: MessageRow): boolean {
+    return conversation.kind === "group" && this.#people.isBlocked(row.from);
   }
 
   /** How many are in a conversation, and what one is oneself in a group. */

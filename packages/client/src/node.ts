@@ -220,6 +220,11 @@ class Home {
     this.#call("getConversationSettings", options);
   setConversationSettings = (options: Parameters<Client["setConversationSettings"]>[0]) =>
     this.#call("setConversationSettings", options);
+  requests = () => this.#call("requests");
+  answerRequest = (options: Parameters<Client["answerRequest"]>[0]) => this.#call("answerRequest", options);
+  block = (options: Parameters<Client["block"]>[0]) => this.#call("block", options);
+  unblock = (options: Parameters<Client["unblock"]>[0]) => this.#call("unblock", options);
+  blocked = () => this.#call("blocked");
   diagnose = () => this.#call("diagnose");
 
   subscribe(listener: (event: ClientEvent) => void): () => void {

@@ -363,4 +363,5 @@ const finalRefusals: ReadonlySet<FailureCode> = new Set([
   "not-permitted",
   "not-found",
   "quota-exceeded",
+  "not-accepted",
 ]);

@@ -19,17 +19,28 @@ import type { Timeline } from "./timeline.ts";
 /** What a content says beside its kind. */
 export type Said = ContentBody & Pick<Content, "replaces" | "inReplyTo" | "expiresAtMs" | "ext">;
 
+export interface OutgoingOptions {
+  contacts: Contacts;
+  timeline: Timeline;
+  outbox: Outbox;
+  expiry: Expiry;
+  /** Something is written in a conversation here. @throws ClientError `blocked` */
+  onWritten: (transaction: Transaction, conversation: ConversationRecord) => void;
+}
+
 export class Outgoing {
   readonly #contacts: Contacts;
   readonly #timeline: Timeline;
   readonly #outbox: Outbox;
   readonly #expiry: Expiry;
+  readonly #onWritten: OutgoingOptions["onWritten"];
 
-  constructor(options: { contacts: Contacts; timeline: Timeline; outbox: Outbox; expiry: Expiry }) {
+  constructor(options: OutgoingOptions) {
     this.#contacts = options.contacts;
     this.#timeline = options.timeline;
     this.#outbox = options.outbox;
     this.#expiry = options.expiry;
+    this.#onWritten = options.onWritten;
   }
 
   /** A message at the end of its conversation. Changes and puts `conversation`. */
@@ -58,6 +69,7 @@ export class Outgoing {
       sentAt,
       content,
     };
+    this.#onWritten(transaction, conversation);
     conversation.lastAt = sentAt;
     transaction.putConversation(conversation);
     await this.#timeline.putPending(transaction, conversation, order, row);
@@ -82,6 +94,7 @@ export class Outgoing {
   ): Promise<void> {
     const { content, contentId } = this.#contentOf(own, conversation, attempt, said);
     if (await transaction.place(contentId)) return;
+    this.#onWritten(transaction, conversation);
     const order = this.#outbox.nextOrder();
     const { submission, sentAt } = attempt;
     await this.#timeline.putPendingChange(transaction, conversation, order, {

@@ -26,6 +26,8 @@ const resendsMax = 1_000;
 const resendBytesMax = 60 * 1024;
 
 export interface RestoreOptions {
+  /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
+  isQuiet: (conversation: ConversationRecord) => boolean;
   state: State;
   contacts: Contacts;
   timeline: Timeline;
@@ -191,7 +193,8 @@ export class Restore {
       conversation.restoredTo === undefined ||
       conversation.joinedAt === undefined ||
       conversation.gap ||
-      !state.account
+      !state.account ||
+      this.#options.isQuiet(conversation)
     )
       return;
     const gap = { from: conversation.restoredTo + 1, to: conversation.joinedAt - 1 };

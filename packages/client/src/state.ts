@@ -51,6 +51,8 @@ export class State {
   readonly outbox = new Map<number, OutboxItem>();
   readonly groups = new Map<string, Group>();
   readonly searchIndex: SearchIndex;
+  /** What listeners hear of an event; undefined for nothing (people.ts). */
+  announced: (event: ClientEvent) => ClientEvent | undefined = (event) => event;
   /** Told when a row has been written that is to be deleted at a time. */
   onExpiring: (at: number) => void = () => {};
 
@@ -117,7 +119,10 @@ export class State {
       });
       for (const apply of transaction.applied) apply();
       this.#forgetGroups();
-      for (const event of transaction.events) this.#emit(event);
+      for (const event of transaction.events) {
+        const announced = this.announced(event);
+        if (announced) this.#emit(announced);
+      }
       return result;
     };
     const next = this.#tail.then(run, run);

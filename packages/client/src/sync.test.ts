@@ -58,6 +58,7 @@ async function begin() {
     outbox: { kick() {}, itemOfMessage: () => undefined } as unknown as Outbox,
     platform: { clock, random } as unknown as Platform,
     connection: () => connection,
+    isQuiet: () => false,
     restore: {} as Restore,
     expiry: {} as Expiry,
     onShare: async () => {},

@@ -43,6 +43,8 @@ export interface SyncOptions {
   restore: Restore;
   expiry: Expiry;
   /** Another device sends the account's new master key. */
+  /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
+  isQuiet: (conversation: ConversationRecord) => boolean;
   onShare: (transaction: Transaction, share: EventPayload<"share">) => Promise<void>;
   /** Something new is on disk. */
   onTaken: () => void;
@@ -393,6 +395,7 @@ export class Sync {
       for (const id of touched) {
         const conversation = transaction.conversation(id)!;
         if (conversation.receivedUpTo <= conversation.deliveredSentUpTo || contacts.stopIn(conversation)) continue;
+        if (this.#options.isQuiet(conversation)) continue;
         outbox.putReceipt(transaction, conversation, "delivered", conversation.receivedUpTo);
         transaction.putConversation(conversation);
       }

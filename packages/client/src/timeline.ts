@@ -42,21 +42,25 @@ export class Timeline {
   readonly #contacts: Contacts;
   readonly #reasonToWait: (conversation: string) => string | undefined;
   readonly #dueAt: (content: DecodedContent, acceptedAt: number) => number | undefined;
+  readonly #isBlocked: (account: Uint8Array) => boolean;
 
   /**
    * @param reasonToWait why a conversation's messages do not leave, if something keeps them
    * @param dueAt when a message is to be deleted, if it is (expiry.ts)
+   * @param isBlocked whether what an account writes in groups is hidden: it is never unread and calls for no receipt (people.ts)
    */
   constructor(
     state: State,
     contacts: Contacts,
     reasonToWait: (conversation: string) => string | undefined = () => undefined,
     dueAt: (content: DecodedContent, acceptedAt: number) => number | undefined = () => undefined,
+    isBlocked: (account: Uint8Array) => boolean = () => false,
   ) {
     this.#state = state;
     this.#contacts = contacts;
     this.#reasonToWait = reasonToWait;
     this.#dueAt = dueAt;
+    this.#isBlocked = isBlocked;
   }
 
   /** A row for people and programs, with what it replies to. `conversation` as it stands, for the unread mark. */
@@ -310,7 +314,7 @@ export class Timeline {
       await this.#tell(transaction, "receipt", conversation, place, row);
     } else {
       conversation.lastFrom = row.from;
-      conversation.receivedUpTo = sequence;
+      if (conversation.kind === "direct" || !this.#isBlocked(row.from)) conversation.receivedUpTo = sequence;
       this.#countUnread(conversation, place, row);
       await this.#tell(transaction, "message", conversation, place, row);
     }
@@ -427,6 +431,7 @@ export class Timeline {
   /** Whether a row counts as unread: what others wrote, as long as there is something to read. */
   #isUnread(conversation: ConversationRecord, place: string, row: MessageRow): boolean {
     const sequence = sequenceOf(place);
+    if (conversation.kind === "group" && this.#isBlocked(row.from)) return false;
     return !this.isOwn(row) && !row.erased && sequence !== undefined && sequence > conversation.readUpTo;
   }
 

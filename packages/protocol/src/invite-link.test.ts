@@ -16,6 +16,15 @@ test("an invite link reads back as what was put in, for names and for IPv4 and I
   }
 });
 
+test("an invite link says who invites, whatever dots are in the name", () => {
+  for (const introducer of ["alice", "a.b-c_d", "x..y"]) {
+    const text = formatInviteLink({ ...link, introducer });
+    assert.deepEqual(parseInviteLink(`<${text}>`), { kind: "ok", link: { ...link, introducer } }, text);
+  }
+  for (const wrong of [".al", ".a b!", ".\u0430lice", ".a\u001b[2Jb"])
+    assert.equal(parseInviteLink(formatInviteLink(link) + wrong).kind, "invalid", wrong);
+});
+
 test("an invite link survives what chats put around it", () => {
   const text = formatInviteLink(link);
   for (const pasted of [

@@ -1,10 +1,12 @@
 /**
  * Invite links: what someone needs to create an account on a server they have never seen, in one line that survives being
- * pasted into a chat: `https://HOST:PORT/#FINGERPRINT.TOKEN`, both in hexadecimal. The part after `#` is never sent by a
+ * pasted into a chat: `https://HOST:PORT/#FINGERPRINT.TOKEN`, both in hexadecimal, and `.NAME` behind them of whoever invites, if it
+ * says. The part after `#` is never sent by a
  * browser, so the token reaches no log on the way. `sotto://` in place of `https://` means the same.
  */
 import { fingerprintBytes } from "./fingerprint.ts";
 import { fromHex, toHex } from "./ids.ts";
+import { namePattern } from "./schema.ts";
 
 /** Length of an invite's token, in bytes. */
 export const inviteTokenBytes = 16;
@@ -18,13 +20,15 @@ export interface InviteLink {
   /** SHA-256 of the server's TLS public key. */
   readonly fingerprint: Uint8Array;
   readonly token: Uint8Array;
+  /** The name of the account whose invite it is. */
+  readonly introducer?: string;
 }
 
 export type ParsedInviteLink = { kind: "ok"; link: InviteLink } | { kind: "invalid"; reason: string };
 
 export function formatInviteLink(link: InviteLink): string {
   const host = link.host.includes(":") ? `[${link.host}]` : link.host;
-  return `https://${host}:${link.port}/#${toHex(link.fingerprint)}.${toHex(link.token)}`;
+  return `https://${host}:${link.port}/#${toHex(link.fingerprint)}.${toHex(link.token)}${link.introducer === undefined ? "" : `.${link.introducer}`}`;
 }
 
 /** Tolerant of what chats and mail programs put around a link; the reason of a refusal is for people. */
@@ -44,11 +48,18 @@ export function parseInviteLink(text: string): ParsedInviteLink {
   const port = portText === undefined ? defaultPort : Number(portText);
   if (port < 1 || port > 65_535)
     return { kind: "invalid", reason: `the invite link names port ${port}; ports go from 1 to 65535` };
-  const parts = fragment.replace(/\s/g, "").split(".");
-  const fingerprint = fromHex(parts[0] ?? "");
-  const token = fromHex(parts[1] ?? "");
-  if (parts.length !== 2 || fingerprint?.length !== fingerprintBytes || token?.length !== inviteTokenBytes) {
+  const [fingerprintText = "", tokenText = "", ...rest] = fragment.replace(/\s/g, "").split(".");
+  const fingerprint = fromHex(fingerprintText);
+  const token = fromHex(tokenText);
+  // Names have dots too.
+  const introducer = rest.length === 0 ? undefined : rest.join(".").toLowerCase();
+  const isWhole =
+    fingerprint?.length === fingerprintBytes &&
+    token?.length === inviteTokenBytes &&
+    (introducer === undefined || namePattern.test(introducer));
+  if (!isWhole) {
     return { kind: "invalid", reason: "the invite link is damaged or cut short; ask for it again and copy it whole" };
   }
-  return { kind: "ok", link: { host: hostText.replace(/^\[|\]$/g, "").toLowerCase(), port, fingerprint, token } };
+  const host = hostText.replace(/^\[|\]$/g, "").toLowerCase();
+  return { kind: "ok", link: { host, port, fingerprint, token, ...(introducer === undefined ? {} : { introducer }) } };
 }

@@ -6,6 +6,7 @@
 import { chmodSync, closeSync, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join, resolve } from "node:path";
+import { namePattern } from "@sotto/protocol";
 import * as v from "valibot";
 import { inviteMaxima } from "./accounts/invites.ts";
 import { describeError, type Log } from "./log.ts";
@@ -24,6 +25,7 @@ const requests = v.variant("do", [
     do: v.literal("invite"),
     uses: countUpTo(inviteMaxima.uses),
     expiresDays: countUpTo(inviteMaxima.expiresDays),
+    from: v.optional(v.pipe(v.string(), v.regex(namePattern))),
   }),
   v.strictObject({ do: v.literal("status") }),
   v.strictObject({ do: v.literal("reports"), after: place }),
@@ -49,7 +51,8 @@ export interface ServerStatus {
 }
 
 export interface ControlAnswers {
-  invite: { link: string };
+  /** Without a link: nobody has the name that it should introduce. */
+  invite: { link?: string };
   status: ServerStatus;
   reports: { reports: readonly unknown[] };
   deleteReports: { deleted: number };

@@ -1,5 +1,6 @@
 /** Makes an invite link for a data folder, whether or not a server runs on it: what `sotto invite` does. */
 import { inviteDefaults, inviteMaxima, type InviteTerms, makeInvite, recallReach } from "./accounts/invites.ts";
+import { namePattern } from "@sotto/protocol";
 import { askServer } from "./control.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { ServerError, toServerError } from "./server-error.ts";
@@ -8,6 +9,15 @@ import { systemRandom } from "./system-random.ts";
 /** @throws ServerError `config-invalid`, `not-running` if the folder never had a server, or what opening the folder throws */
 export async function createInviteLink(dataFolder: string, terms: InviteTerms = {}): Promise<string> {
   const { uses = inviteDefaults.uses, expiresDays = inviteDefaults.expiresDays } = terms;
+  const from = terms.from?.toLowerCase().replace(/^@/, "");
+  if (from !== undefined && !namePattern.test(from))
+    throw new ServerError("config-invalid", `--from takes the name of an account; it was given "${terms.from}"`);
+  const wanted = { uses, expiresDays, ...(from === undefined ? {} : { from }) };
+  const known = (link: string | undefined): string => {
+    if (link === undefined)
+      throw new ServerError("config-invalid", `--from: there is no account @${from} on this server`);
+    return link;
+  };
   if (!Number.isInteger(uses) || uses < 1 || uses > inviteMaxima.uses) {
     throw new ServerError("config-invalid", `--uses takes 1 to ${inviteMaxima.uses}`);
   }
@@ -15,7 +25,7 @@ export async function createInviteLink(dataFolder: string, terms: InviteTerms = 
     throw new ServerError("config-invalid", `--expires takes 1 to ${inviteMaxima.expiresDays} days`);
   }
   try {
-    return (await askServer(dataFolder, { do: "invite", uses, expiresDays })).link;
+    return known((await askServer(dataFolder, { do: "invite", ...wanted })).link);
   } catch (error) {
     if (!(error instanceof ServerError && error.code === "not-running")) throw error;
   }
@@ -29,7 +39,7 @@ export async function createInviteLink(dataFolder: string, terms: InviteTerms = 
         `no server has run on the data folder ${dataFolder} yet; start one with \`sotto serve\` first`,
       );
     }
-    return await makeInvite({ store, random: systemRandom, now: Date.now }, reach, { uses, expiresDays });
+    return known(await makeInvite({ store, random: systemRandom, now: Date.now }, reach, wanted));
   } catch (error) {
     throw toServerError(error);
   }

@@ -13,6 +13,7 @@ export async function conversations(context: Context): Promise<void> {
           output.style("bold", printable(row.title)),
           row.lastAt && shortTime(row.lastAt, environment.now()),
           row.unread > 0 && `${row.unread} unread`,
+          ...(["request", "blocked", "muted", "archived", "pinned"] as const).filter((mark) => row[mark]),
           output.style("dim", `[${printable(row.conversation.slice(0, 8))}]`),
         ]
           .filter(Boolean)

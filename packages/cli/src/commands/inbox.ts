@@ -6,10 +6,14 @@ import { type Context, withReader } from "../context.ts";
 import { messageLines } from "../message-lines.ts";
 import { naming } from "../people.ts";
 
-export async function inbox(context: Context, from: string | undefined, options: { peek?: boolean }): Promise<void> {
+export async function inbox(
+  context: Context,
+  from: string | undefined,
+  options: { peek?: boolean; requests?: boolean },
+): Promise<void> {
   const { output, environment } = context;
   await withReader(context, async (client) => {
-    const unread = await naming(from ?? "", client.inbox({ from }));
+    const unread = await naming(from ?? "", client.inbox({ from, requests: options.requests }));
     const shown: string[] = [];
     try {
       for (const message of unread) {
@@ -19,6 +23,9 @@ export async function inbox(context: Context, from: string | undefined, options:
     } finally {
       if (shown.length > 0 && options.peek !== true) await client.markRead({ ids: shown });
     }
-    if (unread.length === 0) output.note("no unread messages");
+    if (unread.length === 0) output.note(options.requests ? "nobody asks" : "no unread messages");
+    const waiting = options.requests || from !== undefined ? [] : await client.requests();
+    const people = waiting.length === 1 ? "a stranger asks" : `${waiting.length} strangers ask`;
+    if (waiting.length > 0) output.note(`${people} to write to you: sotto requests`);
   });
 }

@@ -7,13 +7,14 @@ interface InviteOptions {
   /** Days. */
   expires: number;
   data?: string;
+  from?: string;
 }
 
 export async function invite(context: Context, options: InviteOptions): Promise<void> {
   const { createInviteLink } = await import("@sotto/server");
-  const { uses, expires } = options;
+  const { uses, expires, from } = options;
   const data = serverFolder(options.data, context.environment.variables);
-  const link = await createInviteLink(data, { uses, expiresDays: expires });
+  const link = await createInviteLink(data, { uses, expiresDays: expires, from });
   await context.output.row({ link, uses, expiresDays: expires }, () => [link]);
   const people = uses === 1 ? "one person" : `${uses} people`;
   context.output.note(`For ${people}, good for ${expires} days. They run: sotto register NAME --invite 'LINK'`);

@@ -7,8 +7,8 @@ export async function notifications(context: Context): Promise<void> {
   const { output, environment } = context;
   await withReader(context, async (client) => {
     const waiting = await client.notifications();
-    for (const { conversation, title, unread, mentions, lastFrom, lastAt } of waiting) {
-      await output.row({ conversation, title, unread, mentions, lastFrom, lastAt }, () => {
+    for (const { conversation, title, unread, mentions, lastFrom, lastAt, muted } of waiting) {
+      await output.row({ conversation, title, unread, mentions, lastFrom, lastAt, muted }, () => {
         const last = lastFrom === title ? "" : ` from ${printable(lastFrom)}`;
         const named = mentions === undefined ? "" : `, ${mentions} ${mentions === 1 ? "names" : "name"} you`;
         return [

@@ -3,6 +3,7 @@ import { type Context, withHome } from "../context.ts";
 import { chooseServer, confirmServer, notePinned } from "../first-contact.ts";
 import { withNewPassword } from "../passwords.ts";
 import { person } from "../people.ts";
+import { printable } from "../printable.ts";
 import { confirmWrittenDown, recoveryCodeLines } from "../recovery-code.ts";
 
 interface RegisterOptions {
@@ -25,6 +26,10 @@ export async function register(context: Context, name: string, options: Register
     context.output.note(
       `${person(registered.user)} on ${server} is yours, and this folder is its first device: ${context.home}`,
     );
+    if (registered.introducedBy !== undefined) {
+      const by = registered.introducedBy;
+      context.output.note(`${printable(by)} invited you; to write to them: sotto send ${printable(by)} 'hello'`);
+    }
     await context.output.row(registered, () => recoveryCodeLines(context, registered.recoveryCode));
     await confirmWrittenDown(context);
   });

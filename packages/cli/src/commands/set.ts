@@ -17,6 +17,8 @@ export const settingMeanings: Readonly<Record<keyof Settings, string>> = {
 const conversationMeanings = {
   expiry: "how long messages stay, for everybody in it: 1d, 12h, 30m, or off",
   history: "keep what is read and sent in it on the server, sealed, for devices you add later",
+  archived: "put away until somebody writes in it; while it is muted, for good",
+  pinned: "kept at the end of the list",
 };
 
 export async function set(context: Context, words: readonly string[]): Promise<void> {
@@ -46,17 +48,22 @@ async function setOfConversation(context: Context, withWhom: string, key?: strin
         ? client.getConversationSettings({ with: withWhom })
         : client.setConversationSettings({ with: withWhom, ...change }),
     );
-    const { expiry, history } = settings;
+    const { expiry, history, archived, pinned } = settings;
     await context.output.row(settings, () => [
       `expiry    ${(expiry === 0 ? "off" : durationText(expiry)).padEnd(5)}${conversationMeanings.expiry}`,
       `history   ${history ? "on   " : "off  "}${conversationMeanings.history}`,
+      `archived  ${archived ? "on   " : "off  "}${conversationMeanings.archived}`,
+      `pinned    ${pinned ? "on   " : "off  "}${conversationMeanings.pinned}`,
     ]);
   });
 }
 
 /** @throws CommandError */
-function readConversationSetting(key: string, value: string | undefined): { expiry?: number; history?: boolean } {
-  if (key === "history") return { history: readSetting(key, value).history! };
+function readConversationSetting(
+  key: string,
+  value: string | undefined,
+): { expiry?: number; history?: boolean; archived?: boolean; pinned?: boolean } {
+  if (key === "history" || key === "archived" || key === "pinned") return { [key]: readSwitch(key, value) };
   if (key !== "expiry") {
     throw new CommandError("usage", "setting-unknown", `setting ${key}: there is no such setting of a conversation`, {
       hint: `there are: ${Object.keys(conversationMeanings).join(", ")}`,
@@ -82,6 +89,10 @@ export function readSetting(key: string, value: string | undefined): Partial<Set
       hint: `there are: ${Object.keys(settingMeanings).join(", ")}`,
     });
   }
+  return { [key]: readSwitch(key, value) };
+}
+
+function readSwitch(key: string, value: string | undefined): boolean {
   const values: Readonly<Record<string, boolean>> = {
     on: true,
     true: true,
@@ -101,5 +112,5 @@ export function readSetting(key: string, value: string | undefined): Partial<Set
       },
     );
   }
-  return { [key]: chosen };
+  return chosen;
 }

@@ -10,6 +10,7 @@ import type {
   ConversationSettings,
   FailureKind,
   Message,
+  MessageRequest,
   OwnDevice,
   SearchPage,
   SearchResult,
@@ -55,6 +56,9 @@ export class FakeClient implements Client {
   closed = false;
   /** Of how many conversations the past is not here yet, as `search` says. */
   conversationsComing = 0;
+  /** Who asks to write, and who is blocked, by name with "@". */
+  asking: MessageRequest[] = [];
+  blockedPeople = new Set<string>();
   /** What keeps messages here, if anything. */
   waiting: string | undefined;
   /** Why nothing is sent to anyone, if so. */
@@ -364,6 +368,36 @@ export class FakeClient implements Client {
     return { results, more: results.length < rest.length, conversationsComing: this.conversationsComing };
   }
 
+  async requests(): Promise<MessageRequest[]> {
+    await this.#call("requests", {});
+    return this.asking.filter(({ user }) => !this.blockedPeople.has(user));
+  }
+
+  async answerRequest(options: { user: string; answer: "accept" | "refuse" }): Promise<void> {
+    await this.#call("answerRequest", options);
+    if (!this.asking.some(({ user }) => user === options.user))
+      throw clientFailure("missing", "no-request", `${options.user} has not asked to write to you`);
+    this.asking = this.asking.filter(({ user }) => user !== options.user);
+  }
+
+  async block(options: { user: string }) {
+    await this.#call("block", options);
+    this.blockedPeople.add(options.user);
+    return { user: options.user };
+  }
+
+  async unblock(options: { user: string }) {
+    await this.#call("unblock", options);
+    if (!this.blockedPeople.delete(options.user))
+      throw clientFailure("missing", "not-blocked", `${options.user} is not blocked`);
+    return { user: options.user };
+  }
+
+  async blocked() {
+    await this.#call("blocked", {});
+    return [...this.blockedPeople].map((user) => ({ user }));
+  }
+
   async notifications() {
     await this.#call("notifications", {});
     return this.#conversations()
@@ -428,17 +462,23 @@ export class FakeClient implements Client {
     with: string;
     expiry?: number;
     history?: boolean;
+    muted?: boolean | number;
+    archived?: boolean;
+    pinned?: boolean;
   }): Promise<ConversationSettings> {
     await this.#call("setConversationSettings", options);
-    const { with: withWhom, ...changes } = options;
+    const { with: withWhom, muted, ...changes } = options;
     const settings = { ...this.#settingsOf(withWhom), ...changes };
+    if (muted !== undefined) settings.muted = muted !== false;
+    if (typeof muted === "number") settings.mutedUntil = new Date(this.#now() + muted).toISOString();
     this.conversationSettings.set(settings.conversation, settings);
     return settings;
   }
 
   #settingsOf(withWhom: string): ConversationSettings {
     const conversation = Buffer.from(withWhom.replace(/^@/, "")).toString("hex").padEnd(32, "c");
-    return this.conversationSettings.get(conversation) ?? { conversation, expiry: 0, history: true };
+    const known = this.conversationSettings.get(conversation);
+    return known ?? { conversation, expiry: 0, history: true, muted: false, archived: false, pinned: false };
   }
 
   async diagnose() {

@@ -53,6 +53,11 @@ export const remoteMethods = [
   "setSettings",
   "getConversationSettings",
   "setConversationSettings",
+  "requests",
+  "answerRequest",
+  "block",
+  "unblock",
+  "blocked",
   "diagnose",
 ] as const satisfies readonly (keyof Client)[];
 export type RemoteMethod = (typeof remoteMethods)[number];

@@ -15,6 +15,8 @@ export const inviteMaxima = { uses: 10_000, expiresDays: 365 } as const;
 export interface InviteTerms {
   readonly uses?: number;
   readonly expiresDays?: number;
+  /** The name of the account that the link introduces to the newcomer. */
+  readonly from?: string;
 }
 
 /** Where people reach the server: what a link says besides its token. */
@@ -30,16 +32,17 @@ interface InviteSource {
   readonly now: () => number;
 }
 
-/** Makes an invite and returns its link. */
+/** Makes an invite and returns its link; undefined if nobody has the name that it should introduce. */
 export async function makeInvite(
   { store, random, now }: InviteSource,
   reach: Reach,
   terms: InviteTerms = {},
-): Promise<string> {
+): Promise<string | undefined> {
   const token = random.bytes(inviteTokenBytes);
-  const { uses = inviteDefaults.uses, expiresDays = inviteDefaults.expiresDays } = terms;
+  const { uses = inviteDefaults.uses, expiresDays = inviteDefaults.expiresDays, from } = terms;
+  if (from !== undefined && (await store.getAccountByName(from)) === undefined) return undefined;
   await store.createInvite({ token, usesLeft: uses, createdAt: now(), expiresAt: now() + expiresDays * dayMs });
-  return formatInviteLink({ ...reach, token });
+  return formatInviteLink({ ...reach, token, ...(from === undefined ? {} : { introducer: from }) });
 }
 
 /** The link on the first screen: the one of the last start while it can still be used, else a new one. */
