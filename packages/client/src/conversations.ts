@@ -4,6 +4,7 @@
  * (sync.ts): the reply alone never does (docs/encryption.md, rule 2). A device that the group left behind comes back by itself.
  */
 import {
+  type ChainState,
   E2eeError,
   type Group,
   type GroupLeaf,
@@ -119,6 +120,7 @@ export class Conversations {
       else if (conversation.phase === "new") await (group ? this.#create(id, group) : this.#begin(id));
       else if (!group || conversation.brokenAt !== undefined) await this.#joinByItself(id, group);
       else if (group.staged) await this.#submit(id, group);
+      else if (await this.#stageSiblings(id, conversation, group)) continue;
       else if (conversation.kind === "direct" && !hasLeafOf(group, conversation.peer))
         await this.#add(id, conversation, conversation.peer);
       else if (!(await this.#stageDue(id, conversation, group))) return;
@@ -439,7 +441,7 @@ export class Conversations {
     return hasAnother || now - revokedAt > lastLeafPatienceMs;
   }
 
-  /** Adds the leaves of the other side's devices, and of the other devices of the own account. */
+  /** Adds the leaves of the other side's devices. */
   async #add(id: string, conversation: ConversationRecord, peer: Uint8Array): Promise<void> {
     const { state, contacts, connection, platform } = this.#options;
     let claimed;
@@ -456,9 +458,7 @@ export class Conversations {
       }
       throw error;
     }
-    const own = state.account!.account;
-    const siblings = await this.#claimSiblings(conversation);
-    await contacts.fetch([peer, own]);
+    await contacts.fetch([peer]);
     for (const { bytes } of claimed.keyPackages) {
       const offered = await readKeyPackage(bytes);
       if (!offered || !sameBytes(offered.account, peer)) throw this.#deviceUnknown(peer);
@@ -466,11 +466,9 @@ export class Conversations {
     await state.transact(async (transaction) => {
       const group = await transaction.group(id);
       if (!group || group.staged || hasLeafOf(group, peer)) return;
-      const present = group.leaves();
-      const missing = siblings.filter(({ device }) => !present.some((leaf) => sameBytes(leaf.device, device)));
       const staged = await stageCommit(group, {
-        add: [...claimed.keyPackages, ...missing].map(({ bytes }) => bytes),
-        directory: contacts.after([peer, own]),
+        add: claimed.keyPackages.map(({ bytes }) => bytes),
+        directory: contacts.after([peer]),
         nowMs: platform.clock.now(),
       }).catch((error: unknown) => {
         throw error instanceof E2eeError ? this.#deviceUnknown(peer, error) : error;
@@ -480,32 +478,52 @@ export class Conversations {
   }
 
   /**
-   * Key packages of the account's other devices that are known here, so that they read along from the first message. Those
-   * that are missing come in by themselves (`joinAll`): nothing waits for them.
+   * Stages the leaves of the account's other devices in a conversation that this one has just opened, so that they read along
+   * from the first message; where something was said already, a new device comes in by itself and takes in the past as well. It
+   * is tried once: nothing waits for a device that is missing all the same. True if there was something.
    */
-  async #claimSiblings(conversation: ConversationRecord): Promise<{ device: Uint8Array; bytes: Uint8Array }[]> {
-    const { state, contacts, connection } = this.#options;
-    const { account, device } = state.account!;
+  async #stageSiblings(id: string, conversation: ConversationRecord, group: Group): Promise<boolean> {
+    const { state, contacts, platform } = this.#options;
+    const { account } = state.account!;
     const chain = contacts.chain(account);
-    if (!chain || activeDevices(chain).length < 2) return [];
-    try {
-      const { keyPackages } = await connection().request("claimKeyPackages", {
-        account,
-        suite: conversation.suite as Suite,
+    if (!chain || conversation.phase !== "created" || conversation.siblingsAsked) return false;
+    const isComplete = missingDevices(chain, group).length === 0;
+    const claimed = isComplete ? [] : await this.#claimOwn(conversation, account);
+    if (!claimed) return false;
+    return state.transact(async (transaction) => {
+      const current = await transaction.group(id);
+      transaction.putConversation({ ...transaction.conversation(id)!, siblingsAsked: true });
+      if (!current || current.staged) return false;
+      const missing = missingDevices(chain, current);
+      const add = claimed.filter(({ device }) => isAmong(missing, device)).map(({ bytes }) => bytes);
+      if (add.length === 0) return false;
+      const intent = { add, directory: contacts, nowMs: platform.clock.now() };
+      const staged = await stageCommit(current, intent).catch((error: unknown) => {
+        // Not a reason to keep a message: whoever is missing comes in by itself.
+        if (error instanceof E2eeError) return undefined;
+        throw error;
       });
-      const offered = await Promise.all(
+      if (staged) transaction.putGroup(id, staged.group);
+      return staged !== undefined;
+    });
+  }
+
+  /** What the server hands out for the account's own devices, and is theirs; undefined if it hands out nothing now. */
+  async #claimOwn(
+    conversation: ConversationRecord,
+    account: Uint8Array,
+  ): Promise<{ device: Uint8Array; bytes: Uint8Array }[] | undefined> {
+    try {
+      const suite = conversation.suite as Suite;
+      const { keyPackages } = await this.#options.connection().request("claimKeyPackages", { account, suite });
+      const read = await Promise.all(
         keyPackages.map(async ({ bytes }) => ({ bytes, holder: await readKeyPackage(bytes) })),
       );
-      return offered.flatMap(({ bytes, holder }) =>
-        holder &&
-        sameBytes(holder.account, account) &&
-        !sameBytes(holder.device, device) &&
-        activeDevices(chain).some((known) => sameBytes(known.device, holder.device))
-          ? [{ device: holder.device, bytes }]
-          : [],
+      return read.flatMap(({ bytes, holder }) =>
+        holder && sameBytes(holder.account, account) ? [{ device: holder.device, bytes }] : [],
       );
     } catch (error) {
-      if (error instanceof ProtocolError) return [];
+      if (error instanceof ProtocolError) return undefined;
       throw error;
     }
   }
@@ -578,6 +596,18 @@ export const emptyConversation = {
 
 export function hasLeafOf(group: Group, account: Uint8Array): boolean {
   return group.leaves().some((leaf) => sameBytes(leaf.account, account));
+}
+
+function isAmong(devices: readonly Uint8Array[], device: Uint8Array): boolean {
+  return devices.some((one) => sameBytes(one, device));
+}
+
+/** Devices of the own account that have no leaf. */
+function missingDevices(chain: ChainState, group: Group): Uint8Array[] {
+  const present = group.leaves().map(({ device }) => device);
+  return activeDevices(chain)
+    .map(({ device }) => device)
+    .filter((device) => !isAmong(present, device));
 }
 
 /** What a group that one was let into is: the conversation that its id and roster say, unless another of that id is known. */

@@ -171,6 +171,8 @@ interface ConversationFacts {
   brokenAt?: number;
   /** When this device last came back so: no more than once in ten minutes. */
   rejoinedAt?: number;
+  /** This device opened it, and has asked for key packages of the account's other devices. */
+  siblingsAsked?: true;
   /** When this device's keys in the group were last renewed by a commit of its own; 0 when that is due now. */
   renewedAt?: number;
   /** How far each device of the others had its own chain, by its id in hexadecimal: it never goes back. */
