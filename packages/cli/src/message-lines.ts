@@ -4,7 +4,8 @@
  */
 import type { ConversationEvent, Message } from "@sotto/client";
 import type { Output } from "./output.ts";
-import { printable, printableLines } from "./printable.ts";
+import { printable } from "./printable.ts";
+import { textLines } from "./text-lines.ts";
 import { textWidth, wrapText } from "./text-width.ts";
 import { shortTime } from "./times.ts";
 
@@ -74,9 +75,7 @@ export function messageLines(message: Message, options: { output: Output; nowMs:
   const indent = " ".repeat(time.length + 2);
   const columns = output.columns() ?? Number.POSITIVE_INFINITY;
   const firstIndent = textWidth(`${indent}${author}: ${replied}`);
-  const [first = "", ...rest] = printableLines(shownText(message)).flatMap((line, index) =>
-    wrapText(line, columns - indent.length, columns - (index === 0 ? firstIndent : indent.length)),
-  );
+  const [first = "", ...rest] = textLines(shownText(message), output, columns - indent.length, columns - firstIndent);
   const lines = [
     `${output.style("dim", time)}  ${output.style("bold", `${author}:`)} ${output.style("dim", replied)}${first}`,
     ...rest.map((line) => `${indent}${line}`),

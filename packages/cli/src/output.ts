@@ -17,19 +17,31 @@ export interface Output {
   jsonRow(value: unknown): Promise<void>;
   /** A line for people on standard error; silent with --quiet. */
   note(text: string): void;
+  /** Whether `style` does anything. */
+  readonly styled: boolean;
   /** Emphasis on a terminal; the plain text elsewhere. */
   style(style: Style, text: string): string;
 }
 
-export type Style = "bold" | "dim" | "green" | "yellow" | "red";
+export type Style = "bold" | "dim" | "italic" | "underline" | "cyan" | "green" | "yellow" | "red";
 
-const styleCodes: Readonly<Record<Style, number>> = { bold: 1, dim: 2, green: 32, yellow: 33, red: 31 };
+const styleCodes: Readonly<Record<Style, number>> = {
+  bold: 1,
+  dim: 2,
+  italic: 3,
+  underline: 4,
+  cyan: 36,
+  green: 32,
+  yellow: 33,
+  red: 31,
+};
 
 export function createOutput(environment: Environment, flags: { json: boolean; quiet: boolean }): Output {
   const { stdout, stderr, variables } = environment;
   const styled = stdout.isTTY === true && !variables["NO_COLOR"] && variables["TERM"] !== "dumb";
   return {
     json: flags.json,
+    styled,
     columns: () => (stdout.isTTY === true ? (stdout.columns ?? 80) : undefined),
     row: (value, lines) =>
       write(

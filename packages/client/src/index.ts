@@ -2,6 +2,7 @@
 export type * from "./api.ts";
 export { type ClientOptions, createClient } from "./client.ts";
 export { ClientError, type ClientFailureCode, type FailureKind } from "./errors.ts";
+export { type Block, type Inline, parseMarkdown } from "./markdown.ts";
 export type * from "./platform.ts";
 export { TransportError } from "./platform.ts";
 export { readReportedMessage } from "./reports.ts";
