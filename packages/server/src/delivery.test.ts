@@ -389,7 +389,15 @@ describe("delivery", () => {
 // The model
 
 const windowMax = 6;
-const delayedReads = new Set<keyof Store>(["readLog", "readInbox", "getConversation", "listConversations"]);
+const delayedReads = new Set<keyof Store>([
+  "readLog",
+  "readInbox",
+  "getConversation",
+  "listConversations",
+  "listEndedConversations",
+  "listEndedLeavesOf",
+  "listEndedLeavesIn",
+]);
 const people = fc.nat(2);
 const conversationsOf = fc.nat(1);
 const action = fc.oneof(

@@ -109,6 +109,8 @@ interface Stream {
   unacked: number;
   /** Waits in the session's `behind`. */
   isBehind: boolean;
+  /** Its page could not be read because leaves were: it is read after that, whatever the head was then. */
+  mustRead: boolean;
   /** Where `subscribe` said that the log ends, until that was reached. */
   syncTo: number | undefined;
 }
@@ -224,7 +226,17 @@ export function createDelivery(options: DeliveryOptions): Delivery {
 
   function createStream(session: Session, conversation: ConversationId, sent: number, head: number): Stream {
     const until = Infinity;
-    return { session, conversation, sent, head, until, unacked: 0, isBehind: false, syncTo: undefined };
+    return {
+      session,
+      conversation,
+      sent,
+      head,
+      until,
+      unacked: 0,
+      isBehind: false,
+      mustRead: false,
+      syncTo: undefined,
+    };
   }
 
   function joinFeed(key: string, stream: Stream): void {
@@ -338,7 +350,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       return;
     }
     feed.isStale = true;
-    readLeaves(conversation, feed).then(
+    readLeaves(conversation).then(
       ({ found, ended }) => follow(key, feed, conversation, found, ended),
       (error: unknown) => {
         // Nobody may be sent what is perhaps no longer theirs: all of them come back and subscribe anew.
@@ -350,15 +362,12 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     );
   }
 
-  /** The conversation, and the leaves that are gone if somebody who is online has one of them. */
+  /** The conversation, and the leaves that are gone. */
   async function readLeaves(
     conversation: ConversationId,
-    feed: Feed,
   ): Promise<{ found: Conversation | undefined; ended: readonly EndedLeaf[] }> {
     const found = await store.getConversation(conversation);
-    const devices = new Set(found?.leaves.map((leaf) => idKey(leaf.device)));
-    const isGone = ({ session }: Stream): boolean => !devices.has(session.deviceKey);
-    return { found, ended: feed.streams.some(isGone) ? await store.listEndedLeavesIn(conversation) : [] };
+    return { found, ended: await store.listEndedLeavesIn(conversation) };
   }
 
   function follow(
@@ -398,15 +407,28 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     for (const [deviceKey, leaf] of leavesByDevice) {
       const session = sessionsByDevice.get(deviceKey);
       if (session === undefined || !session.isSubscribed) continue;
-      if (!session.streams.has(key) && leaf.until === undefined)
-        joinFeed(key, createStream(session, found!.conversation, leaf.from, found!.head));
+      if (!session.streams.has(key)) {
+        const { from, until = Infinity } = leaf;
+        const stream = createStream(session, found!.conversation, from, Math.min(found!.head, until));
+        stream.until = until;
+        joinFeed(key, stream);
+      }
       // A new leaf comes with a Welcome, unless the device joined by itself; it is to be sent first.
       markBehind(session.inbox);
     }
+    // It came and went while the device subscribed.
+    for (const [deviceKey, { from, until }] of endedByDevice) {
+      const session = sessionsByDevice.get(deviceKey);
+      if (session === undefined || !session.isSubscribed || session.streams.has(key)) continue;
+      const stream = createStream(session, found!.conversation, from, until);
+      stream.until = until;
+      joinFeed(key, stream);
+    }
     for (const stream of feed.streams) {
       stream.head = Math.min(Math.max(stream.head, found!.head), stream.until);
-      if (stream.sent < stream.head) markBehind(stream);
+      if (stream.sent < stream.head || stream.mustRead) markBehind(stream);
       else reached(stream, stream.sent);
+      stream.mustRead = false;
       plan(stream.session);
     }
     feed.isStale = false;
@@ -528,14 +550,21 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     const key = idKey(stream.conversation);
     // Perhaps the device just lost its leaf. Once that is known, `follow` lets the stream go on, or drops it.
     const mustWait = (): boolean => feeds.get(key)?.isStale === true;
-    if (mustWait()) return;
+    if (mustWait()) {
+      stream.mustRead = true;
+      return;
+    }
     const limit = Math.min(limits.unackedEntriesMax - session.unacked, isInbox ? inboxPageItems : pageEntriesMax);
     let bytesLeft = Math.max(1, limits.unsentBytesPause - session.target.unsentBytes());
     const page = isInbox
       ? await store.readInbox(session.target.device, stream.sent, limit)
       : await store.readLog(stream.conversation, stream.sent, limit, bytesLeft);
     const isCurrent = isInbox || session.streams.get(key) === stream;
-    if (!session.isOpen || session.subscription !== subscription || !isCurrent || mustWait()) return;
+    if (!session.isOpen || session.subscription !== subscription || !isCurrent) return;
+    if (mustWait()) {
+      stream.mustRead = true;
+      return;
+    }
     for (const item of page) {
       if (item.sequence <= stream.sent) continue;
       if (item.sequence > stream.until) {
