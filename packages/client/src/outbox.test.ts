@@ -71,6 +71,7 @@ async function begin() {
     reached: async () => {},
     onSecurity: (error) => security.push(error.code),
     onAccepted: () => {},
+    files: { upload: async () => {}, discard: async () => {} },
   });
   const write = async (text: string): Promise<void> => {
     await state.transact(async (transaction) => {

@@ -264,7 +264,8 @@ export class Restore {
     const { gap } = conversation;
     // Nobody puts messages into a past that this device did not ask for.
     const change = changeIn(content);
-    if ((content.kind !== "text" && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
+    const isMessage = content.kind === "text" || content.kind === "attachments";
+    if ((!isMessage && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
     if (!gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
     const expiresAt = this.#options.expiry.dueAt(content, content.sentAtMs);
     if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;

@@ -550,6 +550,7 @@ export class Sync {
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
       case "text":
+      case "attachments":
       case "delete":
       case "reaction":
       case "pin": {

@@ -38,6 +38,8 @@ export const remoteMethods = [
   "react",
   "forward",
   "pin",
+  "save",
+  "cancel",
   "waitFor",
   "inbox",
   "markRead",
