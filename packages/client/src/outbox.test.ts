@@ -156,6 +156,20 @@ test("a receipt that leaves before what was written under an older record does n
   assert.deepEqual(headBefore([], newer), newer);
 });
 
+test("a message that waits for its rate goes as soon as its conversation's group has changed", async () => {
+  const { id, write, scene, sent, outbox, settle } = await begin();
+  scene.fates.push("rate-limited");
+  await write("to whom was not there");
+  await settle();
+  outbox.kick();
+  await settle();
+  assert.equal(sent.length, 1);
+  outbox.forgetPause(id);
+  outbox.kick();
+  await settle();
+  assert.equal(sent.length, 2);
+});
+
 test("an answer that is lost is asked for with the same bytes", async () => {
   const { write, scene, outbox, sent, messages, settle } = await begin();
   scene.fates.push("lost");

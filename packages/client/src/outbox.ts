@@ -220,6 +220,11 @@ export class Outbox {
     this.kick();
   }
 
+  /** The same for one conversation, whose group has changed. The next `kick` sends. */
+  forgetPause(conversation: string): void {
+    this.#pauses.delete(conversation);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.stop();

@@ -314,6 +314,10 @@ export class Sync {
     }
     for (const id of taken.acks.keys())
       if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
+    // Whoever messages waited for has perhaps just come in.
+    for (const { name, payload } of batch)
+      if (name === "welcome" || (name === "entry" && payload.kind === "commit"))
+        outbox.forgetPause(toHex(payload.conversation));
     outbox.kick();
     this.#options.onTaken();
     return taken.missingIn;
