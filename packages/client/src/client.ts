@@ -161,13 +161,15 @@ class Engine implements Client {
       (account) => this.#people.isBlocked(account),
     );
     state.announced = (event) => this.#people.announced(event);
+    const onMet = (transaction: Transaction, conversation: ConversationRecord) =>
+      this.#people.onMet(transaction, conversation);
     const isQuiet = (conversation: ConversationRecord) => this.#people.isQuiet(conversation);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#keyPackages = new KeyPackages(parts);
     this.#conversations = new Conversations({
       ...parts,
       suite: this.#options.suite,
-      onMet: (transaction, conversation) => this.#people.onMet(transaction, conversation),
+      onMet,
     });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
@@ -191,6 +193,7 @@ class Engine implements Client {
     this.#restore = new Restore({
       ...parts,
       isQuiet,
+      onMet,
       emit,
       conversations: this.#conversations,
       outbox: this.#outbox,
@@ -227,7 +230,7 @@ class Engine implements Client {
     const own = () => this.#account();
     const marks = new ConversationMarks({ vault: this.#vault, clock: platform.clock });
     this.#people = new People({ ...parts, vault: this.#vault, outbox: this.#outbox, marks, lookup, connected, own });
-    this.#search = new Search({ ...parts, lookup, own, clock: platform.clock });
+    this.#search = new Search({ ...parts, lookup, own, people: this.#people, clock: platform.clock });
     this.#reports = new Reports({ ...parts, lookup });
     const shared = {
       ...parts,
@@ -243,7 +246,14 @@ class Engine implements Client {
       onWritten: (transaction: Transaction, conversation: ConversationRecord) =>
         this.#people.onWritten(transaction, conversation),
     };
-    this.#typing = new Typing({ ...shared, emit });
+    this.#typing = new Typing({
+      ...shared,
+      isQuiet,
+      emit: (event) => {
+        const announced = this.#people.announced(event);
+        if (announced) emit(announced);
+      },
+    });
     this.subscribe((event) => {
       if (event.type === "message") this.#typing.onMessage(event.conversation, event.from);
     });

@@ -28,6 +28,8 @@ const resendBytesMax = 60 * 1024;
 export interface RestoreOptions {
   /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
   isQuiet: (conversation: ConversationRecord) => boolean;
+  /** Somebody brought this account into a conversation that was not there before. */
+  onMet: (transaction: Transaction, conversation: ConversationRecord) => void;
   state: State;
   contacts: Contacts;
   timeline: Timeline;
@@ -124,7 +126,7 @@ export class Restore {
       if (!sameBytes(directConversationId(own.account, peer), remote.conversation)) continue;
       await contacts.fetch([peer], request);
       await state.transact((transaction) => {
-        transaction.putConversation({
+        const conversation: ConversationRecord = {
           ...emptyConversation,
           kind: "direct",
           conversation: remote.conversation.slice(),
@@ -134,7 +136,9 @@ export class Restore {
           restore: { before: 0 },
           lastAt: platform.clock.now(),
           lastFrom: peer.slice(),
-        });
+        };
+        transaction.putConversation(conversation);
+        if (remote.asked) this.#options.onMet(transaction, conversation);
       });
     }
   }
