@@ -66,7 +66,7 @@ export class MessageActions {
     options.vault.onEntry(hiddenKind, (transaction, id, value) => this.#followHidden(transaction, id, value));
   }
 
-  edit(options: Asked<{ text: string }>): Promise<Message> {
+  async edit(options: Asked<{ text: string }>): Promise<Message> {
     requireText("edit", options.text);
     return this.#change("edit", options, ({ row, conversation, message }) => {
       this.#requireOwn("edit", row);
@@ -98,7 +98,7 @@ export class MessageActions {
     );
   }
 
-  react(options: Asked<{ emoji: string; remove?: boolean }>): Promise<Message> {
+  async react(options: Asked<{ emoji: string; remove?: boolean }>): Promise<Message> {
     const { emoji, remove } = options;
     if (!isEmoji(emoji))
       throw new ClientError("invalid-argument", `react: "${String(emoji)}" is no emoji`, {
