@@ -26,7 +26,10 @@ async function deviceOf(person: Person): Promise<string> {
 function refused(outcome: Outcome, exitCode: number, code: string): Outcome {
   assert.equal(outcome.exitCode, exitCode, outcome.describe());
   assert.equal(outcome.stdout, "", outcome.describe());
-  const { error } = JSON.parse(outcome.stderr) as { error: { code: string; hint?: string } };
+  // News of the account may stand before it.
+  const { error } = JSON.parse(outcome.stderr.trimEnd().split("\n").at(-1)!) as {
+    error: { code: string; hint?: string };
+  };
   assert.equal(error.code, code, outcome.describe());
   assert.ok(error.hint, "it says what to do");
   return outcome;

@@ -65,16 +65,29 @@ export async function withClient<T>(
   reaching: (client: Client) => Promise<Reached> = reach,
 ): Promise<T> {
   return await withHome(context, async (client) => {
-    const reached = await reaching(client);
+    const noted = new Map<string, string>();
+    const unsubscribe = client.subscribe((event) => {
+      if (event.type === "security") noted.set(event.code, event.text);
+    });
     try {
-      return await body(client, reached);
+      const reached = await reaching(client);
+      try {
+        return await body(client, reached);
+      } finally {
+        if (reached.connected) await client.flush({ timeoutMs: flushTimeoutMs });
+      }
+    } catch (error) {
+      // What the command fails with is said once.
+      if (error instanceof ClientError) noted.delete(error.code);
+      throw error;
     } finally {
-      if (reached.connected) await client.flush({ timeoutMs: flushTimeoutMs });
+      unsubscribe();
+      for (const text of noted.values()) context.output.note(`sotto: ${text}`);
     }
   });
 }
 
-/** The same for commands that only read: without a connection they answer from this device, also one that was removed. */
+/** The same for commands that only read: without a connection they answer from this device, also if it is logged out or removed. */
 export async function withReader<T>(context: Context, body: (client: Client) => Promise<T>): Promise<T> {
   return await withClient(
     context,
@@ -86,12 +99,12 @@ export async function withReader<T>(context: Context, body: (client: Client) => 
   );
 }
 
-/** What a removed device had read stays its own. */
+/** What a device had read stays its own. */
 async function reachToRead(client: Client): Promise<Reached> {
   try {
     return await reach(client);
   } catch (error) {
-    if (error instanceof ClientError && error.code === "device-revoked")
+    if (error instanceof ClientError && (error.code === "device-revoked" || error.code === "logged-out"))
       return { connected: false, reason: error.message };
     throw error;
   }

@@ -29,7 +29,7 @@ export function deviceTable(devices: readonly OwnDevice[], options: { output: Ou
 }
 
 /** "laptop", or that it has no name. */
-export function deviceName({ name }: OwnDevice): string {
+export function deviceName({ name }: Pick<OwnDevice, "name">): string {
   return printable(name).trim() || "(no name)";
 }
 

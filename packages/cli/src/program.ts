@@ -348,6 +348,16 @@ Examples:
     },
   );
 
+  const identity = verb("identity", "another identity key, if somebody may have got at it; safety numbers change", [
+    "sotto identity rotate",
+  ]).addArgument(program.createArgument("<action>", "what to do").choices(["rotate"]));
+  addSharedOptions(addPasswordFile(identity)).action(
+    async (_action: "rotate", options: { passwordFile?: string }, command: Command) => {
+      const { rotateIdentity } = await import("./commands/identity.ts");
+      await rotateIdentity(contextOf(command), options);
+    },
+  );
+
   addSharedOptions(
     verb("set [words...]", "show the settings, or change one: [WITH] KEY VALUE", [
       "sotto set",
@@ -364,14 +374,12 @@ Examples:
 
   program.commandsGroup("Messages");
   addSharedOptions(
-    verb("send <to> [text...]", "send a message, with files if you like; `-` as text reads it from standard input", [
+    verb("send <to> <text...>", "send a message; `-` as text reads it from standard input", [
       "sotto send @bob 'lunch at one?'",
       "df -h | sotto send @ops -",
       "sotto send @bob yes --reply-to 3f2a1b9c --wait read --timeout 60",
-      "sotto send @bob 'as promised' --attach report.pdf lake.jpg",
       "sotto send @bob -- --this text begins with dashes",
     ])
-      .option("--attach <file...>", "files to send along, ten at most, each up to 100 MiB")
       .option("--reply-to <id>", "the message that this one answers")
       .addOption(
         new Option("--wait <state>", "wait until it is so far; exit 5 if it is not in time").choices([
@@ -385,7 +393,7 @@ Examples:
     async (
       to: string,
       words: string[],
-      options: { replyTo?: string; attach?: string[]; wait?: "accepted" | "delivered" | "read"; timeout?: number },
+      options: { replyTo?: string; wait?: "accepted" | "delivered" | "read"; timeout?: number },
       command: Command,
     ) => {
       const { send } = await import("./commands/send.ts");
@@ -394,16 +402,6 @@ Examples:
   );
 
   addMessageVerbs({ verb, addSharedOptions, contextOf });
-
-  addSharedOptions(
-    verb("save <id>", "save what a message brought as files; takes no other file's place", [
-      "sotto save 3f2a1b9c",
-      "sotto save 3f2a1b9c --to ~/Downloads",
-    ]).option("--to <dir>", "the folder; made if it is missing (default: this one)"),
-  ).action(async (id: string, options: { to?: string }, command: Command) => {
-    const { save } = await import("./commands/save.ts");
-    await save(contextOf(command), id, options);
-  });
 
   addSharedOptions(
     verb("inbox [from]", "unread messages, oldest first; marks them read", [
@@ -542,8 +540,13 @@ Examples:
     verb("verify <name>", "the safety number with someone, to compare over another channel", [
       "sotto verify @bob",
       "sotto verify @bob --confirm",
-    ]).option("--confirm", "it was the same on both sides: remember that"),
-  ).action(async (name: string, options: { confirm?: boolean }, command: Command) => {
+      "sotto verify @bob --accept-new",
+    ])
+      .addOption(
+        program.createOption("--confirm", "it was the same on both sides: remember that").conflicts("acceptNew"),
+      )
+      .option("--accept-new", "take a changed identity without comparing, so that messages go there again"),
+  ).action(async (name: string, options: { confirm?: boolean; acceptNew?: boolean }, command: Command) => {
     const { verify } = await import("./commands/verify.ts");
     await verify(contextOf(command), name, options);
   });

@@ -38,7 +38,7 @@ const vaultFormat = 1;
 
 export interface VaultContact {
   name: string;
-  /** The identity key that a person compared, and when. */
+  /** The identity key that a person compared, and when; without one: when a changed one was accepted without comparing. */
   verified?: Uint8Array;
   verifiedAt?: number;
   /** How far the account's chain had come: a server that shows less hides something. */
@@ -339,9 +339,8 @@ export class AccountVault {
         name: contact.name,
         n: chain.n,
         head: chain.head,
-        ...(contact.verifiedIdentity
-          ? { verified: contact.verifiedIdentity, verifiedAt: contact.verifiedAt ?? 0 }
-          : {}),
+        ...(contact.verifiedIdentity ? { verified: contact.verifiedIdentity } : {}),
+        ...(contact.verifiedAt === undefined ? {} : { verifiedAt: contact.verifiedAt }),
       };
     }
     for (const [id, conversation] of state.conversations) {
@@ -371,9 +370,7 @@ export class AccountVault {
   async #merge(transaction: Transaction, content: VaultContent): Promise<void> {
     const { state, timeline } = this.#options;
     for (const [account, theirs] of Object.entries(content.contacts)) {
-      const contact = transaction.contact(account);
-      if (!contact || !theirs.verified || (contact.verifiedAt ?? 0) >= (theirs.verifiedAt ?? 0)) continue;
-      transaction.putContact({ ...contact, verifiedIdentity: theirs.verified, verifiedAt: theirs.verifiedAt ?? 0 });
+      this.#options.contacts.takeVerification(transaction, account, theirs);
     }
     for (const [id, theirs] of Object.entries(content.conversations)) {
       const conversation = transaction.conversation(id);
@@ -478,7 +475,13 @@ function readContent(bytes: Uint8Array): VaultContent {
   if (format !== vaultFormat)
     throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
   for (const [account, name, n, head, verified, verifiedAt] of contacts) {
-    content.contacts[toHex(account)] = { name, n, head, ...(verified ? { verified, verifiedAt } : {}) };
+    content.contacts[toHex(account)] = {
+      name,
+      n,
+      head,
+      ...(verified ? { verified } : {}),
+      ...(verifiedAt > 0 ? { verifiedAt } : {}),
+    };
   }
   for (const [id, peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, settled, number, hash] of conversations) {
     const archive = { settled, ...(hash ? { number, hash } : {}) };
@@ -513,7 +516,8 @@ export function joinContents(a: VaultContent, b: VaultContent): VaultContent {
       name,
       n,
       head,
-      ...(verified?.verified ? { verified: verified.verified, verifiedAt: verified.verifiedAt ?? 0 } : {}),
+      ...(verified?.verified ? { verified: verified.verified } : {}),
+      ...(verified?.verifiedAt === undefined ? {} : { verifiedAt: verified.verifiedAt }),
     };
   }
   const conversations = { ...a.conversations };

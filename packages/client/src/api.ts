@@ -38,8 +38,6 @@ export interface Message {
   mentions?: string[];
   /** What was done to it here last is not on the server yet, or was refused (`failure` says why). Absent once it is there. */
   change?: "sending" | "failed";
-  /** What came with it, in order; `save` brings it here. */
-  attachments?: Attachment[];
   /** With `state: "failed"` or `change: "failed"`: why, for people. */
   failure?: string;
   /** With `state: "sending"`: what keeps it here for now, for people. Absent while it is on its way or the server is away. */
@@ -48,42 +46,6 @@ export interface Message {
 
 /** What is left of a message that was deleted. */
 export type DeletedMessage = Pick<Message, "id" | "conversation" | "change" | "failure">;
-
-/** What the sender says of a file; the name may be anything. */
-export interface Attachment {
-  name: string;
-  /** Bytes. */
-  size: number;
-  type: string;
-  width?: number;
-  height?: number;
-  durationMs?: number;
-  voice?: true;
-  thumbnail?: { type: string; base64: string };
-}
-
-export interface NewAttachment {
-  /** A path, absolute or as the process that owns the store sees it; in a browser, and in the same process, also a File. */
-  file: string | Blob;
-  /** As the other side sees it; the file's own name unless given. */
-  name?: string;
-  type?: string;
-  width?: number;
-  height?: number;
-  durationMs?: number;
-  voice?: true;
-  /** Made by the sender, 8 KiB at most. */
-  thumbnail?: { type: string; base64: string };
-}
-
-export interface SavedFile {
-  name: string;
-  size: number;
-  type: string;
-  path?: string;
-  /** In a browser, where there are no paths. */
-  content?: Blob;
-}
 
 /** Something that happened in a conversation and is no message: shown with `--events`. */
 export interface ConversationEvent {
@@ -199,6 +161,9 @@ export interface Verification {
   stopped?: string;
 }
 
+/** A device that is none of the account's any more, by what the account's devices called it. */
+export type RemovedDevice = Pick<OwnDevice, "id" | "name">;
+
 export interface OwnDevice {
   id: string;
   /** As it was named for one's own devices; may be empty. */
@@ -255,22 +220,12 @@ export type ClientEvent =
   | ({ type: "request" } & Message)
   /** A message of one's own moved on: accepted, delivered, read or failed. */
   | ({ type: "receipt" } & Message)
-  /** A message was edited, deleted, reacted to or pinned, or the rest of a long text has come: what it is like now. */
+  /** A message was edited, deleted, reacted to or pinned: what it is like now. */
   | ({ type: "changed" } & Message)
   /** Somebody reacted to a message of one's own (`id`). Nothing is unread by it. */
   | { type: "reaction"; id: string; conversation: string; from: string; at: string; emoji: string }
   /** A message was deleted for oneself, here or on another device. */
   | { type: "hidden"; id: string; conversation: string }
-  /** A file of a message on its way up or down: so many sealed bytes of all. */
-  | {
-      type: "transfer";
-      direction: "up" | "down";
-      conversation: string;
-      message: string;
-      name: string;
-      bytes: number;
-      of: number;
-    }
   | ({ type: "event" } & ConversationEvent)
   | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
   /** Somebody begins to type, or has stopped. */
@@ -310,7 +265,10 @@ export interface Client extends AsyncDisposable {
     fingerprint?: string;
     replace?: string;
   }): Promise<WhoAmI>;
-  /** A new password by the recovery code, in an empty folder. Other devices are removed unless they are kept. */
+  /**
+   * A new password by the recovery code, in an empty folder. Other devices are removed unless they are kept; `removed` names them,
+   * as far as this call and not one that was cut off removed them.
+   */
   recover(options: {
     name: string;
     server: string;
@@ -318,9 +276,11 @@ export interface Client extends AsyncDisposable {
     newPassword: string;
     fingerprint?: string;
     keepDevices?: boolean;
-  }): Promise<WhoAmI>;
+  }): Promise<WhoAmI & { removed: RemovedDevice[] }>;
   changePassword(options: { password: string; newPassword: string }): Promise<void>;
   newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }>;
+  /** Another identity key: safety numbers change, and contacts who compared them are asked to do it again. */
+  rotateIdentity(options: { password: string }): Promise<void>;
   devices(): Promise<OwnDevice[]>;
   /** The device is cut off, and everything written later is kept from it. */
   removeDevice(options: { device: string; password: string }): Promise<void>;
@@ -337,18 +297,8 @@ export interface Client extends AsyncDisposable {
   /** Waits until receipts and messages that are due have been accepted; `false` if some were left for later. */
   flush(options: { timeoutMs: number }): Promise<{ done: boolean }>;
 
-  /**
-   * Saves the message, its files too, and sends it as soon as there is a connection. Durable when it resolves. What is longer
-   * than a message travels as a file by itself.
-   */
-  send(options: { to: string; text: string; replyTo?: string; attachments?: NewAttachment[] }): Promise<Message>;
-  /**
-   * Saves what a message brought into a folder, under harmless names that no other file has. Nothing has its name before all of
-   * it was checked.
-   */
-  save(options: { id: string; folder?: string }): Promise<SavedFile[]>;
-  /** Stops what is moved for a message; an own one that waits for its files is not sent then. */
-  cancel(options: { id: string }): Promise<Message>;
+  /** Saves the message and sends it as soon as there is a connection. Durable when it resolves. */
+  send(options: { to: string; text: string; replyTo?: string }): Promise<Message>;
   /** Puts other words in place of an own message's. Like all changes: saved at once, and sent when there is a connection. */
   editMessage(options: { id: string; text: string }): Promise<Message>;
   /**
@@ -358,7 +308,7 @@ export interface Client extends AsyncDisposable {
   deleteMessage(options: { id: string; forMe?: boolean }): Promise<DeletedMessage>;
   /** Sets a reaction, or takes it back. One may set several different ones. */
   react(options: { id: string; emoji: string; remove?: boolean }): Promise<Message>;
-  /** Sends a message's words and files on, marked as another's. Who wrote them is not said. Files need a connection. */
+  /** Sends a message's words on, marked as another's. Who wrote them is not said. */
   forward(options: { id: string; to: string }): Promise<Message>;
   /** Pins a message for everybody in the conversation, or takes the pin off. */
   pin(options: { id: string; pinned?: boolean }): Promise<Message>;
@@ -390,7 +340,11 @@ export interface Client extends AsyncDisposable {
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;
   /** Says that one is typing, or with `active: false` has stopped. Call it with every key: it is said once in three seconds. */
   setTyping(options: { with: string; active?: boolean }): Promise<void>;
-  verify(options: { user: string; confirm?: boolean }): Promise<Verification>;
+  /**
+   * The safety number. `confirm`: it was compared and is the same. `acceptNew`: a changed identity is taken without comparing, so
+   * that messages go there again; the person counts as not verified. @throws ClientError `invalid-argument` where nothing changed
+   */
+  verify(options: { user: string; confirm?: boolean; acceptNew?: boolean }): Promise<Verification>;
   /** Shows the operator a message of somebody else with the proof that they wrote it, and nothing else. */
   report(options: { id: string; note?: string }): Promise<Reported>;
   getSettings(): Promise<Settings>;

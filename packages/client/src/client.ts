@@ -2,7 +2,7 @@
  * The client engine put together: state, contacts, conversations, outbox, sync and one connection, behind the surface of
  * api.ts. Nothing connects until something needs the server.
  */
-import { type Suite, safetyNumber } from "@sotto/e2ee";
+import { type ChainState, type Suite, safetyNumber } from "@sotto/e2ee";
 import {
   type Event,
   ProtocolError,
@@ -15,7 +15,6 @@ import {
 import { authenticate, forget, logIn, register, registeredFrom } from "./account.ts";
 import { AccountVault } from "./account-vault.ts";
 import { Archive } from "./archive.ts";
-import { Attachments } from "./attachments.ts";
 import { ArchiveReading } from "./archive-reading.ts";
 import type {
   BlockedPerson,
@@ -30,7 +29,7 @@ import type {
   Notification,
   OwnDevice,
   Registered,
-  SavedFile,
+  RemovedDevice,
   SearchPage,
   Reported,
   Settings,
@@ -100,9 +99,12 @@ export async function createClient(platform: Platform, options: ClientOptions = 
   const state = await State.load(platform.storage, emit);
   const stored = await state.read(keys.server);
   const engine = new Engine(platform, options, state, stored && decodeRecord<ServerPin>(stored), listeners, emit);
-  await engine.tidy();
+  await engine.forget();
   return engine;
 }
+
+/** How long an answer from this device waits for what others of the account know. */
+const lookTimeoutMs = 2_000;
 
 class Engine implements Client {
   readonly #platform: Platform;
@@ -117,7 +119,6 @@ class Engine implements Client {
   readonly #sync: Sync;
   readonly #keyPackages: KeyPackages;
   readonly #messages: Messages;
-  readonly #attachments: Attachments;
   readonly #search: Search;
   readonly #reports: Reports;
   readonly #people: People;
@@ -152,7 +153,20 @@ class Engine implements Client {
     this.#emit = emit;
     const connection = () => this.#link();
     const reached = (conversation: string, sequence: number) => this.#sync.reached(conversation, sequence);
-    this.#contacts = new Contacts({ state, clock: platform.clock, requests: connection });
+    this.#contacts = new Contacts({
+      state,
+      clock: platform.clock,
+      requests: connection,
+      onIdentityChanged: (transaction, account, text) =>
+        this.#timeline.noteOnPerson(transaction, account, {
+          kind: "event",
+          id: platform.random.bytes(16),
+          from: account,
+          sentAt: platform.clock.now(),
+          event: "identity-changed",
+          text,
+        }),
+    });
     this.#timeline = new Timeline(
       state,
       this.#contacts,
@@ -161,26 +175,20 @@ class Engine implements Client {
       (account) => this.#people.isBlocked(account),
     );
     state.announced = (event) => this.#people.announced(event);
-    const onMet = (transaction: Transaction, conversation: ConversationRecord) =>
-      this.#people.onMet(transaction, conversation);
     const isQuiet = (conversation: ConversationRecord) => this.#people.isQuiet(conversation);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#keyPackages = new KeyPackages(parts);
     this.#conversations = new Conversations({
       ...parts,
       suite: this.#options.suite,
-      onMet,
+      onMet: (transaction, conversation) => this.#people.onMet(transaction, conversation),
     });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#vault = new AccountVault({ ...parts, onSecurity });
     this.#expiry = new Expiry({ ...parts, vault: this.#vault });
-    const connected = (attempted: string) => this.#connected(attempted);
-    const lookup = new Lookup({ ...parts, connected });
-    this.#attachments = new Attachments({ ...parts, lookup, emit, pin: () => this.#pin, connected });
     this.#outbox = new Outbox({
       ...parts,
-      files: this.#attachments,
       conversations: this.#conversations,
       onSecurity,
       onAccepted: (transaction, item, acceptedAt) => this.#expiry.onAccepted(transaction, item, acceptedAt),
@@ -188,12 +196,10 @@ class Engine implements Client {
     this.#archive = new Archive({
       ...parts,
       isHistoryKept: (conversation) => isHistoryKept(this.#vault, conversation),
-      keepFiles: (messages) => this.#attachments.keepOf(messages),
     });
     this.#restore = new Restore({
       ...parts,
       isQuiet,
-      onMet,
       emit,
       conversations: this.#conversations,
       outbox: this.#outbox,
@@ -217,20 +223,22 @@ class Engine implements Client {
       outbox: this.#outbox,
       restore: this.#restore,
       expiry: this.#expiry,
-      onShare: (transaction, share) => this.#ownDevices.onShare(transaction, share),
+      onShare: (transaction, share, mayBeBehind) => this.#ownDevices.onShare(transaction, share, mayBeBehind),
       onTaken: () => {
         this.#archive.later();
         this.#vault.later();
-        this.#settleFiles();
       },
       onOther: (event) => this.#onEvent(event),
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
     });
+    const connected = (attempted: string) => this.#connected(attempted);
+    const lookup = new Lookup({ ...parts, connected });
     const own = () => this.#account();
     const marks = new ConversationMarks({ vault: this.#vault, clock: platform.clock });
     this.#people = new People({ ...parts, vault: this.#vault, outbox: this.#outbox, marks, lookup, connected, own });
-    this.#search = new Search({ ...parts, lookup, own, people: this.#people, clock: platform.clock });
+    const ownHere = () => this.#accountHere();
+    this.#search = new Search({ ...parts, lookup, own: ownHere, clock: platform.clock });
     this.#reports = new Reports({ ...parts, lookup });
     const shared = {
       ...parts,
@@ -239,21 +247,14 @@ class Engine implements Client {
       vault: this.#vault,
       expiry: this.#expiry,
       lookup,
-      attachments: this.#attachments,
       own,
       marks,
       people: this.#people,
       onWritten: (transaction: Transaction, conversation: ConversationRecord) =>
         this.#people.onWritten(transaction, conversation),
+      ownHere,
     };
-    this.#typing = new Typing({
-      ...shared,
-      isQuiet,
-      emit: (event) => {
-        const announced = this.#people.announced(event);
-        if (announced) emit(announced);
-      },
-    });
+    this.#typing = new Typing({ ...shared, emit });
     this.subscribe((event) => {
       if (event.type === "message") this.#typing.onMessage(event.conversation, event.from);
     });
@@ -262,10 +263,9 @@ class Engine implements Client {
     this.#messageActions = new MessageActions(shared);
   }
 
-  /** Deletes what came due while nothing ran, and what a crash has left beside the store. */
-  async tidy(): Promise<void> {
-    await this.#expiry.run();
-    await this.#attachments.tidy();
+  /** Deletes what came due while nothing ran. */
+  forget(): Promise<void> {
+    return this.#expiry.run();
   }
 
   // Account
@@ -367,15 +367,18 @@ class Engine implements Client {
     newPassword: string;
     fingerprint?: string;
     keepDevices?: boolean;
-  }): Promise<WhoAmI> {
+  }): Promise<WhoAmI & { removed: RemovedDevice[] }> {
     const name = plainName(options.name);
     const own = this.#state.account;
-    if (own?.status === "adding" && own.name === name && (await this.#resumeAdding())) return this.whoami();
+    if (own?.status === "adding" && own.name === name && (await this.#resumeAdding()))
+      return { ...(await this.whoami()), removed: [] };
     if (this.#state.account) {
       throw new ClientError("has-account", `recover ${name}: this folder is @${this.#state.account.name}'s`);
     }
-    this.#pin = await this.#ownDevices.recover({ ...options, name, server: this.#serverFor(name, options.server) });
-    return this.whoami();
+    const server = this.#serverFor(name, options.server);
+    const { pin, removed } = await this.#ownDevices.recover({ ...options, name, server });
+    this.#pin = pin;
+    return { ...(await this.whoami()), removed };
   }
 
   async changePassword(options: { password: string; newPassword: string }): Promise<void> {
@@ -386,6 +389,11 @@ class Engine implements Client {
   async newRecoveryCode(options: { password: string }): Promise<{ recoveryCode: string }> {
     await this.#connected("make a new recovery code");
     return this.#ownDevices.newRecoveryCode(options);
+  }
+
+  async rotateIdentity(options: { password: string }): Promise<void> {
+    await this.#connected("rotate the identity");
+    await this.#ownDevices.rotateIdentity(options);
   }
 
   async devices(): Promise<OwnDevice[]> {
@@ -469,11 +477,8 @@ class Engine implements Client {
     try {
       link.retry();
       await Promise.race([link.settled(), tooLate]);
-      if (link.connected) {
-        await Promise.race([this.#sync.untilSynced(), tooLate]);
-        // Long texts are shown whole, if they come in time.
-        await Promise.race([this.#attachments.settle(), tooLate]).catch(() => {});
-      } else throw link.lastError ?? late;
+      if (link.connected) await Promise.race([this.#sync.untilSynced(), tooLate]);
+      else throw link.lastError ?? late;
       return { connected: true };
     } catch (error) {
       const failure = refusedBy("connect", error);
@@ -498,15 +503,6 @@ class Engine implements Client {
 
   send(options: SendOptions): Promise<Message> {
     return this.#messages.send(options);
-  }
-
-  async save(options: { id: string; folder?: string }): Promise<SavedFile[]> {
-    this.#account();
-    return this.#attachments.save(options);
-  }
-
-  cancel(options: { id: string }): Promise<Message> {
-    return this.#messages.cancel(options);
   }
 
   editMessage(options: { id: string; text: string; attempt?: string }): Promise<Message> {
@@ -605,11 +601,14 @@ class Engine implements Client {
     return this.#typing.set(options);
   }
 
-  async verify(options: { user: string; confirm?: boolean }): Promise<Verification> {
-    const own = this.#account();
+  async verify(options: { user: string; confirm?: boolean; acceptNew?: boolean }): Promise<Verification> {
+    const own = this.#accountHere();
+    // Another device of the account may have compared just now.
+    if (this.#connection?.connected) await this.#within(lookTimeoutMs, this.#vault.sync());
     const contact = await this.#contacts.find(options.user);
-    if (options.confirm) {
-      await this.#contacts.confirm(toHex(contact.account));
+    if (options.confirm || options.acceptNew) {
+      const id = toHex(contact.account);
+      await (options.confirm ? this.#contacts.confirm(id) : this.#contacts.acceptIdentity(id));
       this.#vault.soon();
       this.#outbox.resume();
     }
@@ -688,7 +687,6 @@ class Engine implements Client {
     this.#expiry.close();
     this.#typing.close();
     this.#vault.close();
-    this.#attachments.close();
     this.#disconnect();
     await this.#outbox.close();
     await this.#state.idle();
@@ -709,12 +707,6 @@ class Engine implements Client {
       return registered;
     }
     return { ...registered, introducedBy: `@${introducer}` };
-  }
-
-  #settleFiles(): void {
-    void this.#attachments.settle().catch(() => {
-      // The next connection, or the next message, brings it up again.
-    });
   }
 
   /** Archives and writes the account vault. */
@@ -762,9 +754,15 @@ class Engine implements Client {
 
   /** @throws ClientError unless there is an account that is signed in */
   #account(): AccountRecord {
+    const own = this.#accountHere();
+    if (own.status === "logged-out") throw new ClientError("logged-out", `@${own.name} is logged out`);
+    return own;
+  }
+
+  /** @throws ClientError unless there is an account, signed in or logged out */
+  #accountHere(): AccountRecord {
     const own = this.#state.account;
     if (!own || own.status === "registering" || own.status === "adding") throw this.#noAccount();
-    if (own.status === "logged-out") throw new ClientError("logged-out", `@${own.name} is logged out`);
     return own;
   }
 
@@ -781,7 +779,6 @@ class Engine implements Client {
           this.#emit({ type: "connection", connected: true });
           this.#sync.onConnected();
           this.#outbox.resume();
-          this.#settleFiles();
           this.#askForHidden();
           void this.#catchUp();
         },
@@ -888,9 +885,30 @@ class Engine implements Client {
     await this.#state.idle();
     const subscribed = await this.#sync.subscribe((method, params) => session.request(method, params));
     await this.#restore.onSubscribed(session.request, subscribed);
+    await this.#followContacts(session.request);
     void this.#keyPackages.refillAll(own, session.request, authenticated.keyPackages).catch(() => {
       // The next connection tries again; until then claims take the last resort.
     });
+  }
+
+  /**
+   * Before anything is sent: whoever changed devices or identity while this device was away is known as they are now, and what
+   * another device of the account decided about a stop.
+   */
+  async #followContacts(request: Session["request"]): Promise<void> {
+    const { account } = this.#account();
+    const before = this.#contacts.chain(account);
+    const contacts = [...this.#state.contacts.values()];
+    try {
+      await this.#contacts.fetch([account, ...contacts.map((contact) => contact.account)], request);
+      this.#tellAccountNews(before);
+      const isStopped = [...this.#state.contacts.values()].some(({ stop }) => stop);
+      if (isStopped) await this.#vault.take(await request("getAccountVault", {}));
+    } catch (error) {
+      // What is not believed of one of them stops sending to that one, and nothing else.
+      if (!(error instanceof ClientError) || error.kind !== "security") throw error;
+      this.#emit({ type: "security", code: error.code, text: error.message });
+    }
   }
 
   #onEvent(event: Event): void {
@@ -962,11 +980,16 @@ class Engine implements Client {
   async #followAccount(account: Uint8Array): Promise<void> {
     const before = this.#contacts.chain(account);
     await this.#contacts.fetch([account]);
-    const after = this.#contacts.chain(account);
     this.#conversations.openEverywhere();
     const own = this.#state.account;
-    if (!own || !before || !after || !sameBytes(own.account, account)) return;
-    for (const event of accountNews(before, after)) this.#emit(event);
+    if (own && sameBytes(own.account, account)) this.#tellAccountNews(before);
+  }
+
+  /** What other devices changed on the own account since its chain was this. */
+  #tellAccountNews(before: ChainState | undefined): void {
+    const own = this.#state.account;
+    const after = own && this.#contacts.chain(own.account);
+    if (before && after) for (const event of accountNews(before, after)) this.#emit(event);
   }
 
   async #resumeRegistration(): Promise<Registered | undefined> {

@@ -18,16 +18,26 @@ const namesInTitleMax = 3;
 
 type Requests = Pick<Connection, "request">;
 
+export interface ContactsOptions {
+  state: State;
+  clock: Clock;
+  requests: () => Requests;
+  /** Somebody has another identity key, in the transaction that takes it in. */
+  onIdentityChanged?: (transaction: Transaction, account: Uint8Array, text: string) => Promise<void>;
+}
+
 export class Contacts implements Directory {
   readonly #state: State;
   readonly #clock: Clock;
   readonly #requests: () => Requests;
+  readonly #onIdentityChanged: NonNullable<ContactsOptions["onIdentityChanged"]>;
   readonly #chains = new Map<string, { encoded: Uint8Array; chain: ChainState }>();
 
-  constructor(options: { state: State; clock: Clock; requests: () => Requests }) {
+  constructor(options: ContactsOptions) {
     this.#state = options.state;
     this.#clock = options.clock;
     this.#requests = options.requests;
+    this.#onIdentityChanged = options.onIdentityChanged ?? (async () => {});
   }
 
   /** The verified chain of an account, as far as it is known here (see `fetch`). */
@@ -239,9 +249,13 @@ export class Contacts implements Directory {
     const contact = transaction.contact(toHex(account));
     // There is no stop for the own account: one does not write to oneself.
     if (!contact || contact.stop) return;
-    const stop: SecurityStop = { code: "chain-rolled-back", text, at: this.#clock.now() };
+    const stop = this.#stopBecause("chain-rolled-back", text);
     if (claimed) stop.claimed = { n: claimed.n, hash: claimed.hash.slice() };
     transaction.putContact({ ...contact, stop });
+  }
+
+  #stopBecause(code: SecurityStop["code"], text: string): SecurityStop {
+    return { code, text, at: this.#clock.now() };
   }
 
   /** Remembers that a person compared safety numbers; that ends a stop. */
@@ -252,6 +266,52 @@ export class Contacts implements Directory {
       if (!contact || !chain) return;
       const { stop: _, ...rest } = contact;
       transaction.putContact({ ...rest, verifiedIdentity: chain.identityKey, verifiedAt: this.#clock.now() });
+    });
+  }
+
+  /**
+   * Takes a changed identity without comparing: messages go there again, and the person counts as not verified.
+   * @throws ClientError `invalid-argument` if there is no change to accept; a server that hides something is no such change
+   */
+  async acceptIdentity(account: string): Promise<void> {
+    await this.#state.transact((transaction) => {
+      const contact = transaction.contact(account);
+      if (contact?.stop?.code !== "identity-changed") {
+        throw new ClientError(
+          "invalid-argument",
+          `accept a new identity of ${contact ? `@${contact.name}` : account}: there is none to accept`,
+          {
+            hint: contact?.stop
+              ? "this stop is the server's doing: `sotto verify NAME --confirm` ends it"
+              : "nothing is stopped",
+          },
+        );
+      }
+      const { stop: _, verifiedIdentity: __, ...rest } = contact;
+      transaction.putContact({ ...rest, verifiedAt: this.#clock.now() });
+    });
+  }
+
+  /** What another device of the account found when safety numbers were compared, or accepted without. */
+  takeVerification(
+    transaction: Transaction,
+    account: string,
+    theirs: { verified?: Uint8Array; verifiedAt?: number },
+  ): void {
+    const contact = transaction.contact(account);
+    if (!contact || (contact.verifiedAt ?? 0) >= (theirs.verifiedAt ?? 0)) return;
+    const { stop, verifiedIdentity: _, ...rest } = contact;
+    const keys = this.chain(contact.account)?.identityKeys.map(({ key }) => key) ?? [];
+    const isFormer = keys.slice(0, -1).some((key) => theirs.verified && sameBytes(theirs.verified, key));
+    const text = identityChangedText(contact.name);
+    const isSettled = stop?.code === "identity-changed" && !isFormer && theirs.verifiedAt! > stop.at;
+    // What was compared before the identity changed ends no stop: it is the reason for one, also on a device that came later.
+    const standing = isSettled ? undefined : (stop ?? (isFormer && this.#stopBecause("identity-changed", text)));
+    transaction.putContact({
+      ...rest,
+      ...(standing ? { stop: standing } : {}),
+      ...(theirs.verified ? { verifiedIdentity: theirs.verified } : {}),
+      verifiedAt: theirs.verifiedAt!,
     });
   }
 
@@ -268,12 +328,12 @@ export class Contacts implements Directory {
     return this.#state.transact((transaction) => this.#verify(transaction, account, entries, name));
   }
 
-  #verify(
+  async #verify(
     transaction: Transaction,
     account: Uint8Array,
     entries: readonly Uint8Array[],
     name: string | undefined,
-  ): ContactRecord {
+  ): Promise<ContactRecord> {
     const id = toHex(account);
     const known = transaction.contact(id);
     const own = this.#state.account;
@@ -318,11 +378,11 @@ export class Contacts implements Directory {
       firstSeenAt: known?.firstSeenAt ?? this.#clock.now(),
     };
     const stillStopped = stop && this.#afterNews(transaction, stop, contact);
-    const changed =
-      before && !sameBytes(before.identityKey, chain.identityKey) && this.#identityChanged(transaction, contact);
-    const standing = stillStopped ?? (changed || undefined);
+    const isOther = before !== undefined && !sameBytes(before.identityKey, chain.identityKey);
+    const standing = stillStopped ?? (isOther ? this.#identityChanged(transaction, contact) : undefined);
     if (standing) contact.stop = standing;
     transaction.putContact(contact);
+    if (isOther) await this.#onIdentityChanged(transaction, account, identityChangedText(contact.name));
     return contact;
   }
 
@@ -341,10 +401,14 @@ export class Contacts implements Directory {
 
   /** The account has another identity key, by a rotation that both keys signed: it is said, and stops sending if the old one was compared. */
   #identityChanged(transaction: Transaction, contact: ContactRecord): SecurityStop | undefined {
-    const text = `@${contact.name} has a new identity key: the safety number is another one now`;
+    const text = identityChangedText(contact.name);
     transaction.emit({ type: "security", code: "identity-changed", user: `@${contact.name}`, text });
-    return contact.verifiedIdentity && { code: "identity-changed", text, at: this.#clock.now() };
+    return contact.verifiedIdentity && this.#stopBecause("identity-changed", text);
   }
+}
+
+function identityChangedText(name: string): string {
+  return `@${name} has a new identity key: the safety number is another one now`;
 }
 
 /** How many entries a chain has: `n` counts from 0. */

@@ -11,8 +11,10 @@ import {
   appendDevice,
   appendRevocation,
   appendRootVault,
+  appendRotation,
   createCertificate,
   createDeviceKeys,
+  createIdentity,
   createMasterKey,
   createRecoveryCode,
   devicePublicKeys,
@@ -72,15 +74,20 @@ export async function openWithPassword(
   });
 }
 
+/** The secret behind a recovery code as a person typed it. @throws ClientError `recovery-code-typo` */
+export function readRecoveryCode(code: string): Uint8Array {
+  const parsed = parseRecoveryCode(code);
+  if (parsed.kind === "ok") return parsed.secret;
+  throw new ClientError("recovery-code-typo", "that is no recovery code: something is mistyped in it");
+}
+
 /** Proves the recovery code instead. @throws ClientError `recovery-code-typo` before anything is sent */
 export async function openWithRecoveryCode(options: Opening & { code: string }): Promise<OpenedAccount> {
-  const { name, code } = options;
-  const parsed = parseRecoveryCode(code);
-  if (parsed.kind === "typo")
-    throw new ClientError("recovery-code-typo", "that is no recovery code: something is mistyped in it");
+  const { name } = options;
+  const secret = readRecoveryCode(options.code);
   return attempt(`recover ${name}`, options, async (session, pin) => {
     const offered = await session.request("startRecovery", { name });
-    const signature = signRecoveryChallenge(recoveryAuthKey(parsed.secret), {
+    const signature = signRecoveryChallenge(recoveryAuthKey(secret), {
       deployment: pin.deployment,
       account: offered.account,
       challenge: offered.challenge,
@@ -93,7 +100,7 @@ export async function openWithRecoveryCode(options: Opening & { code: string }):
         }
         throw error;
       });
-    return open(session, pin, name, opened, { recoveryCode: parsed.secret });
+    return open(session, pin, name, opened, { recoveryCode: secret });
   });
 }
 
@@ -239,6 +246,8 @@ export interface RootChange {
   /** Devices to remove: the master key is renewed for those that stay. */
   revoke?: readonly Uint8Array[];
   newRecoveryCode?: boolean;
+  /** Another identity key, which the old one names: the safety number with everybody becomes another one. */
+  rotateIdentity?: boolean;
   /** The account vault's next version, sealed under the newest master key; needed when that is renewed. */
   accountVault?: (amk: AccountMasterKey) => { version: number; bytes: Uint8Array; signature: Uint8Array };
 }
@@ -266,8 +275,17 @@ export async function changeRoot(platform: Platform, opened: OpenedAccount, chan
     entries.push(revoked.entry);
     chain = revoked.chain;
   }
+  let { identitySeed } = root;
+  if (change.rotateIdentity) {
+    const identity = createIdentity(platform.random);
+    const rotated = appendRotation(chain, identitySeed, { identity, nowMs });
+    entries.push(rotated.entry);
+    ({ chain } = rotated);
+    identitySeed = identity.seed;
+  }
   const amks = [...root.amks];
-  const isRenewed = (change.revoke?.length ?? 0) > 0;
+  // Whoever got at the identity key got at the master keys beside it.
+  const isRenewed = (change.revoke?.length ?? 0) > 0 || change.rotateIdentity === true;
   if (isRenewed) amks.push(createMasterKey(platform.random, amks.at(-1)!.version + 1));
 
   let { kekRecovery, recoveryPublicKey } = root;
@@ -285,17 +303,17 @@ export async function changeRoot(platform: Platform, opened: OpenedAccount, chan
     rootVersion,
     exportKey,
     registrationRecord: registration.record,
-    identitySeed: root.identitySeed,
+    identitySeed,
     kekRecovery,
     recoveryPublicKey,
     amks,
   });
-  const last = appendRootVault(chain, root.identitySeed, {
+  const last = appendRootVault(chain, identitySeed, {
     version: rootVersion,
     hash: rootVaultHash(bundle.rootVault),
   });
   entries.push(last.entry);
-  const shares = isRenewed ? await sharesFor(last.chain, root, account, amks.at(-1)!) : [];
+  const shares = isRenewed ? await sharesFor(last.chain, identitySeed, account, amks.at(-1)!) : [];
   const accountVault = isRenewed ? change.accountVault?.(amks.at(-1)!) : undefined;
   const { recoveryPublicKey: recoveryKey, ...sealed } = bundle;
   await session.request("replaceRoot", {
@@ -330,10 +348,10 @@ async function registerPassword(
 }
 
 /** The new master key for each device that stays, sealed to the key that the chain names for it. */
-async function sharesFor(chain: ChainState, root: OpenRootVault, account: Uint8Array, amk: AccountMasterKey) {
+async function sharesFor(chain: ChainState, identitySeed: Uint8Array, account: Uint8Array, amk: AccountMasterKey) {
   const shares: { device: Uint8Array; bytes: Uint8Array }[] = [];
   for (const device of activeDevices(chain)) {
-    const sealed = await sealMasterKey({ account, device, amk, identitySeed: root.identitySeed });
+    const sealed = await sealMasterKey({ account, device, amk, identitySeed });
     shares.push({ device: device.device, bytes: encodeCbor([amk.version, sealed]) });
   }
   return shares;

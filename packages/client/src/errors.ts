@@ -29,20 +29,10 @@ const ownFailures = {
   "message-deleted": { kind: "refused", hint: "`sotto history` shows what is left of it" },
   "message-not-sent": { kind: "refused", hint: "nobody has it; delete it, or send it again" },
   "text-empty": { kind: "usage", hint: "write something, or `-` to read standard input" },
+  "text-too-large": { kind: "usage", hint: "the limit is 60 KiB" },
   "no-request": { kind: "missing", hint: "`sotto requests` lists those who ask" },
   "not-blocked": { kind: "missing", hint: "`sotto block` without a name lists who is" },
   blocked: { kind: "refused", hint: undefined },
-  "text-too-large": { kind: "usage", hint: "the limit is 1 MiB; send it as a file" },
-  "file-unreadable": { kind: "usage", hint: "check the path, and whether you may read it" },
-  "file-too-large": { kind: "usage", hint: "the limit is 100 MiB for each file" },
-  "file-unwritable": { kind: "local", hint: "choose another folder with --to" },
-  "no-attachment": { kind: "missing", hint: "`sotto history` shows which messages have some" },
-  "attachment-gone": { kind: "missing", hint: "ask for it to be sent again" },
-  "attachment-rejected": {
-    kind: "security",
-    hint: "the server changed it, or it was sent broken; tell its operator, and ask for it to be sent again",
-  },
-  cancelled: { kind: "refused", hint: undefined },
   "password-weak": {
     kind: "usage",
     hint: "use at least 8 characters that are hard to guess; a few random words do well",
@@ -74,7 +64,10 @@ const ownFailures = {
     kind: "security",
     hint: "compare the fingerprint with the one on the server's first screen",
   },
-  "identity-changed": { kind: "security", hint: "compare safety numbers with `sotto verify NAME`" },
+  "identity-changed": {
+    kind: "security",
+    hint: "compare safety numbers with `sotto verify NAME`, then add --confirm; or, to go on without comparing, --accept-new",
+  },
   "chain-rolled-back": {
     kind: "security",
     hint: "the server hides changes of this account, or shows a false one; tell its operator, and compare safety numbers with `sotto verify NAME`",

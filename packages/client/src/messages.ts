@@ -5,16 +5,7 @@
 import { roleOf } from "@sotto/e2ee";
 import { fromHex, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
-import type {
-  ClientEvent,
-  Conversation,
-  ConversationEvent,
-  Message,
-  MessageState,
-  NewAttachment,
-  Notification,
-} from "./api.ts";
-import type { Attachments } from "./attachments.ts";
+import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
 import { attemptFor } from "./attempt.ts";
 import type { ConversationMarks } from "./conversation-marks.ts";
 import type { Contacts } from "./contacts.ts";
@@ -27,16 +18,7 @@ import type { Outbox } from "./outbox.ts";
 import { Outgoing } from "./outgoing.ts";
 import type { People } from "./people.ts";
 import type { Platform } from "./platform.ts";
-import {
-  type AccountRecord,
-  type AttemptRecord,
-  type ConversationRecord,
-  type MessageRow,
-  decodeRecord,
-  keys,
-  pendingOrderOf,
-  placeOf,
-} from "./records.ts";
+import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import { type Timeline, rfc3339 } from "./timeline.ts";
 
@@ -45,7 +27,6 @@ export interface SendOptions {
   to: string;
   text: string;
   replyTo?: string;
-  attachments?: NewAttachment[];
   /** 32 random bytes as hexadecimal, new for every message and the same when the call is made again. */
   attempt?: string;
 }
@@ -73,13 +54,14 @@ export interface MessagesOptions {
   vault: AccountVault;
   expiry: Expiry;
   lookup: Lookup;
-  attachments: Attachments;
   people: People;
   marks: ConversationMarks;
   /** Something is written in a conversation here. @throws ClientError `blocked` */
   onWritten: (transaction: Transaction, conversation: ConversationRecord) => void;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
+  /** The account whose messages are here, signed in or not: what it has read stays its own. @throws ClientError */
+  ownHere: () => AccountRecord;
   subscribe: (listener: (event: ClientEvent) => void) => () => void;
 }
 
@@ -93,10 +75,10 @@ export class Messages {
   readonly #vault: AccountVault;
   readonly #outgoing: Outgoing;
   readonly #lookup: Lookup;
-  readonly #attachments: Attachments;
   readonly #own: () => AccountRecord;
   readonly #people: People;
   readonly #marks: ConversationMarks;
+  readonly #ownHere: () => AccountRecord;
   readonly #subscribe: MessagesOptions["subscribe"];
   /** Ends the waiting of calls that only wait, when the client closes. */
   readonly #closing = new Set<() => void>();
@@ -111,65 +93,35 @@ export class Messages {
     this.#vault = options.vault;
     this.#outgoing = new Outgoing(options);
     this.#lookup = options.lookup;
-    this.#attachments = options.attachments;
     this.#own = options.own;
     this.#people = options.people;
     this.#marks = options.marks;
+    this.#ownHere = options.ownHere;
     this.#subscribe = options.subscribe;
   }
 
   async send(options: SendOptions): Promise<Message> {
     const own = this.#own();
-    const { text, attachments = [] } = options;
-    if (text.trim() === "" && attachments.length === 0)
-      throw new ClientError("text-empty", "send: there is nothing to send");
+    requireText("send", options.text);
     const attempt = attemptFor(options.attempt, this.#platform);
     const target = await this.#lookup.target(options.to);
     if ("peer" in target) this.#contacts.requireTrusted(target.peer);
     else this.#contacts.requireTrustedIn(target.conversation);
     const replyTo = options.replyTo === undefined ? undefined : (await this.#lookup.message(options.replyTo)).row.id;
-    const known = await this.#sentBefore(attempt.salt);
-    if (known) return known;
-    const prepared = await this.#attachments.prepare(text, attachments);
-    const put = (transaction: Transaction) => {
+    const message = await this.#state.transact((transaction) => {
       const conversation =
         "peer" in target
           ? this.#conversations.direct(transaction, own, target.peer)
           : transaction.conversation(toHex(target.conversation.conversation))!;
-      const said = {
-        ...prepared.body,
+      return this.#outgoing.putMessage(transaction, own, conversation, attempt, {
+        kind: "text",
+        text: options.text,
         ...(replyTo ? { inReplyTo: replyTo } : {}),
-        ...this.#outgoing.mentions(own, conversation, prepared.body.text),
-      };
-      return this.#outgoing.putMessage(transaction, own, conversation, attempt, said, prepared);
-    };
-    const message = await this.#state.transact(put).catch(async (error: unknown) => {
-      await this.#attachments.discard(prepared.files ?? []);
-      throw error;
+        ...this.#outgoing.mentions(own, conversation, options.text),
+      });
     });
-    this.#attachments.saved(prepared);
     this.#outbox.kick();
     return message;
-  }
-
-  /** What an attempt with files became, if it was carried out already: its files were sealed then, with other keys. */
-  async #sentBefore(salt: Uint8Array): Promise<Message | undefined> {
-    const stored = await this.#state.read(keys.attempt(toHex(salt)));
-    if (!stored) return undefined;
-    return (await this.#lookup.message(toHex(decodeRecord<AttemptRecord>(stored).message))).message;
-  }
-
-  /** Stops what is moved for a message; one that waits for its files is not sent then. */
-  async cancel({ id }: { id: string }): Promise<Message> {
-    this.#own();
-    const found = await this.#lookup.message(id);
-    const order = pendingOrderOf(found.place);
-    if (order !== undefined && !(await this.#outbox.cancel(found.message.conversation, order)))
-      throw new ClientError("not-permitted", `cancel ${id}: it is on its way already`);
-    const isMoved = this.#attachments.cancel(found.message.id);
-    if (order === undefined && !isMoved)
-      throw new ClientError("not-permitted", `cancel ${id}: nothing is moved for it`);
-    return (await this.#lookup.message(found.message.id)).message;
   }
 
   async waitFor(options: {
@@ -207,7 +159,7 @@ export class Messages {
   }
 
   async inbox(options: { from?: string; requests?: boolean }): Promise<Message[]> {
-    this.#own();
+    this.#ownHere();
     const only =
       options.from === undefined ? undefined : toHex((await this.#lookup.conversation(options.from)).conversation);
     const unread: { acceptedAt: number; message: Message }[] = [];
@@ -230,7 +182,7 @@ export class Messages {
   }
 
   async markRead(options: { ids: string[] }): Promise<void> {
-    const own = this.#own();
+    const own = this.#ownHere();
     await this.#state.transact(async (transaction) => {
       const upToByConversation = new Map<string, number>();
       for (const id of options.ids) {
@@ -270,7 +222,7 @@ export class Messages {
     events?: boolean;
     pinned?: boolean;
   }): Promise<(Message | ConversationEvent)[]> {
-    this.#own();
+    this.#ownHere();
     const conversation = await this.#lookup.conversation(options.with);
     const id = toHex(conversation.conversation);
     const limit = options.limit ?? historyDefault;
@@ -301,7 +253,7 @@ export class Messages {
   }
 
   async notifications(): Promise<Notification[]> {
-    this.#own();
+    this.#ownHere();
     return [...this.#state.conversations.values()]
       .filter((conversation) => conversation.unread > 0 && !this.#people.isQuiet(conversation))
       .sort((a, b) => a.lastAt - b.lastAt)
@@ -317,7 +269,7 @@ export class Messages {
   }
 
   async list(): Promise<Conversation[]> {
-    this.#own();
+    this.#ownHere();
     return [...this.#state.conversations.values()]
       .filter((conversation) => !this.#people.isRefused(conversation))
       .map((conversation) => ({ conversation, marks: this.#marks.of(conversation) }))
@@ -346,7 +298,7 @@ export class Messages {
 
   /** How many are in a conversation, and what one is oneself in a group. */
   #standing(conversation: ConversationRecord): Pick<Conversation, "members" | "role"> {
-    const own = this.#own().account;
+    const own = this.#ownHere().account;
     const roster = rosterOf(conversation, own);
     const role = conversation.kind === "group" ? roleOf(roster, own) : undefined;
     return { members: roster.members.length, ...(role ? { role } : {}) };
@@ -372,6 +324,5 @@ export function requireText(attempted: string, text: string): void {
     throw new ClientError(
       "text-too-large",
       `${attempted}: the text has ${bytes} bytes, more than ${limits.textBytesMax}`,
-      { hint: "write another message; a long one can be sent, not put in the place of one" },
     );
 }

@@ -6,7 +6,7 @@ import { type ChainState, activeDevices, decodeDeviceKeys, encodeChainState, ope
 import { type ChainDevice, type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import { authenticate, forget } from "./account.ts";
 import type { AccountVault, StoredVault } from "./account-vault.ts";
-import type { ClientEvent, OwnDevice } from "./api.ts";
+import type { ClientEvent, OwnDevice, RemovedDevice } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import { type Session, openSession } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
@@ -85,7 +85,7 @@ export class OwnDevices {
     newPassword: string;
     fingerprint?: string;
     keepDevices?: boolean;
-  }): Promise<ServerPin> {
+  }): Promise<{ pin: ServerPin; removed: RemovedDevice[] }> {
     const { platform, stretching } = this.#options;
     const { checkPassword } = await import("./password-strength.ts");
     checkPassword(options.newPassword, options.name);
@@ -99,7 +99,9 @@ export class OwnDevices {
       });
       const root = { ...opened.root, amks: changed.amks };
       await this.#add({ ...opened, chain: changed.chain, root });
-      return opened.pin;
+      const named = this.#options.state.vault?.devices ?? {};
+      const removed = revoke.map((device) => ({ id: toHex(device), name: named[toHex(device)]?.name ?? "" }));
+      return { pin: opened.pin, removed };
     } finally {
       opened.session.close();
     }
@@ -199,8 +201,25 @@ export class OwnDevices {
     return { recoveryCode: changed.recoveryCode! };
   }
 
-  /** Another device removed one and sends the new master key. Nothing of an invalid one is kept. */
-  async onShare(transaction: Transaction, share: EventPayload<"share">): Promise<void> {
+  /** The devices stay signed in; contacts who compared safety numbers are to compare them again. */
+  async rotateIdentity(options: { password: string }): Promise<void> {
+    const { stretching } = this.#options;
+    await this.#withPassword("rotate the identity", options.password, async () => ({
+      password: options.password,
+      stretching,
+      rotateIdentity: true,
+    }));
+  }
+
+  /**
+   * Another device changed the master key and sends it. Nothing of an invalid one is kept.
+   * @param mayBeBehind whether the own chain may lack the key that signed it: then `behind` is the answer, until it was fetched
+   */
+  async onShare(
+    transaction: Transaction,
+    share: EventPayload<"share">,
+    mayBeBehind: boolean,
+  ): Promise<"taken" | "behind"> {
     const { contacts } = this.#options;
     const own = transaction.account()!;
     try {
@@ -211,15 +230,17 @@ export class OwnDevices {
         version,
         sealed,
       });
-      if (own.amks.some(({ version }) => version >= amk.version)) return;
+      if (own.amks.some(({ version }) => version >= amk.version)) return "taken";
       transaction.putAccount({ ...own, amks: [...own.amks, { version: amk.version, key: amk.key.reveal() }] });
     } catch {
+      if (mayBeBehind) return "behind";
       transaction.emit({
         type: "security",
         code: "share-rejected",
         text: "a key for this device that no device of the account made was ignored",
       });
     }
+    return "taken";
   }
 
   async #add(opened: OpenedAccount): Promise<void> {
@@ -305,6 +326,13 @@ export function accountNews(before: ChainState, after: ChainState): ClientEvent[
   for (const device of known.filter((candidate) => !isIn(active, candidate))) {
     const text = `a device was removed from this account: ${toHex(device.device).slice(0, 8)}`;
     news.push({ type: "security", code: "device-removed", text });
+  }
+  if (!sameBytes(after.identityKey, before.identityKey)) {
+    news.push({
+      type: "security",
+      code: "identity-rotated",
+      text: "this account has a new identity key: whoever compared safety numbers with you is to do it again",
+    });
   }
   if (after.rootVault.version > before.rootVault.version && news.length === 0) {
     news.push({

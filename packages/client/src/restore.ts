@@ -28,8 +28,6 @@ const resendBytesMax = 60 * 1024;
 export interface RestoreOptions {
   /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
   isQuiet: (conversation: ConversationRecord) => boolean;
-  /** Somebody brought this account into a conversation that was not there before. */
-  onMet: (transaction: Transaction, conversation: ConversationRecord) => void;
   state: State;
   contacts: Contacts;
   timeline: Timeline;
@@ -69,11 +67,8 @@ export class Restore {
       contacts.requireFollows(chain, { n: theirs.n, hash: theirs.head });
     }
     await state.transact((transaction) => {
-      for (const [account, theirs] of Object.entries(content.contacts)) {
-        const contact = transaction.contact(account);
-        if (contact && theirs.verified)
-          transaction.putContact({ ...contact, verifiedIdentity: theirs.verified, verifiedAt: theirs.verifiedAt ?? 0 });
-      }
+      for (const [account, theirs] of Object.entries(content.contacts))
+        contacts.takeVerification(transaction, account, theirs);
       for (const { id, theirs } of conversationsOf(content)) {
         if (!sameBytes(directConversationId(own.account, theirs.peer), id)) continue;
         transaction.putConversation({
@@ -126,7 +121,7 @@ export class Restore {
       if (!sameBytes(directConversationId(own.account, peer), remote.conversation)) continue;
       await contacts.fetch([peer], request);
       await state.transact((transaction) => {
-        const conversation: ConversationRecord = {
+        transaction.putConversation({
           ...emptyConversation,
           kind: "direct",
           conversation: remote.conversation.slice(),
@@ -136,9 +131,7 @@ export class Restore {
           restore: { before: 0 },
           lastAt: platform.clock.now(),
           lastFrom: peer.slice(),
-        };
-        transaction.putConversation(conversation);
-        if (remote.asked) this.#options.onMet(transaction, conversation);
+        });
       });
     }
   }
@@ -268,8 +261,7 @@ export class Restore {
     const { gap } = conversation;
     // Nobody puts messages into a past that this device did not ask for.
     const change = changeIn(content);
-    const isMessage = content.kind === "text" || content.kind === "attachments";
-    if ((!isMessage && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
+    if ((content.kind !== "text" && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
     if (!gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
     const expiresAt = this.#options.expiry.dueAt(content, content.sentAtMs);
     if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;

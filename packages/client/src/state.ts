@@ -102,8 +102,8 @@ export class State {
     this.account = undefined;
     this.vault = undefined;
     this.settings = defaultSettings;
-    for (const known of [this.contacts, this.accountByName, this.conversations, this.outbox, this.groups])
-      known.clear();
+    const all = [this.contacts, this.accountByName, this.conversations, this.outbox, this.groups, this.vaultEntries];
+    for (const known of all) known.clear();
   }
 
   /** Runs after all transactions before it. What `work` put is durable, and was announced, when the promise resolves. */

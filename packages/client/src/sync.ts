@@ -42,10 +42,14 @@ export interface SyncOptions {
   outbox: Outbox;
   restore: Restore;
   expiry: Expiry;
-  /** Another device sends the account's new master key. */
   /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
   isQuiet: (conversation: ConversationRecord) => boolean;
-  onShare: (transaction: Transaction, share: EventPayload<"share">) => Promise<void>;
+  /** Another device sends the account's new master key. */
+  onShare: (
+    transaction: Transaction,
+    share: EventPayload<"share">,
+    mayBeBehind: boolean,
+  ) => Promise<"taken" | "behind">;
   /** Something new is on disk. */
   onTaken: () => void;
   platform: Platform;
@@ -314,10 +318,6 @@ export class Sync {
     }
     for (const id of taken.acks.keys())
       if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
-    // Whoever messages waited for has perhaps just come in.
-    for (const { name, payload } of batch)
-      if (name === "welcome" || (name === "entry" && payload.kind === "commit"))
-        outbox.forgetPause(toHex(payload.conversation));
     outbox.kick();
     this.#options.onTaken();
     return taken.missingIn;
@@ -379,7 +379,9 @@ export class Sync {
         if (current && event.sequence > current.inbox) transaction.putAccount({ ...current, inbox: event.sequence });
         acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
       } else if (event.name === "share") {
-        await this.#options.onShare(transaction, event.payload);
+        const own = state.account!.account;
+        const took = await this.#options.onShare(transaction, event.payload, !isAmong(asked, own));
+        if (took === "behind") throw new ChainsNeeded([own]);
         const current = transaction.account();
         if (current && event.sequence > current.inbox) transaction.putAccount({ ...current, inbox: event.sequence });
         acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
@@ -482,6 +484,7 @@ export class Sync {
       case "commit":
         throwUnlessAsked(this.#unknownMembers(processed.group), at.asked);
         await this.#commits.take(transaction, at, processed);
+        transaction.applied.push(() => this.#options.outbox.groupChanged(id));
         return;
       case "skipped":
         await this.#takeSkipped(transaction, at, processed.reason);
@@ -554,7 +557,6 @@ export class Sync {
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
       case "text":
-      case "attachments":
       case "delete":
       case "reaction":
       case "pin": {

@@ -1,6 +1,6 @@
 /**
  * `sotto verify NAME`: the safety number of a conversation, to be compared over another channel, and the same as a QR code.
- * `--confirm` remembers that it was the same on both sides.
+ * `--confirm` remembers that it was the same on both sides; `--accept-new` takes a changed identity without comparing.
  */
 import type { Verification } from "@sotto/client";
 import { type Context, withReader } from "../context.ts";
@@ -10,13 +10,21 @@ import { printable } from "../printable.ts";
 
 const groupsPerLine = 4;
 
-export async function verify(context: Context, name: string, options: { confirm?: boolean }): Promise<void> {
+export async function verify(
+  context: Context,
+  name: string,
+  { confirm, acceptNew }: { confirm?: boolean; acceptNew?: boolean },
+): Promise<void> {
   await withReader(context, async (client) => {
-    const found = await client.verify({ user: person(name), confirm: options.confirm });
+    const found = await client.verify({ user: person(name), confirm, acceptNew });
     const { user, safetyNumber, verified, stopped } = found;
     const lines = context.output.json ? [] : await safetyNumberLines(context.output, found);
     await context.output.row({ user, safetyNumber, verified, stopped }, () => lines);
     if (verified) return;
+    if (acceptNew === true) {
+      const accepted = `the new identity of ${person(user)} is accepted without comparing: messages go there again`;
+      context.output.note(accepted);
+    }
     context.output.note(
       `Compare it with what ${person(user)} sees (in person, or in a call). If it is the same: sotto verify ${person(user)} --confirm`,
     );

@@ -390,9 +390,11 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const alice = await (await create("alice")).register();
     const bob = await (await create("bob")).register();
     await alice.say(bob, "see you");
+    await eventually("bob has it", async () => (await bob.texts(alice)).length === 1);
     await bob.client.logout();
-    await assert.rejects(bob.client.inbox({}), failsWith("logged-out"));
+    await assert.rejects(bob.client.send({ to: alice.at, text: "too late" }), failsWith("logged-out"));
     await bob.restart();
+    assert.deepEqual(await bob.texts(alice), ["see you"], "what was read stays readable");
     await assert.rejects(bob.client.sync({ timeoutMs: patienceMs }), failsWith("logged-out"));
     await alice.say(bob, "missed you");
     await assert.rejects(
