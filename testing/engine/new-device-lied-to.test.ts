@@ -231,3 +231,17 @@ test("a master key that the server hands out is not taken", async () => {
   const last = await Device.signedIn(anna);
   await last.hears(ben, "and under the next one");
 });
+
+test("account data that no device of the account signed is refused by a device that has long been here", async () => {
+  const { alice: anna } = await createPair(server);
+  const laptop = await Device.signedIn(anna);
+  await laptop.restored();
+  laptop.lies.onReply = (method, result) =>
+    method === "getAccountVault" ? { ...result, signature: random.bytes(64) } : result;
+  const [device] = await anna.client.devices();
+  await anna.client.renameDevice({ device: device!.id, name: "kitchen" });
+  await anna.flush();
+  await assert.rejects(laptop.client.devices(), { code: "vault-rejected", kind: "security" });
+  laptop.lies.repent();
+  assert.ok((await laptop.client.devices()).some(({ name }) => name === "kitchen"));
+});

@@ -65,11 +65,11 @@ export class ArchiveReading {
       limit,
     });
     const own = state.account!;
-    let judged = judge(page, conversation, own, contacts.chain(own.account)!);
+    let judged = judgePage(page, conversation, own, contacts.chain(own.account)!);
     if (typeof judged === "string") {
       // A device that was away may not have heard yet which others of the account have come since.
       await contacts.fetch([own.account]);
-      judged = judge(page, conversation, own, contacts.chain(own.account)!);
+      judged = judgePage(page, conversation, own, contacts.chain(own.account)!);
     }
     if (typeof judged === "string") {
       const text = `restore ${contacts.phraseOf(conversation)}: the server's copy of it ${judged}`;
@@ -81,7 +81,7 @@ export class ArchiveReading {
 }
 
 /** What a page of the archive brings, or why it is refused. */
-function judge(
+export function judgePage(
   { chunks }: Page,
   { conversation, restore }: ConversationRecord,
   own: AccountRecord,
