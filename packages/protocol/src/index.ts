@@ -17,3 +17,4 @@ export * from "./fingerprint.ts";
 export * from "./invite-link.ts";
 export * from "./private-message.ts";
 export * from "./hot-frames.ts";
+export * from "./structures.ts";

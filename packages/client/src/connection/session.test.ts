@@ -9,6 +9,7 @@ import {
   encodeReply,
   encodeRequest,
   limits,
+  nameStructure,
 } from "@sotto/protocol";
 import { turn } from "../testing/manual-clock.ts";
 import { ScriptedServer } from "../testing/scripted-server.ts";
@@ -66,6 +67,36 @@ test("events are handed on in order; those that are not known, and unknown field
   );
   assert.deepEqual(events[0]!.payload, {});
   assert.deepEqual(closed, []);
+});
+
+test("an event waits for the bytes that it names, and those behind it wait with it", async () => {
+  const server = new ScriptedServer();
+  const { events, closed } = await open(server);
+  const bytes = new Uint8Array(1000).fill(7);
+  const name = nameStructure(bytes);
+  const entry = { conversation: new Uint8Array(16), kind: "commit", epoch: 1, acceptedAt: 1 };
+  server.answer = () => ({ bytes, size: bytes.length });
+  server.say(encodeEvent(1, "entry", { ...entry, bytes: name }));
+  server.say(encodeEvent(2, "entry", { ...entry, bytes }));
+  assert.equal(events.length, 0);
+  await turn();
+  await turn();
+  assert.deepEqual(
+    events.map((event) => [event.sequence, event.name === "entry" ? event.payload.bytes.length : 0]),
+    [
+      [1, 1000],
+      [2, 1000],
+    ],
+  );
+  server.say(encodeEvent(3, "entry", { ...entry, bytes }));
+  assert.equal(events.length, 3, "then they come at once again");
+
+  server.answer = () => ({ bytes: new Uint8Array(1000), size: bytes.length });
+  server.say(encodeEvent(4, "entry", { ...entry, bytes: name }));
+  await turn();
+  await turn();
+  assert.equal(events.length, 3);
+  assert.deepEqual(closed, ["the server did not bring what it had named"]);
 });
 
 for (const [what, bytes] of Object.entries({

@@ -1,7 +1,8 @@
 /**
  * One open connection: frames in and out, replies matched to requests, the limits of `limits.ts` kept on this side too.
  * It says hello and no more; who may be on the other end, and who we are, is for server-pin.ts and connection.ts.
- * Everything that arrives is checked against the protocol's tables; what does not fit ends the connection.
+ * Everything that arrives is checked against the protocol's tables; what does not fit ends the connection. Structures are whole on
+ * this side (structures.ts): an event waits until what it names is here, and those behind it wait with it.
  */
 import {
   type Event,
@@ -23,6 +24,7 @@ import {
 import * as v from "valibot";
 import { ClientError } from "../errors.ts";
 import { type Address, type Platform, type Socket, TransportError } from "../platform.ts";
+import { createStructures, type WireEvent } from "./structures.ts";
 
 export interface Session {
   readonly hello: Result<"hello">;
@@ -81,6 +83,19 @@ export async function openSession(
     if (notify) handlers.onClose(reason);
   }
 
+  function onEvent(event: WireEvent): void {
+    if (held === undefined && !structures.isNamed(event)) return handlers.onEvent(event as Event);
+    const turn = (held ?? Promise.resolve())
+      .then(() => (structures.isNamed(event) ? structures.whole(event) : (event as Event)))
+      .then((whole) => {
+        if (closed) return;
+        if (held === turn) held = undefined;
+        handlers.onEvent(whole);
+      })
+      .catch(() => end("the server did not bring what it had named", true));
+    held = turn;
+  }
+
   function onFrame(bytes: Uint8Array): void {
     if (closed) return;
     try {
@@ -90,7 +105,7 @@ export async function openSession(
         if (!Object.hasOwn(events, frame.name)) return;
         const name = frame.name as Event["name"];
         const payload = v.parse(events[name].payload, frame.payload);
-        handlers.onEvent({ name, sequence: frame.sequence, payload } as Event);
+        onEvent({ name, sequence: frame.sequence, payload });
         return;
       }
       if (frame.kind !== "reply" && frame.kind !== "failure") throw new CborError("a frame that only clients send");
@@ -113,7 +128,7 @@ export async function openSession(
     }
   }
 
-  function request<Name extends MethodName>(method: Name, params: Params<Name>): Promise<WholeResult<Name>> {
+  function send<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Result<Name>> {
     if (closed || !socket) return Promise.reject(new ClientError("unreachable", `${method}: not connected`));
     const frame = encodeRequest(nextId, method, params);
     if (frame.length > limits.frameBytesMax) return Promise.reject(new ProtocolError("too-large"));
@@ -126,8 +141,13 @@ export async function openSession(
     });
     waitingById.set(id, { method, resolve, reject, stopTimer });
     socket.send(frame);
-    return promise as Promise<WholeResult<Name>>;
+    return promise as Promise<Result<Name>>;
   }
+
+  const structures = createStructures(send, platform.clock);
+  const { request } = structures;
+  /** The last event that waits for what it or one before it names. */
+  let held: Promise<void> | undefined;
 
   let stopConnectTimer = () => {};
   let giveUp = () => {};
