@@ -11,17 +11,7 @@ import {
   openPair,
   stageAdd,
 } from "./conversation-setup.ts";
-import { directoryOf, random, RawClient, Refused, register, startServer } from "./raw-client.ts";
-
-async function refusal(asked: Promise<unknown>): Promise<string> {
-  try {
-    await asked;
-  } catch (error) {
-    if (error instanceof Refused) return error.failure.code;
-    throw error;
-  }
-  return "nothing was refused";
-}
+import { directoryOf, random, RawClient, refusal, register, startServer } from "./raw-client.ts";
 
 test("a stranger writes five messages, then waits for an answer; accepting is one", async () => {
   await using server = await startServer({ strangers: "request", rateFactor: 10 });
@@ -37,10 +27,19 @@ test("a stranger writes five messages, then waits for an answer; accepting is on
   assert.equal(await refusal(say()), "not-accepted");
   assert.equal(await refusal(alices.request("getPresence", { account: bob.account })), "not-found", "nor presence");
   assert.equal(await refusal(bobs.request("getPresence", { account: alice.account })), "not-found");
+  await alices.request("whisper", { conversation, bytes: random.bytes(10) });
+  const askedOf = async (client: RawClient) =>
+    (await client.request("subscribe", { cursors: [], inbox: 0 })).conversations.map(({ asked }) => asked);
+  assert.deepEqual([await askedOf(alices), await askedOf(bobs)], [[undefined], [true]]);
   await alices.request("acceptRequest", { conversation });
   assert.equal(await refusal(say()), "not-accepted", "nobody accepts for another");
   await bobs.request("acceptRequest", { conversation });
+  assert.deepEqual(await askedOf(bobs), [undefined]);
   await say();
+  const bytes = random.bytes(10);
+  await alices.request("whisper", { conversation, bytes });
+  const { payload } = await bobs.event("whisper");
+  assert.deepEqual(payload.bytes, bytes, "the first that was passed on");
   assert.equal((await alices.request("getPresence", { account: bob.account })).online, true);
 });
 

@@ -18,7 +18,7 @@ export async function readText(stdin: Source): Promise<string> {
         "text-too-large",
         "reading the message from standard input: it is larger than 1 MiB",
         {
-          hint: "a message holds 60 KiB of text",
+          hint: "save it as a file and send that with --attach",
         },
       );
     }

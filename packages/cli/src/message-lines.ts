@@ -8,6 +8,7 @@ import { printable } from "./printable.ts";
 import { textLines } from "./text-lines.ts";
 import { textWidth, wrapText } from "./text-width.ts";
 import { shortTime } from "./times.ts";
+import { sizeText } from "./transfers.ts";
 
 /** Enough of an id to be unique in any history that a person scrolls through. */
 const shownIdDigits = 8;
@@ -75,7 +76,11 @@ export function messageLines(message: Message, options: { output: Output; nowMs:
   const indent = " ".repeat(time.length + 2);
   const columns = output.columns() ?? Number.POSITIVE_INFINITY;
   const firstIndent = textWidth(`${indent}${author}: ${replied}`);
-  const [first = "", ...rest] = textLines(shownText(message), output, columns - indent.length, columns - firstIndent);
+  const said = message.text === "" && message.attachments ? [] : [shownText(message)];
+  const [first = "", ...rest] = [
+    ...said.flatMap((text) => textLines(text, output, columns - indent.length, columns - firstIndent)),
+    ...fileLines(message).flatMap((line) => wrapText(line, columns - indent.length)),
+  ];
   const lines = [
     `${output.style("dim", time)}  ${output.style("bold", `${author}:`)} ${output.style("dim", replied)}${first}`,
     ...rest.map((line) => `${indent}${line}`),
@@ -90,6 +95,14 @@ export function messageLines(message: Message, options: { output: Output; nowMs:
   if (marks === "") return lines;
   const last = `${lines.at(-1)}  ${marks}`;
   return textWidth(last) <= columns ? [...lines.slice(0, -1), last] : [...lines, `${indent}${marks}`];
+}
+
+/** "[file] lake.jpg (image/jpeg, 300 kB)": a caption cannot pose as one, since these stand behind it, and each is one line. */
+function fileLines({ attachments = [] }: Message): string[] {
+  return attachments.map(({ name, type, size, voice }) => {
+    const kind = voice ? "voice" : "file";
+    return `[${kind}] ${printable(name)} (${printable(type)}, ${sizeText(size)})`;
+  });
 }
 
 export function eventLines(event: ConversationEvent, options: { output: Output; nowMs: number }): string[] {

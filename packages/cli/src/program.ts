@@ -374,12 +374,14 @@ Examples:
 
   program.commandsGroup("Messages");
   addSharedOptions(
-    verb("send <to> <text...>", "send a message; `-` as text reads it from standard input", [
+    verb("send <to> [text...]", "send a message, with files if you like; `-` as text reads it from standard input", [
       "sotto send @bob 'lunch at one?'",
       "df -h | sotto send @ops -",
       "sotto send @bob yes --reply-to 3f2a1b9c --wait read --timeout 60",
+      "sotto send @bob 'as promised' --attach report.pdf lake.jpg",
       "sotto send @bob -- --this text begins with dashes",
     ])
+      .option("--attach <file...>", "files to send along, ten at most, each up to 100 MiB")
       .option("--reply-to <id>", "the message that this one answers")
       .addOption(
         new Option("--wait <state>", "wait until it is so far; exit 5 if it is not in time").choices([
@@ -393,7 +395,7 @@ Examples:
     async (
       to: string,
       words: string[],
-      options: { replyTo?: string; wait?: "accepted" | "delivered" | "read"; timeout?: number },
+      options: { replyTo?: string; attach?: string[]; wait?: "accepted" | "delivered" | "read"; timeout?: number },
       command: Command,
     ) => {
       const { send } = await import("./commands/send.ts");
@@ -402,6 +404,16 @@ Examples:
   );
 
   addMessageVerbs({ verb, addSharedOptions, contextOf });
+
+  addSharedOptions(
+    verb("save <id>", "save what a message brought as files; takes no other file's place", [
+      "sotto save 3f2a1b9c",
+      "sotto save 3f2a1b9c --to ~/Downloads",
+    ]).option("--to <dir>", "the folder; made if it is missing (default: this one)"),
+  ).action(async (id: string, options: { to?: string }, command: Command) => {
+    const { save } = await import("./commands/save.ts");
+    await save(contextOf(command), id, options);
+  });
 
   addSharedOptions(
     verb("inbox [from]", "unread messages, oldest first; marks them read", [

@@ -5,6 +5,7 @@
 import type { Client, ClientEvent } from "@sotto/client";
 import { type Context, type Reached, reach } from "./context.ts";
 import { printable } from "./printable.ts";
+import { ProgressLine } from "./progress-line.ts";
 import { shortTime } from "./times.ts";
 
 export interface Past {
@@ -27,7 +28,7 @@ export const restoreTimeoutMs = 60_000;
 
 /** Connects and takes in the past, as far as it comes in time. */
 export async function takeInPast(context: Context, client: Client, options: { timeoutMs: number }): Promise<Past> {
-  const progress = new ProgressLine(context);
+  const progress = new RestoreProgress(context);
   const unsubscribe = client.subscribe((event) => {
     if (event.type === "progress") progress.show(event);
   });
@@ -73,23 +74,14 @@ export function count(number: number, noun: string): string {
   return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-const lineEveryMs = 3_000;
-const clearLine = "\r\x1b[K";
-
-/** On a terminal one line that is rewritten, elsewhere a line every few seconds, with --quiet nothing. */
-class ProgressLine {
-  readonly #context: Context;
-  readonly #rewrites: boolean;
-  #shownAtMs = Number.NEGATIVE_INFINITY;
-  #shown = false;
-  /** A restore that was cut off by the connection begins to count anew. */
+/** A restore that was cut off by the connection begins to count anew. */
+class RestoreProgress {
+  readonly #line: ProgressLine;
   #messagesBefore = 0;
   #messages = 0;
 
   constructor(context: Context) {
-    const { stderr, variables } = context.environment;
-    this.#context = context;
-    this.#rewrites = stderr.isTTY === true && variables["TERM"] !== "dumb";
+    this.#line = new ProgressLine(context);
   }
 
   get messages(): number {
@@ -99,20 +91,11 @@ class ProgressLine {
   show(event: Extract<ClientEvent, { type: "progress" }>): void {
     if (event.messages < this.#messages) this.#messagesBefore += this.#messages;
     this.#messages = event.messages;
-    const { environment, output, quiet } = this.#context;
-    if (quiet) return;
-    const text = `restoring: ${event.conversations} of ${count(event.of, "conversation")}, ${count(this.messages, "message")}`;
-    if (this.#rewrites) {
-      environment.stderr.write(clearLine + text.slice(0, (environment.stderr.columns || 80) - 1));
-      this.#shown = true;
-    } else if (environment.now() - this.#shownAtMs >= lineEveryMs) {
-      this.#shownAtMs = environment.now();
-      output.note(text);
-    }
+    const conversations = `${event.conversations} of ${count(event.of, "conversation")}`;
+    this.#line.show(`restoring: ${conversations}, ${count(this.messages, "message")}`);
   }
 
   end(): void {
-    if (this.#shown) this.#context.environment.stderr.write(clearLine);
-    this.#shown = false;
+    this.#line.end();
   }
 }

@@ -38,6 +38,8 @@ export interface Message {
   mentions?: string[];
   /** What was done to it here last is not on the server yet, or was refused (`failure` says why). Absent once it is there. */
   change?: "sending" | "failed";
+  /** What came with it, in order; `save` brings it here. */
+  attachments?: Attachment[];
   /** With `state: "failed"` or `change: "failed"`: why, for people. */
   failure?: string;
   /** With `state: "sending"`: what keeps it here for now, for people. Absent while it is on its way or the server is away. */
@@ -46,6 +48,42 @@ export interface Message {
 
 /** What is left of a message that was deleted. */
 export type DeletedMessage = Pick<Message, "id" | "conversation" | "change" | "failure">;
+
+/** What the sender says of a file; the name may be anything. */
+export interface Attachment {
+  name: string;
+  /** Bytes. */
+  size: number;
+  type: string;
+  width?: number;
+  height?: number;
+  durationMs?: number;
+  voice?: true;
+  thumbnail?: { type: string; base64: string };
+}
+
+export interface NewAttachment {
+  /** A path, absolute or as the process that owns the store sees it; in a browser, and in the same process, also a File. */
+  file: string | Blob;
+  /** As the other side sees it; the file's own name unless given. */
+  name?: string;
+  type?: string;
+  width?: number;
+  height?: number;
+  durationMs?: number;
+  voice?: true;
+  /** Made by the sender, 8 KiB at most. */
+  thumbnail?: { type: string; base64: string };
+}
+
+export interface SavedFile {
+  name: string;
+  size: number;
+  type: string;
+  path?: string;
+  /** In a browser, where there are no paths. */
+  content?: Blob;
+}
 
 /** Something that happened in a conversation and is no message: shown with `--events`. */
 export interface ConversationEvent {
@@ -220,12 +258,22 @@ export type ClientEvent =
   | ({ type: "request" } & Message)
   /** A message of one's own moved on: accepted, delivered, read or failed. */
   | ({ type: "receipt" } & Message)
-  /** A message was edited, deleted, reacted to or pinned: what it is like now. */
+  /** A message was edited, deleted, reacted to or pinned, or the rest of a long text has come: what it is like now. */
   | ({ type: "changed" } & Message)
   /** Somebody reacted to a message of one's own (`id`). Nothing is unread by it. */
   | { type: "reaction"; id: string; conversation: string; from: string; at: string; emoji: string }
   /** A message was deleted for oneself, here or on another device. */
   | { type: "hidden"; id: string; conversation: string }
+  /** A file of a message on its way up or down: so many sealed bytes of all. */
+  | {
+      type: "transfer";
+      direction: "up" | "down";
+      conversation: string;
+      message: string;
+      name: string;
+      bytes: number;
+      of: number;
+    }
   | ({ type: "event" } & ConversationEvent)
   | { type: "presence"; user: string; online: boolean; lastSeenAt?: string }
   /** Somebody begins to type, or has stopped. */
@@ -297,8 +345,18 @@ export interface Client extends AsyncDisposable {
   /** Waits until receipts and messages that are due have been accepted; `false` if some were left for later. */
   flush(options: { timeoutMs: number }): Promise<{ done: boolean }>;
 
-  /** Saves the message and sends it as soon as there is a connection. Durable when it resolves. */
-  send(options: { to: string; text: string; replyTo?: string }): Promise<Message>;
+  /**
+   * Saves the message, its files too, and sends it as soon as there is a connection. Durable when it resolves. What is longer
+   * than a message travels as a file by itself.
+   */
+  send(options: { to: string; text: string; replyTo?: string; attachments?: NewAttachment[] }): Promise<Message>;
+  /**
+   * Saves what a message brought into a folder, under harmless names that no other file has. Nothing has its name before all of
+   * it was checked.
+   */
+  save(options: { id: string; folder?: string }): Promise<SavedFile[]>;
+  /** Stops what is moved for a message; an own one that waits for its files is not sent then. */
+  cancel(options: { id: string }): Promise<Message>;
   /** Puts other words in place of an own message's. Like all changes: saved at once, and sent when there is a connection. */
   editMessage(options: { id: string; text: string }): Promise<Message>;
   /**
@@ -308,7 +366,7 @@ export interface Client extends AsyncDisposable {
   deleteMessage(options: { id: string; forMe?: boolean }): Promise<DeletedMessage>;
   /** Sets a reaction, or takes it back. One may set several different ones. */
   react(options: { id: string; emoji: string; remove?: boolean }): Promise<Message>;
-  /** Sends a message's words on, marked as another's. Who wrote them is not said. */
+  /** Sends a message's words and files on, marked as another's. Who wrote them is not said. Files need a connection. */
   forward(options: { id: string; to: string }): Promise<Message>;
   /** Pins a message for everybody in the conversation, or takes the pin off. */
   pin(options: { id: string; pinned?: boolean }): Promise<Message>;

@@ -27,7 +27,7 @@ interface JudgedPage {
   takenTo?: number;
 }
 
-export interface ArchiveReadingOptions extends Omit<ArchiveOptions, "isHistoryKept"> {
+export interface ArchiveReadingOptions extends Omit<ArchiveOptions, "isHistoryKept" | "keepFiles"> {
   timeline: Timeline;
 }
 

@@ -34,6 +34,8 @@ export interface ArchiveOptions {
   connection: () => Connection;
   /** Whether a conversation's own setting lets it be archived. */
   isHistoryKept: (conversation: string) => boolean;
+  /** The account keeps the files that these messages name. */
+  keepFiles: (messages: readonly ArchivedMessage[]) => Promise<void>;
 }
 
 export class Archive {
@@ -170,6 +172,8 @@ export class Archive {
     const to = isAll && messages.length === all.length ? cursor : messages.at(-1)!.sequence;
     const previous = reopened ? tail.previous : (tail?.hash ?? new Uint8Array(32));
     const number = reopened ? tail.number : (tail?.number ?? 0) + 1;
+    // What the archive names has to be there for as long as it does.
+    await this.#options.keepFiles(reopened ? messages.slice(open.length) : messages);
     const bytes = sealArchiveChunk({
       account: own.account,
       conversation: conversation.conversation,

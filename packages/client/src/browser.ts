@@ -1,8 +1,11 @@
 /**
- * Sotto in a browser: IndexedDB, the platform's WebSocket and WebCrypto. Meant to run in a worker, where the third of a second
+ * Sotto in a browser: IndexedDB and the origin's private files, the platform's WebSocket, fetch and WebCrypto. Meant to run in a worker, where the third of a second
  * that a password takes to stretch stops nothing.
  */
 import type { Clock, PasswordProtocol, Platform } from "./platform.ts";
+import { browserCiphers } from "./browser/ciphers.ts";
+import { browserFiles } from "./browser/files.ts";
+import { browserHttps } from "./browser/https.ts";
 import { browserTransport } from "./browser/transport.ts";
 import { openBrowserStorage } from "./storage/browser-storage.ts";
 
@@ -28,5 +31,15 @@ const password: PasswordProtocol = {
 
 /** Everything that the engine needs, over the databases called `name`. @throws StorageError */
 export async function openBrowserPlatform(name: string, program: string): Promise<Platform> {
-  return { clock, random, transport: browserTransport, storage: await openBrowserStorage(name), password, program };
+  return {
+    clock,
+    random,
+    transport: browserTransport,
+    storage: await openBrowserStorage(name),
+    password,
+    files: browserFiles(name),
+    https: browserHttps,
+    ciphers: browserCiphers,
+    program,
+  };
 }

@@ -5,6 +5,7 @@
  */
 import { decodeContent } from "@sotto/e2ee";
 import { toHex } from "@sotto/protocol";
+import { forgetFiles } from "./blob-uses.ts";
 import { type ChangeContent, changeIn, changedRow, mayChange, withPlace } from "./message-changes.ts";
 import { type ChangeRow, type MessageRow, decodeRecord, encodeRecord, keys, pendingPlaceOf } from "./records.ts";
 import type { Transaction } from "./state.ts";
@@ -30,7 +31,10 @@ export async function putChange(transaction: Transaction, id: string, place: str
   if (!found) return { kind: "waits" };
   const changed = changedRow(found.row, { place, from: row.from, content: change });
   transaction.putRow(id, found.place, changed);
-  if (changed.erased) await forgetWords(transaction, id, row.target);
+  if (changed.erased) {
+    await forgetFiles(transaction, found.row);
+    await forgetWords(transaction, id, row.target);
+  }
   return { kind: "done", place: found.place, before: found.row, row: changed, content: change };
 }
 
@@ -116,6 +120,8 @@ export async function removeMessage(
   place: string,
   messageId: Uint8Array,
 ): Promise<void> {
+  const row = await transaction.row(id, place);
+  if (row?.kind === "message") await forgetFiles(transaction, row);
   transaction.deleteRow(id, place);
   const prefix = keys.changes(id, toHex(messageId));
   for (const key of await transaction.keysUnder(prefix))

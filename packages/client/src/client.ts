@@ -15,6 +15,7 @@ import {
 import { authenticate, forget, logIn, register, registeredFrom } from "./account.ts";
 import { AccountVault } from "./account-vault.ts";
 import { Archive } from "./archive.ts";
+import { Attachments } from "./attachments.ts";
 import { ArchiveReading } from "./archive-reading.ts";
 import type {
   BlockedPerson,
@@ -29,6 +30,7 @@ import type {
   Notification,
   OwnDevice,
   Registered,
+  SavedFile,
   RemovedDevice,
   SearchPage,
   Reported,
@@ -99,7 +101,7 @@ export async function createClient(platform: Platform, options: ClientOptions = 
   const state = await State.load(platform.storage, emit);
   const stored = await state.read(keys.server);
   const engine = new Engine(platform, options, state, stored && decodeRecord<ServerPin>(stored), listeners, emit);
-  await engine.forget();
+  await engine.tidy();
   return engine;
 }
 
@@ -119,6 +121,7 @@ class Engine implements Client {
   readonly #sync: Sync;
   readonly #keyPackages: KeyPackages;
   readonly #messages: Messages;
+  readonly #attachments: Attachments;
   readonly #search: Search;
   readonly #reports: Reports;
   readonly #people: People;
@@ -175,20 +178,26 @@ class Engine implements Client {
       (account) => this.#people.isBlocked(account),
     );
     state.announced = (event) => this.#people.announced(event);
+    const onMet = (transaction: Transaction, conversation: ConversationRecord) =>
+      this.#people.onMet(transaction, conversation);
     const isQuiet = (conversation: ConversationRecord) => this.#people.isQuiet(conversation);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#keyPackages = new KeyPackages(parts);
     this.#conversations = new Conversations({
       ...parts,
       suite: this.#options.suite,
-      onMet: (transaction, conversation) => this.#people.onMet(transaction, conversation),
+      onMet,
     });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#vault = new AccountVault({ ...parts, onSecurity });
     this.#expiry = new Expiry({ ...parts, vault: this.#vault });
+    const connected = (attempted: string) => this.#connected(attempted);
+    const lookup = new Lookup({ ...parts, connected });
+    this.#attachments = new Attachments({ ...parts, lookup, emit, pin: () => this.#pin, connected });
     this.#outbox = new Outbox({
       ...parts,
+      files: this.#attachments,
       conversations: this.#conversations,
       onSecurity,
       onAccepted: (transaction, item, acceptedAt) => this.#expiry.onAccepted(transaction, item, acceptedAt),
@@ -196,10 +205,12 @@ class Engine implements Client {
     this.#archive = new Archive({
       ...parts,
       isHistoryKept: (conversation) => isHistoryKept(this.#vault, conversation),
+      keepFiles: (messages) => this.#attachments.keepOf(messages),
     });
     this.#restore = new Restore({
       ...parts,
       isQuiet,
+      onMet,
       emit,
       conversations: this.#conversations,
       outbox: this.#outbox,
@@ -227,18 +238,17 @@ class Engine implements Client {
       onTaken: () => {
         this.#archive.later();
         this.#vault.later();
+        this.#settleFiles();
       },
       onOther: (event) => this.#onEvent(event),
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
     });
-    const connected = (attempted: string) => this.#connected(attempted);
-    const lookup = new Lookup({ ...parts, connected });
     const own = () => this.#account();
     const marks = new ConversationMarks({ vault: this.#vault, clock: platform.clock });
     this.#people = new People({ ...parts, vault: this.#vault, outbox: this.#outbox, marks, lookup, connected, own });
     const ownHere = () => this.#accountHere();
-    this.#search = new Search({ ...parts, lookup, own: ownHere, clock: platform.clock });
+    this.#search = new Search({ ...parts, lookup, own: ownHere, people: this.#people, clock: platform.clock });
     this.#reports = new Reports({ ...parts, lookup });
     const shared = {
       ...parts,
@@ -247,6 +257,7 @@ class Engine implements Client {
       vault: this.#vault,
       expiry: this.#expiry,
       lookup,
+      attachments: this.#attachments,
       own,
       marks,
       people: this.#people,
@@ -254,7 +265,14 @@ class Engine implements Client {
         this.#people.onWritten(transaction, conversation),
       ownHere,
     };
-    this.#typing = new Typing({ ...shared, emit });
+    this.#typing = new Typing({
+      ...shared,
+      isQuiet,
+      emit: (event) => {
+        const announced = this.#people.announced(event);
+        if (announced) emit(announced);
+      },
+    });
     this.subscribe((event) => {
       if (event.type === "message") this.#typing.onMessage(event.conversation, event.from);
     });
@@ -263,9 +281,10 @@ class Engine implements Client {
     this.#messageActions = new MessageActions(shared);
   }
 
-  /** Deletes what came due while nothing ran. */
-  forget(): Promise<void> {
-    return this.#expiry.run();
+  /** Deletes what came due while nothing ran, and what a crash has left beside the store. */
+  async tidy(): Promise<void> {
+    await this.#expiry.run();
+    await this.#attachments.tidy();
   }
 
   // Account
@@ -477,8 +496,11 @@ class Engine implements Client {
     try {
       link.retry();
       await Promise.race([link.settled(), tooLate]);
-      if (link.connected) await Promise.race([this.#sync.untilSynced(), tooLate]);
-      else throw link.lastError ?? late;
+      if (link.connected) {
+        await Promise.race([this.#sync.untilSynced(), tooLate]);
+        // Long texts are shown whole, if they come in time.
+        await Promise.race([this.#attachments.settle(), tooLate]).catch(() => {});
+      } else throw link.lastError ?? late;
       return { connected: true };
     } catch (error) {
       const failure = refusedBy("connect", error);
@@ -503,6 +525,15 @@ class Engine implements Client {
 
   send(options: SendOptions): Promise<Message> {
     return this.#messages.send(options);
+  }
+
+  async save(options: { id: string; folder?: string }): Promise<SavedFile[]> {
+    this.#account();
+    return this.#attachments.save(options);
+  }
+
+  cancel(options: { id: string }): Promise<Message> {
+    return this.#messages.cancel(options);
   }
 
   editMessage(options: { id: string; text: string; attempt?: string }): Promise<Message> {
@@ -687,6 +718,7 @@ class Engine implements Client {
     this.#expiry.close();
     this.#typing.close();
     this.#vault.close();
+    this.#attachments.close();
     this.#disconnect();
     await this.#outbox.close();
     await this.#state.idle();
@@ -707,6 +739,12 @@ class Engine implements Client {
       return registered;
     }
     return { ...registered, introducedBy: `@${introducer}` };
+  }
+
+  #settleFiles(): void {
+    void this.#attachments.settle().catch(() => {
+      // The next connection, or the next message, brings it up again.
+    });
   }
 
   /** Archives and writes the account vault. */
@@ -779,6 +817,7 @@ class Engine implements Client {
           this.#emit({ type: "connection", connected: true });
           this.#sync.onConnected();
           this.#outbox.resume();
+          this.#settleFiles();
           this.#askForHidden();
           void this.#catchUp();
         },

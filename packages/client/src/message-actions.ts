@@ -6,7 +6,9 @@ import { type DecodedContent, decodeContent, isEmoji } from "@sotto/e2ee";
 import { limits, sameBytes, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type { DeletedMessage, Message } from "./api.ts";
+import type { Attachments } from "./attachments.ts";
 import { attemptFor } from "./attempt.ts";
+import { forgetFiles } from "./blob-uses.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
@@ -40,6 +42,7 @@ export interface MessageActionsOptions {
   onWritten: (transaction: Transaction, conversation: ConversationRecord) => void;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
+  attachments: Attachments;
 }
 
 /** What is chosen, as it stands in a transaction. */
@@ -63,7 +66,7 @@ export class MessageActions {
     options.vault.onEntry(hiddenKind, (transaction, id, value) => this.#followHidden(transaction, id, value));
   }
 
-  edit(options: Asked<{ text: string }>): Promise<Message> {
+  async edit(options: Asked<{ text: string }>): Promise<Message> {
     requireText("edit", options.text);
     return this.#change("edit", options, ({ row, conversation, message }) => {
       this.#requireOwn("edit", row);
@@ -85,7 +88,7 @@ export class MessageActions {
       const row = at && (await transaction.row(id, at.place));
       if (!at || row?.kind !== "message" || !this.#neverLeft(at.place)) return false;
       // Nobody has seen it: there is nothing to tell anybody.
-      this.#drop(transaction, id, at.place, row);
+      await this.#drop(transaction, id, at.place, row);
       timeline.drop(transaction, transaction.conversation(id)!, at.place, row);
       return true;
     });
@@ -95,7 +98,7 @@ export class MessageActions {
     );
   }
 
-  react(options: Asked<{ emoji: string; remove?: boolean }>): Promise<Message> {
+  async react(options: Asked<{ emoji: string; remove?: boolean }>): Promise<Message> {
     const { emoji, remove } = options;
     if (!isEmoji(emoji))
       throw new ClientError("invalid-argument", `react: "${String(emoji)}" is no emoji`, {
@@ -124,11 +127,12 @@ export class MessageActions {
   }
 
   async forward(options: Asked<{ to: string }>): Promise<Message> {
-    const { own, platform, lookup, contacts, conversations, state, outbox } = this.#options;
+    const { own, platform, lookup, contacts, conversations, state, outbox, attachments } = this.#options;
     const account = own();
     const attempt = attemptFor(options.attempt, platform);
-    const { message } = await lookup.message(options.id);
+    const { message, row } = await lookup.message(options.id);
     if (message.deleted) throw deletedBefore("forward");
+    const { body, longText } = await attachments.again(message, row);
     const target = await lookup.target(options.to);
     if ("peer" in target) contacts.requireTrusted(target.peer);
     else contacts.requireTrustedIn(target.conversation);
@@ -137,11 +141,8 @@ export class MessageActions {
         "peer" in target
           ? conversations.direct(transaction, account, target.peer)
           : transaction.conversation(toHex(target.conversation.conversation))!;
-      return this.#outgoing.putMessage(transaction, account, conversation, attempt, {
-        kind: "text",
-        text: message.text,
-        ext: { forwarded: true },
-      });
+      const said = { ...body, ext: { forwarded: true } };
+      return this.#outgoing.putMessage(transaction, account, conversation, attempt, said, { longText });
     });
     outbox.kick();
     return forwarded;
@@ -197,7 +198,7 @@ export class MessageActions {
       if (!at || row?.kind !== "message") return;
       const record = transaction.conversation(conversation)!;
       if (this.#neverLeft(at.place)) {
-        this.#drop(transaction, conversation, at.place, row);
+        await this.#drop(transaction, conversation, at.place, row);
         timeline.drop(transaction, record, at.place, row);
       } else {
         await timeline.hide(transaction, record, at.place, row);
@@ -233,8 +234,10 @@ export class MessageActions {
   }
 
   /** Takes a message, and what was to be done to it, out of the queue. */
-  #drop(transaction: Transaction, conversation: string, place: string, row: MessageRow): void {
+  async #drop(transaction: Transaction, conversation: string, place: string, row: MessageRow): Promise<void> {
     transaction.deleteOutboxItem(pendingOrderOf(place)!);
+    await forgetFiles(transaction, row);
+    this.#options.attachments.cancel(toHex(row.id));
     for (const { order } of row.pending ?? []) {
       transaction.deleteOutboxItem(order);
       transaction.deleteRow(conversation, pendingPlaceOf(order));

@@ -97,7 +97,7 @@ export function changedRow(row: MessageRow, change: Change): MessageRow {
 function erasedRow(row: MessageRow): MessageRow {
   if (row.erased) return row;
   // Who could prove what was said would have kept it.
-  const { proof: _, ...rest } = row;
+  const { proof: _, longText: __, ...rest } = row;
   const before = decodeContent(row.content);
   if (!("salt" in before)) return { ...rest, erased: true };
   const { salt, sentAtMs, head, expiresAtMs } = before;
@@ -146,7 +146,8 @@ export function wordsOf(row: MessageRow): string | undefined {
   // Whose the reactions are plays no part.
   const { text, deleted } = viewOf(row, row.from);
   const content = decodeContent(row.content);
-  return deleted ? undefined : (text ?? (content.kind === "text" ? content.text : undefined));
+  const said = row.longText ?? (content.kind === "text" || content.kind === "attachments" ? content.text : undefined);
+  return deleted ? undefined : (text ?? said);
 }
 
 function newestEdits(edits: NonNullable<MessageChanges["edits"]>): NonNullable<MessageChanges["edits"]> {

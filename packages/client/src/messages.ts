@@ -5,7 +5,16 @@
 import { roleOf } from "@sotto/e2ee";
 import { fromHex, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
-import type { ClientEvent, Conversation, ConversationEvent, Message, MessageState, Notification } from "./api.ts";
+import type {
+  ClientEvent,
+  Conversation,
+  ConversationEvent,
+  Message,
+  MessageState,
+  NewAttachment,
+  Notification,
+} from "./api.ts";
+import type { Attachments } from "./attachments.ts";
 import { attemptFor } from "./attempt.ts";
 import type { ConversationMarks } from "./conversation-marks.ts";
 import type { Contacts } from "./contacts.ts";
@@ -18,7 +27,16 @@ import type { Outbox } from "./outbox.ts";
 import { Outgoing } from "./outgoing.ts";
 import type { People } from "./people.ts";
 import type { Platform } from "./platform.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, placeOf } from "./records.ts";
+import {
+  type AccountRecord,
+  type AttemptRecord,
+  type ConversationRecord,
+  type MessageRow,
+  decodeRecord,
+  keys,
+  pendingOrderOf,
+  placeOf,
+} from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 import { type Timeline, rfc3339 } from "./timeline.ts";
 
@@ -27,6 +45,7 @@ export interface SendOptions {
   to: string;
   text: string;
   replyTo?: string;
+  attachments?: NewAttachment[];
   /** 32 random bytes as hexadecimal, new for every message and the same when the call is made again. */
   attempt?: string;
 }
@@ -54,6 +73,7 @@ export interface MessagesOptions {
   vault: AccountVault;
   expiry: Expiry;
   lookup: Lookup;
+  attachments: Attachments;
   people: People;
   marks: ConversationMarks;
   /** Something is written in a conversation here. @throws ClientError `blocked` */
@@ -75,6 +95,7 @@ export class Messages {
   readonly #vault: AccountVault;
   readonly #outgoing: Outgoing;
   readonly #lookup: Lookup;
+  readonly #attachments: Attachments;
   readonly #own: () => AccountRecord;
   readonly #people: People;
   readonly #marks: ConversationMarks;
@@ -93,6 +114,7 @@ export class Messages {
     this.#vault = options.vault;
     this.#outgoing = new Outgoing(options);
     this.#lookup = options.lookup;
+    this.#attachments = options.attachments;
     this.#own = options.own;
     this.#people = options.people;
     this.#marks = options.marks;
@@ -102,26 +124,56 @@ export class Messages {
 
   async send(options: SendOptions): Promise<Message> {
     const own = this.#own();
-    requireText("send", options.text);
+    const { text, attachments = [] } = options;
+    if (text.trim() === "" && attachments.length === 0)
+      throw new ClientError("text-empty", "send: there is nothing to send");
     const attempt = attemptFor(options.attempt, this.#platform);
     const target = await this.#lookup.target(options.to);
     if ("peer" in target) this.#contacts.requireTrusted(target.peer);
     else this.#contacts.requireTrustedIn(target.conversation);
     const replyTo = options.replyTo === undefined ? undefined : (await this.#lookup.message(options.replyTo)).row.id;
-    const message = await this.#state.transact((transaction) => {
+    const known = await this.#sentBefore(attempt.salt);
+    if (known) return known;
+    const prepared = await this.#attachments.prepare(text, attachments);
+    const put = (transaction: Transaction) => {
       const conversation =
         "peer" in target
           ? this.#conversations.direct(transaction, own, target.peer)
           : transaction.conversation(toHex(target.conversation.conversation))!;
-      return this.#outgoing.putMessage(transaction, own, conversation, attempt, {
-        kind: "text",
-        text: options.text,
+      const said = {
+        ...prepared.body,
         ...(replyTo ? { inReplyTo: replyTo } : {}),
-        ...this.#outgoing.mentions(own, conversation, options.text),
-      });
+        ...this.#outgoing.mentions(own, conversation, prepared.body.text),
+      };
+      return this.#outgoing.putMessage(transaction, own, conversation, attempt, said, prepared);
+    };
+    const message = await this.#state.transact(put).catch(async (error: unknown) => {
+      await this.#attachments.discard(prepared.files ?? []);
+      throw error;
     });
+    this.#attachments.saved(prepared);
     this.#outbox.kick();
     return message;
+  }
+
+  /** What an attempt with files became, if it was carried out already: its files were sealed then, with other keys. */
+  async #sentBefore(salt: Uint8Array): Promise<Message | undefined> {
+    const stored = await this.#state.read(keys.attempt(toHex(salt)));
+    if (!stored) return undefined;
+    return (await this.#lookup.message(toHex(decodeRecord<AttemptRecord>(stored).message))).message;
+  }
+
+  /** Stops what is moved for a message; one that waits for its files is not sent then. */
+  async cancel({ id }: { id: string }): Promise<Message> {
+    this.#own();
+    const found = await this.#lookup.message(id);
+    const order = pendingOrderOf(found.place);
+    if (order !== undefined && !(await this.#outbox.cancel(found.message.conversation, order)))
+      throw new ClientError("not-permitted", `cancel ${id}: it is on its way already`);
+    const isMoved = this.#attachments.cancel(found.message.id);
+    if (order === undefined && !isMoved)
+      throw new ClientError("not-permitted", `cancel ${id}: nothing is moved for it`);
+    return (await this.#lookup.message(found.message.id)).message;
   }
 
   async waitFor(options: {
@@ -324,5 +376,6 @@ export function requireText(attempted: string, text: string): void {
     throw new ClientError(
       "text-too-large",
       `${attempted}: the text has ${bytes} bytes, more than ${limits.textBytesMax}`,
+      { hint: "write another message; a long one can be sent, not put in the place of one" },
     );
 }

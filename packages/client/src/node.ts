@@ -6,10 +6,12 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import * as path from "node:path";
 import { toHex } from "@sotto/protocol";
-import type { Client, ClientEvent } from "./api.ts";
+import type { Client, ClientEvent, NewAttachment } from "./api.ts";
 import { createAttempt } from "./attempt.ts";
 import { type ClientOptions, createClient } from "./client.ts";
 import { ClientError, storeFailure } from "./errors.ts";
+import { nodeCiphers } from "./node/ciphers.ts";
+import { nodeFiles } from "./node/files.ts";
 import {
   type HomeGuest,
   type HomeServer,
@@ -18,6 +20,7 @@ import {
   joinHome,
   serveHome,
 } from "./node/home-socket.ts";
+import { nodeHttps } from "./node/https.ts";
 import { createPasswordWorker } from "./node/password-worker.ts";
 import { nodeTransport } from "./node/transport.ts";
 import type { Clock, Platform, Transport } from "./platform.ts";
@@ -51,14 +54,20 @@ export interface HomeOptions extends ClientOptions {
 const ownerPatienceMs = 5_000;
 const ownerRetryMs = 50;
 
-/** Everything that the engine needs from Node, over any storage. */
-export function nodePlatform(storage: Storage): Platform {
+/**
+ * Everything that the engine needs from Node, over any storage. `home`: where sealed attachments are kept while they travel;
+ * without one, in memory.
+ */
+export function nodePlatform(storage: Storage, home?: string): Platform {
   return {
     clock: systemClock,
     random: systemRandom,
     transport: nodeTransport,
     storage,
     password: createPasswordWorker(),
+    files: nodeFiles(home),
+    https: nodeHttps,
+    ciphers: nodeCiphers,
     program: `sotto ${version()}`,
   };
 }
@@ -143,7 +152,7 @@ class Home {
       await openHomeStorage({ home: this.#options.home, ...(this.#options.warn ? { warn: this.#options.warn } : {}) }),
     );
     const platform = {
-      ...nodePlatform(storage),
+      ...nodePlatform(storage, this.#options.home),
       ...(this.#options.transport ? { transport: this.#options.transport } : {}),
     };
     const client = opened.use(await createClient(platform, { deviceName: hostname().slice(0, 64), ...this.#options }));
@@ -199,7 +208,15 @@ class Home {
     return this.#call("sync", options);
   };
   flush = (options: Parameters<Client["flush"]>[0]) => this.#call("flush", options);
-  send = (options: Parameters<Client["send"]>[0]) => this.#attempt("send", options);
+  // Files cross to the owner by path, as this process sees them.
+  send = ({ attachments, ...options }: Parameters<Client["send"]>[0]) =>
+    this.#attempt("send", {
+      ...options,
+      ...(attachments ? { attachments: attachments.map(withAbsolutePath) } : {}),
+    });
+  save = ({ id, folder }: Parameters<Client["save"]>[0]) =>
+    this.#call("save", { id, folder: path.resolve(folder ?? ".") });
+  cancel = (options: Parameters<Client["cancel"]>[0]) => this.#call("cancel", options);
   editMessage = (options: Parameters<Client["editMessage"]>[0]) => this.#attempt("editMessage", options);
   deleteMessage = (options: Parameters<Client["deleteMessage"]>[0]) => this.#attempt("deleteMessage", options);
   react = (options: Parameters<Client["react"]>[0]) => this.#attempt("react", options);
@@ -246,6 +263,10 @@ class Home {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function withAbsolutePath(attachment: NewAttachment): NewAttachment {
+  return typeof attachment.file === "string" ? { ...attachment, file: path.resolve(attachment.file) } : attachment;
 }
 
 function version(): string {

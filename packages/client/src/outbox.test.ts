@@ -71,6 +71,7 @@ async function begin() {
     reached: async () => {},
     onSecurity: (error) => security.push(error.code),
     onAccepted: () => {},
+    files: { upload: async () => {}, discard: async () => {} },
   });
   const write = async (text: string): Promise<void> => {
     await state.transact(async (transaction) => {
@@ -153,6 +154,20 @@ test("a receipt that leaves before what was written under an older record does n
   await settle();
   assert.deepEqual(headBefore([...state.outbox.values()], newer), older);
   assert.deepEqual(headBefore([], newer), newer);
+});
+
+test("a message that waits for its rate goes as soon as its conversation's group has changed", async () => {
+  const { id, write, scene, sent, outbox, settle } = await begin();
+  scene.fates.push("rate-limited");
+  await write("to whom was not there");
+  await settle();
+  outbox.kick();
+  await settle();
+  assert.equal(sent.length, 1);
+  outbox.forgetPause(id);
+  outbox.kick();
+  await settle();
+  assert.equal(sent.length, 2);
 });
 
 test("an answer that is lost is asked for with the same bytes", async () => {

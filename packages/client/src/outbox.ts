@@ -7,6 +7,7 @@
  */
 import { E2eeError, decodeContent, encodeContent, encrypt } from "@sotto/e2ee";
 import { type FailureCode, ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
+import { forgetFiles } from "./blob-uses.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
@@ -18,6 +19,8 @@ import type { Timeline } from "./timeline.ts";
 
 /** A delivered receipt waits this long for others to join it, or for the read receipt that says more. */
 const receiptDelayMs = 300;
+/** They share one line. */
+const uploadsAtOnce = 2;
 const pauseAfterFailureMs = 1_000;
 const longestPauseMs = 60_000;
 
@@ -32,6 +35,15 @@ export interface OutboxOptions {
   onSecurity: (error: ClientError, user?: string) => void;
   /** The server has it, in the transaction that takes it from the queue. */
   onAccepted: (transaction: Transaction, item: OutboxItem, acceptedAt: number) => void;
+  files: OutgoingFiles;
+}
+
+/** What the outbox needs of attachments.ts. */
+export interface OutgoingFiles {
+  /** Brings an item's files to the server; goes on where it was cut. @throws ProtocolError, ClientError */
+  upload(item: OutboxItem, message: string): Promise<void>;
+  /** The sealed files are needed no more. */
+  discard(files: readonly { blob: Uint8Array }[]): Promise<void>;
 }
 
 interface Pause {
@@ -43,6 +55,8 @@ interface Pause {
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #workers = new Map<string, Promise<void>>();
+  /** Items whose files are on their way, by order. */
+  readonly #uploads = new Map<number, Promise<void>>();
   readonly #pauses = new Map<string, Pause>();
   #timer: { at: number; stop: () => void } | undefined;
   #lastOrder: number;
@@ -120,6 +134,60 @@ export class Outbox {
       });
       this.#workers.set(id, worker);
     }
+    this.#startUploads();
+  }
+
+  /** Whatever waits for its files; a few at a time, in order. */
+  #startUploads(): void {
+    const { state, platform } = this.#options;
+    const now = platform.clock.now();
+    for (const item of state.outbox.values()) {
+      if (!item.files || this.#uploads.has(item.order)) continue;
+      const id = toHex(item.conversation);
+      const paused = this.#pauses.get(id);
+      if (paused && paused.until > now) {
+        this.#kickAfter(paused.until - now);
+        continue;
+      }
+      if (this.#uploads.size >= uploadsAtOnce) return;
+      const upload = this.#upload(id, item).finally(() => {
+        this.#uploads.delete(item.order);
+        this.kick();
+      });
+      this.#uploads.set(item.order, upload);
+    }
+  }
+
+  async #upload(conversation: string, item: OutboxItem): Promise<void> {
+    const { state, files, connection } = this.#options;
+    try {
+      const row = await state.row(conversation, pendingPlaceOf(item.order));
+      await files.upload(item, row ? toHex(row.id) : "");
+      await state.transact((transaction) => {
+        const current = state.outbox.get(item.order);
+        if (!current) return;
+        const { files: _, ...ready } = current;
+        transaction.putOutboxItem(ready);
+      });
+      this.#pauses.delete(conversation);
+      await files.discard(item.files ?? []);
+    } catch (error) {
+      if (this.#closed) return;
+      // Cancelled, or deleted.
+      if (!state.outbox.has(item.order)) return files.discard(item.files ?? []);
+      if (!connection().connected && refusedBy("send", error).kind === "unreachable") return;
+      await this.#failed(conversation, item, error).catch((failure: unknown) =>
+        this.#pause(conversation, item, refusedBy("send", failure)),
+      );
+    }
+  }
+
+  /** An own message that has not left is not sent: its row says so. False if it is not here any more. */
+  async cancel(conversation: string, order: number): Promise<boolean> {
+    const item = this.#options.state.outbox.get(order);
+    if (!item || item.message) return false;
+    await this.#giveUp(conversation, item, "cancelled");
+    return true;
   }
 
   /** Sends receipts without their delay and waits until nothing is left that could go now. False if the time was too short. */
@@ -130,7 +198,7 @@ export class Outbox {
     try {
       this.kick();
       while (state.outbox.size > 0 && connection().connected && platform.clock.now() < until) {
-        const workers = [...this.#workers.values()];
+        const workers = [...this.#workers.values(), ...this.#uploads.values()];
         if (workers.length === 0) break;
         await this.#within(Math.max(1, until - platform.clock.now()), Promise.race(workers));
         await state.idle();
@@ -152,8 +220,8 @@ export class Outbox {
     this.kick();
   }
 
-  /** Somebody came into a conversation's group, or left it: what its messages waited for may be there. */
-  groupChanged(conversation: string): void {
+  /** The same for one conversation, whose group has changed. The next `kick` sends. */
+  forgetPause(conversation: string): void {
     this.#pauses.delete(conversation);
   }
 
@@ -176,7 +244,10 @@ export class Outbox {
     const now = this.#options.platform.clock.now();
     const paused = this.#pauses.get(conversation);
     if (paused && paused.until > now) return { kind: "wait", delayMs: paused.until - now };
-    const items = this.#itemsOf(conversation);
+    const all = this.#itemsOf(conversation);
+    const waiting = all.findIndex(({ files }) => files);
+    // What waits for its files holds up what is said behind it, and nothing else.
+    const items = waiting < 0 ? all : all.filter((item, at) => at < waiting || !isSaid(item));
     // Bytes that may have reached the server go before anything else, or the order could turn.
     const item =
       items.find((candidate) => candidate.message) ??
@@ -280,7 +351,8 @@ export class Outbox {
     const isFinal =
       error instanceof ProtocolError
         ? finalRefusals.has(error.code)
-        : error instanceof E2eeError && error.code === "content-too-large";
+        : (error instanceof E2eeError && error.code === "content-too-large") ||
+          (error instanceof ClientError && error.code === "file-unreadable");
     if (isFinal) await this.#giveUp(conversation, item, refused.message);
     else this.#pause(conversation, item, refused);
   }
@@ -319,7 +391,10 @@ export class Outbox {
       const record = transaction.conversation(conversation);
       transaction.deleteOutboxItem(item.order);
       if (record) await timeline.fail(transaction, record, item.order, reason);
+      const row = await transaction.row(conversation, pendingPlaceOf(item.order));
+      if (row?.kind === "message") await forgetFiles(transaction, row);
     });
+    await this.#options.files.discard(item.files ?? []);
   }
 
   #kickAfter(delayMs: number): void {
@@ -370,3 +445,6 @@ const finalRefusals: ReadonlySet<FailureCode> = new Set([
   "quota-exceeded",
   "not-accepted",
 ]);
+
+/** What people see in the order in which it was said. */
+const isSaid = ({ kind }: OutboxItem): boolean => kind === "text" || kind === "change" || kind === "expiry";

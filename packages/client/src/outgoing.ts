@@ -6,13 +6,21 @@
 import { type Content, type ContentBody, contentId as contentIdOf, encodeContent } from "@sotto/e2ee";
 import { toHex } from "@sotto/protocol";
 import type { Message } from "./api.ts";
+import type { Prepared } from "./attachments.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Expiry } from "./expiry.ts";
 import { rosterOf } from "./members.ts";
 import { mentionedIn } from "./message-mentions.ts";
 import type { Outbox } from "./outbox.ts";
-import { type AccountRecord, type ConversationRecord, type MessageRow, pendingPlaceOf } from "./records.ts";
+import {
+  type AccountRecord,
+  type ConversationRecord,
+  type MessageRow,
+  encodeRecord,
+  keys,
+  pendingPlaceOf,
+} from "./records.ts";
 import type { Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -43,13 +51,14 @@ export class Outgoing {
     this.#onWritten = options.onWritten;
   }
 
-  /** A message at the end of its conversation. Changes and puts `conversation`. */
+  /** A message at the end of its conversation; `files` leave before it. Changes and puts `conversation`. */
   async putMessage(
     transaction: Transaction,
     own: AccountRecord,
     conversation: ConversationRecord,
     attempt: Attempt,
     said: Said,
+    { files, longText }: Pick<Prepared, "files" | "longText"> = {},
   ): Promise<Message> {
     const id = toHex(conversation.conversation);
     const staysMs = this.#expiry.of(id);
@@ -68,6 +77,7 @@ export class Outgoing {
       device: own.device,
       sentAt,
       content,
+      ...(longText === undefined ? {} : { longText }),
     };
     this.#onWritten(transaction, conversation);
     conversation.lastAt = sentAt;
@@ -79,7 +89,9 @@ export class Outgoing {
       kind: "text",
       content,
       submission,
+      ...(files ? { files: [...files] } : {}),
     });
+    if (files) transaction.put(keys.attempt(toHex(attempt.salt)), encodeRecord({ message: contentId, sentAt }));
     return this.#timeline.shown(transaction, conversation, pendingPlaceOf(order), row);
   }
 

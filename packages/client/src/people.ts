@@ -103,9 +103,10 @@ export class People {
       return event;
     const conversation = this.#options.state.conversations.get(event.conversation);
     if (!conversation) return event;
-    if ("from" in event && event.from !== undefined && conversation.kind === "group" && this.#isBlockedName(event.from))
-      return undefined;
-    if (event.type !== "message") return event.type === "event" && this.isQuiet(conversation) ? undefined : event;
+    const author = "from" in event ? event.from : "user" in event ? event.user : undefined;
+    if (author !== undefined && conversation.kind === "group" && this.#isBlockedName(author)) return undefined;
+    const isPassing = event.type === "event" || event.type === "typing" || event.type === "reaction";
+    if (event.type !== "message") return isPassing && this.isQuiet(conversation) ? undefined : event;
     if (this.isRequest(conversation)) return { ...event, type: "request" };
     if (this.isQuiet(conversation)) return undefined;
     return this.#options.marks.isMuted(event.conversation) ? { ...event, muted: true } : event;

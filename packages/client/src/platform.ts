@@ -1,7 +1,8 @@
 /**
- * All that differs by host: clock, randomness, transport, storage, and where passwords are stretched. The engine takes these
+ * All that differs by host: clock, randomness, transport, storage, files, and where passwords are stretched. The engine takes these
  * and nothing else, so the same code runs in a terminal, in a browser's worker, in a bot and in a simulated world.
  */
+import type { AttachmentCiphers } from "@sotto/e2ee";
 import type { Random } from "@sotto/protocol";
 import type { Storage } from "./storage/storage.ts";
 
@@ -11,6 +12,11 @@ export interface Platform {
   readonly transport: Transport;
   readonly storage: Storage;
   readonly password: PasswordProtocol;
+  /** What people attach and save, and the sealed bytes of it on their way. */
+  readonly files: Files;
+  /** How sealed bytes travel: HTTPS beside the socket. */
+  readonly https: Https;
+  readonly ciphers: AttachmentCiphers;
   /** What `hello` calls this program, for the server's log: name and version. */
   readonly program: string;
 }
@@ -80,4 +86,82 @@ export interface FinishOptions {
   server: string;
   /** How the password is stretched: a row of `stretchings` in password.ts. */
   stretching: number;
+}
+
+/** A path, where the host has paths; or what a page was handed. */
+export type FileReference = string | Blob;
+
+export interface Files {
+  /** A file to read, as a person named it. @throws ClientError `file-unreadable` */
+  open(file: FileReference): Promise<FileSource>;
+  /**
+   * A new file called `name`, a plain and harmless one, in `folder`. It has that name only once it is whole, and takes no other
+   * file's place: where there is one, it is called "name (2)". @throws ClientError `file-unwritable`
+   */
+  create(folder: string | undefined, name: string): Promise<FileTarget>;
+  readonly sealed: SealedFiles;
+}
+
+export interface FileSource {
+  /** Its own name, without the folders. */
+  readonly name: string;
+  readonly size: number;
+  /** Fewer bytes than `length` only at the end. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface FileTarget {
+  write(bytes: Uint8Array): Promise<void>;
+  /** Gives it its name; what was written is on the disk then. Where the host has no paths, what was written. */
+  finish(): Promise<{ path: string } | { content: Blob }>;
+  /** Nothing is left of it. */
+  abandon(): Promise<void>;
+}
+
+/** Bytes that are no secret and too many for the store, kept beside it under names that the engine gives. */
+export interface SealedFiles {
+  /** Makes it if there is none. */
+  open(name: string): Promise<SealedFile>;
+  remove(name: string): Promise<void>;
+  list(): Promise<{ name: string; touchedAt: number }[]>;
+}
+
+export interface SealedFile {
+  /** Bytes so far. */
+  readonly size: number;
+  read(offset: number, length: number): Promise<Uint8Array>;
+  append(bytes: Uint8Array): Promise<void>;
+  /** What was appended is on the disk, and so is the file's name. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Https {
+  /**
+   * A connection for some requests, one after the other. `judge` is shown the server's key before anything is said; what it
+   * throws ends the attempt.
+   */
+  connect(address: Address, judge: (seen: Pick<Socket, "tlsKey" | "publicRoot">) => void): HttpsConnection;
+}
+
+export interface HttpsConnection {
+  /** Resolves with the head of the answer. @throws TransportError, and what `judge` threw */
+  request(request: HttpsRequest): Promise<HttpsAnswer>;
+  close(): void;
+}
+
+export interface HttpsRequest {
+  readonly method: "PUT" | "PATCH" | "HEAD" | "GET";
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpsAnswer {
+  readonly status: number;
+  header(name: string): string | undefined;
+  /** What a successful GET brings: read it, or close the connection. @throws TransportError when it is cut off */
+  readonly body: AsyncIterable<Uint8Array>;
 }

@@ -22,6 +22,10 @@
  *   search-new/<id>/<place>                  the folded text of one that is in no leaf yet            search-index.ts
  *   search-index                             that all rows are in them, and in which form             { format }
  *   expiring/<time>/<content id>             a message to be deleted then                             nothing
+ *   blob-use/<blob>/<content id>             that a message names a blob                              {}
+ *   blob-drop/<blob>                         that no message names it any more; to be told            {}
+ *   text-to-fetch/<content id>               a long text of which only the beginning is here          {}
+ *   attempt/<salt>                           which message an attempt with files became               AttemptRecord
  *   outbox/<order>                           intents, until the server has accepted them              OutboxItem
  */
 import { decodeCbor, encodeCbor } from "@sotto/protocol";
@@ -237,6 +241,8 @@ export interface MessageRow extends RowFrame {
   refused?: string;
   /** Deleted for everyone: `content` holds no words any more, and `id` is the only thing that says what it was. */
   erased?: true;
+  /** The whole text of a message that only begins in its content. */
+  longText?: string;
 }
 
 /** Each holds whatever came, so that all devices end with the same in whatever order it comes. Places are those of the log. */
@@ -297,8 +303,16 @@ export interface OutboxItem {
   submission: Uint8Array;
   /** The encrypted message once there is one: the same bytes are sent until the server answers definitely. */
   message?: Uint8Array;
+  /** Sealed files that the server must have before the message leaves; absent once it has them. */
+  files?: { blob: Uint8Array; name: string; hash: Uint8Array; sealedSize: number }[];
   /** For receipts: the sequence that they cover. */
   upTo?: number;
+}
+
+/** Files are sealed anew by each call, so the content does not tell that a call was made before. */
+export interface AttemptRecord {
+  message: Uint8Array;
+  sentAt: number;
 }
 
 const digits = 16;
@@ -342,6 +356,10 @@ export const keys = {
   searchIndex: "search-index",
   searchLeaves: (within: string) => `search/${within}`,
   searchNews: (within: string) => `search-new/${within}`,
+  blobUse: (blob: string, contentId: string) => `blob-use/${blob}/${contentId}`,
+  blobToDrop: (blob: string) => `blob-drop/${blob}`,
+  textToFetch: (contentId: string) => `text-to-fetch/${contentId}`,
+  attempt: (salt: string) => `attempt/${salt}`,
   outboxItem: (order: number) => `outbox/${padded(order)}`,
 } as const;
 

@@ -28,6 +28,8 @@ const resendBytesMax = 60 * 1024;
 export interface RestoreOptions {
   /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
   isQuiet: (conversation: ConversationRecord) => boolean;
+  /** Somebody brought this account into a conversation that was not there before. */
+  onMet: (transaction: Transaction, conversation: ConversationRecord) => void;
   state: State;
   contacts: Contacts;
   timeline: Timeline;
@@ -121,7 +123,7 @@ export class Restore {
       if (!sameBytes(directConversationId(own.account, peer), remote.conversation)) continue;
       await contacts.fetch([peer], request);
       await state.transact((transaction) => {
-        transaction.putConversation({
+        const conversation: ConversationRecord = {
           ...emptyConversation,
           kind: "direct",
           conversation: remote.conversation.slice(),
@@ -131,7 +133,9 @@ export class Restore {
           restore: { before: 0 },
           lastAt: platform.clock.now(),
           lastFrom: peer.slice(),
-        });
+        };
+        transaction.putConversation(conversation);
+        if (remote.asked) this.#options.onMet(transaction, conversation);
       });
     }
   }
@@ -261,7 +265,8 @@ export class Restore {
     const { gap } = conversation;
     // Nobody puts messages into a past that this device did not ask for.
     const change = changeIn(content);
-    if ((content.kind !== "text" && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
+    const isMessage = content.kind === "text" || content.kind === "attachments";
+    if ((!isMessage && !change) || !("sentAtMs" in content) || content.sentAtMs === undefined) return;
     if (!gap || resend.sequence < gap.from || resend.sequence > gap.to) return;
     const expiresAt = this.#options.expiry.dueAt(content, content.sentAtMs);
     if (expiresAt !== undefined && expiresAt <= this.#options.platform.clock.now()) return;

@@ -7,6 +7,7 @@
  * there are enough; what is deleted or edited leaves the leaf that holds it at once. Why: docs/decisions/0020-search-reads-texts-through.md.
  */
 import { decodeCbor, encodeCbor, sameBytes } from "@sotto/protocol";
+import { filesOf } from "./blob-uses.ts";
 import { wordsOf } from "./message-changes.ts";
 import { type Row, decodeRecord, encodeRecord, keys, placeOf, sequenceOf } from "./records.ts";
 import type { SearchedPart } from "./search-query.ts";
@@ -310,10 +311,17 @@ const link = /\bhttps?:\/\/\S/iu;
  */
 function searchedOf(row: Row): Omit<IndexEntry, "place"> | undefined {
   if (row.kind !== "message") return undefined;
-  const text = wordsOf(row);
-  if (text === undefined) return undefined;
+  const words = wordsOf(row);
+  if (words === undefined) return undefined;
+  const files = filesOf(row).filter(({ longText }) => !longText);
+  const text = [words, ...files.map(({ name }) => name)].join("\n");
   const atMs = Math.min(row.sentAt, row.acceptedAt ?? row.sentAt);
-  return { from: row.from, atMs, parts: link.test(text) ? partBits.link : 0, text };
+  return {
+    from: row.from,
+    atMs,
+    parts: (link.test(text) ? partBits.link : 0) | (files.length > 0 ? partBits.file : 0),
+    text,
+  };
 }
 
 function isSame(a: Omit<IndexEntry, "place"> | undefined, b: Omit<IndexEntry, "place"> | undefined): boolean {

@@ -31,7 +31,8 @@ async function begin(disk = new MemoryDisk()) {
   };
   const withBob = await open(bob);
   const withCarol = await open(carol);
-  const newSearch = () => new Search({ state, timeline, lookup, clock, own: () => state.account! });
+  const newSearch = () =>
+    new Search({ state, timeline, lookup, clock, people: { isBlocked: () => false }, own: () => state.account! });
   const search = newSearch();
   const row = (text: string, atMs: number, from = bob): MessageRow => ({
     kind: "message",

@@ -8,6 +8,7 @@ import type { Message, SearchPage, SearchResult } from "./api.ts";
 import { plainName } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import type { Lookup } from "./lookup.ts";
+import type { People } from "./people.ts";
 import type { Clock } from "./platform.ts";
 import type { AccountRecord } from "./records.ts";
 import { type Leaf, partBits } from "./search-index.ts";
@@ -28,6 +29,7 @@ export interface SearchOptions {
   timeline: Timeline;
   lookup: Lookup;
   clock: Clock;
+  people: Pick<People, "isBlocked">;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
 }
@@ -111,11 +113,12 @@ export class Search {
   }
 
   async #resultOf(hit: Hit, terms: readonly Term[]): Promise<SearchResult | undefined> {
-    const { state, timeline } = this.#options;
+    const { state, timeline, people } = this.#options;
     const conversation = state.conversations.get(hit.conversation);
     const row = await state.row(hit.conversation, hit.place);
     // It was deleted a moment ago.
     if (!conversation || row?.kind !== "message") return undefined;
+    if (conversation.kind === "group" && people.isBlocked(row.from)) return undefined;
     const message: Message = timeline.toMessage(conversation, hit.place, row);
     return { ...message, ranges: rangesOf(message.text, terms) };
   }

@@ -55,7 +55,7 @@ async function begin() {
     contacts,
     conversations,
     timeline: new Timeline(state, contacts),
-    outbox: { kick() {}, itemOfMessage: () => undefined } as unknown as Outbox,
+    outbox: { kick() {}, forgetPause() {}, itemOfMessage: () => undefined } as unknown as Outbox,
     platform: { clock, random } as unknown as Platform,
     connection: () => connection,
     isQuiet: () => false,

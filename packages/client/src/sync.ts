@@ -318,6 +318,10 @@ export class Sync {
     }
     for (const id of taken.acks.keys())
       if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
+    // Whoever messages waited for has perhaps just come in.
+    for (const { name, payload } of batch)
+      if (name === "welcome" || (name === "entry" && payload.kind === "commit"))
+        outbox.forgetPause(toHex(payload.conversation));
     outbox.kick();
     this.#options.onTaken();
     return taken.missingIn;
@@ -484,7 +488,6 @@ export class Sync {
       case "commit":
         throwUnlessAsked(this.#unknownMembers(processed.group), at.asked);
         await this.#commits.take(transaction, at, processed);
-        transaction.applied.push(() => this.#options.outbox.groupChanged(id));
         return;
       case "skipped":
         await this.#takeSkipped(transaction, at, processed.reason);
@@ -557,6 +560,7 @@ export class Sync {
     const own = state.account !== undefined && sameBytes(sender.account, state.account.account);
     switch (content.kind) {
       case "text":
+      case "attachments":
       case "delete":
       case "reaction":
       case "pin": {

@@ -2,9 +2,10 @@
  * What is shown of a conversation: rows at their place in the log, own messages without a place at the end, and the marks that
  * receipts set on them. Everything here runs inside a transaction and touches nothing but the store.
  */
-import { type DecodedContent, decodeContent, isForwarded, mentionsOf } from "@sotto/e2ee";
+import { type AttachedFile, type DecodedContent, decodeContent, isForwarded, mentionsOf } from "@sotto/e2ee";
 import { directConversationId, sameBytes, toHex } from "@sotto/protocol";
-import type { ConversationEvent, Message, MessageState } from "./api.ts";
+import type { Attachment, ConversationEvent, Message, MessageState } from "./api.ts";
+import { noteFiles } from "./blob-uses.ts";
 import {
   type Done,
   moveChange,
@@ -85,7 +86,7 @@ export class Timeline {
       conversation: toHex(conversation.conversation),
       from: this.#contacts.nameOf(row.from),
       at: rfc3339(row.sentAt),
-      text: content.kind === "text" ? content.text : "",
+      text: row.longText ?? ("text" in content ? content.text : ""),
       state: own ? stateOf(row, sequence) : "received",
       unread: this.#isUnread(conversation, place, row),
     };
@@ -93,6 +94,8 @@ export class Timeline {
       message.deliveredAt = rfc3339(row.deliveredAt);
     if (row.readAt !== undefined && row.readAt !== timeUnknown) message.readAt = rfc3339(row.readAt);
     if ("inReplyTo" in content && content.inReplyTo !== undefined) message.replyTo = toHex(content.inReplyTo);
+    const attached = content.kind === "attachments" ? content.files.filter((file) => !isRead(file, row)) : [];
+    if (attached.length > 0) message.attachments = attached.map(toAttachment);
     if (row.failure !== undefined) message.failure = row.failure;
     const expiresAt = row.expiresAt ?? ("expiresAtMs" in content ? content.expiresAtMs : undefined);
     if (expiresAt !== undefined) message.expiresAt = rfc3339(expiresAt);
@@ -114,6 +117,7 @@ export class Timeline {
     if (view.deleted) {
       message.deleted = { by: name(view.deleted.by), at: rfc3339(view.deleted.at) };
       message.text = "";
+      delete message.attachments;
       delete message.replyTo;
       return;
     }
@@ -183,6 +187,7 @@ export class Timeline {
   ): Promise<void> {
     const place = pendingPlaceOf(order);
     transaction.putRow(toHex(conversation.conversation), place, row);
+    noteFiles(transaction, row);
     await this.#tell(transaction, "receipt", conversation, place, row);
   }
 
@@ -309,6 +314,7 @@ export class Timeline {
     const row = await withWaitingChanges(transaction, id, received);
     const place = await freePlace(transaction, id, sequence);
     transaction.putRow(id, place, row);
+    noteFiles(transaction, row);
     conversation.lastAt = Math.max(conversation.lastAt, row.acceptedAt ?? row.sentAt);
     if (this.isOwn(row)) {
       await this.#tell(transaction, "receipt", conversation, place, row);
@@ -372,6 +378,7 @@ export class Timeline {
     const row = await withWaitingChanges(transaction, id, restored);
     const place = await freePlace(transaction, id, sequence);
     transaction.putRow(id, place, row);
+    noteFiles(transaction, row);
     this.#countUnread(conversation, place, row);
     return { place, row };
   }
@@ -515,6 +522,25 @@ function shortened(text: string): string {
   const characters = Array.from(text.slice(0, 2 * quoteCharactersMax));
   const isWhole = text.length <= 2 * quoteCharactersMax && characters.length <= quoteCharactersMax;
   return isWhole ? text : `${characters.slice(0, quoteCharactersMax - 1).join("")}…`;
+}
+
+/** A long text is no attachment to people, once it is here. */
+function isRead(file: AttachedFile, row: MessageRow): boolean {
+  return file.longText === true && row.longText !== undefined;
+}
+
+function toAttachment(file: AttachedFile): Attachment {
+  const { name, size, type, width, height, durationMs, voice, thumbnail } = file;
+  return {
+    name,
+    size,
+    type,
+    ...(width === undefined ? {} : { width }),
+    ...(height === undefined ? {} : { height }),
+    ...(durationMs === undefined ? {} : { durationMs }),
+    ...(voice === undefined ? {} : { voice }),
+    ...(thumbnail === undefined ? {} : { thumbnail: { type: thumbnail.type, base64: thumbnail.bytes.toBase64() } }),
+  };
 }
 
 /** Where a row for this sequence can go. Two share one if the server numbered its log anew, or if a commit did several things. */

@@ -23,6 +23,8 @@ export interface TypingOptions {
   platform: Platform;
   connection: () => Connection;
   own: () => AccountRecord;
+  /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
+  isQuiet: (conversation: ConversationRecord) => boolean;
   emit: (event: ClientEvent) => void;
 }
 
@@ -61,6 +63,7 @@ export class Typing {
   async #say(conversation: ConversationRecord, id: string, active: boolean): Promise<void> {
     const { state, platform, connection, contacts, own } = this.#options;
     if (conversation.phase !== "open" || conversation.brokenAt !== undefined) return;
+    if (this.#options.isQuiet(conversation)) return;
     contacts.requireTrustedIn(conversation);
     const group = await state.transact((transaction) => transaction.group(id));
     if (group?.standing !== "active") return;

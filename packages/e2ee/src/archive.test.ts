@@ -10,14 +10,6 @@ import {
   openArchiveChunk,
   sealArchiveChunk,
 } from "./archive.ts";
-import {
-  attachmentPieceBytes,
-  createAttachmentKey,
-  openAttachmentPiece,
-  paddedAttachmentBytes,
-  sealAttachmentPiece,
-  sealedAttachmentBytes,
-} from "./attachments.ts";
 import { encodeContent } from "./content.ts";
 import { E2eeError } from "./errors.ts";
 import { conversationNamed, nowMs, Person } from "./testing/people.ts";
@@ -167,35 +159,4 @@ test("no bytes make the archive throw", () => {
     }),
     { numRuns: 100_000, plugins: [fc.interruptAfterTimeLimit(1500)] },
   );
-});
-
-test("the pieces of an attachment open in their places only, and the end is where it was", () => {
-  const key = createAttachmentKey(alice.random);
-  const pieces = [0, 1, 2].map((number) => new Uint8Array(number < 2 ? attachmentPieceBytes : 100).fill(number));
-  const sealed = pieces.map((piece, number) => sealAttachmentPiece(key, number, number === 2, piece));
-  for (const [number, piece] of pieces.entries()) {
-    assert.deepEqual(openAttachmentPiece(key, number, number === 2, sealed[number]!), piece);
-  }
-  const refused = (run: () => unknown) =>
-    assert.throws(run, (error) => error instanceof E2eeError && error.code === "cannot-open");
-  refused(() => openAttachmentPiece(key, 1, false, sealed[0]!));
-  refused(() => openAttachmentPiece(key, 1, true, sealed[1]!));
-  refused(() => openAttachmentPiece(key, 2, false, sealed[2]!));
-  refused(() => openAttachmentPiece(createAttachmentKey(alice.random), 0, false, sealed[0]!));
-  assert.throws(() => sealAttachmentPiece(key, 3, false, new Uint8Array(5)), E2eeError);
-  assert.equal(
-    sealedAttachmentBytes(2 * attachmentPieceBytes + 100),
-    sealed.reduce((sum, piece) => sum + piece.length, 0),
-  );
-});
-
-test("padding costs at most an eighth and leaves few lengths", () => {
-  const lengths = new Set<number>();
-  for (let bytes = 1; bytes < 20_000_000; bytes = Math.ceil(bytes * 1.003) + 1) {
-    const padded = paddedAttachmentBytes(bytes);
-    assert(padded >= bytes && (bytes <= 1024 || padded <= bytes * 1.125 + 1), `${bytes}`);
-    lengths.add(padded);
-  }
-  assert(lengths.size < 130, `${lengths.size}`);
-  assert.equal(paddedAttachmentBytes(0), 1024);
 });

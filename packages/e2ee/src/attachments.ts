@@ -1,18 +1,55 @@
 /**
- * Attachments: a file of any size, encrypted piece by piece under a key of its own, so that either end holds one piece in
- * memory. STREAM over AES-256-GCM (Hoang, Reyhanitabar, Rogaway, Vizár 2015): the nonce counts the pieces and marks the last,
- * so that pieces can be neither reordered nor dropped at the end. Key, size and hash travel in the message; the server sees
- * a random id and a padded size, and never looks inside.
+ * Attachments: a file of any size, encrypted piece by piece under a key of its own, so that either end holds some pieces in
+ * memory and never the whole. STREAM over AES-256-GCM (Hoang, Reyhanitabar, Rogaway, Vizár 2015): the nonce counts the pieces
+ * and marks the last, so that pieces can be neither reordered nor dropped at the end. Key, size and hash travel in the message;
+ * the server sees a random id and a padded size, and never looks inside. Where the bytes come from and go to is the caller's:
+ * nothing of an opened file may have its name before `openAttachment` has resolved.
  */
 import { gcm } from "@noble/ciphers/aes.js";
-import type { Random } from "@sotto/protocol";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { joinBytes, type Random, sameBytes } from "@sotto/protocol";
 import { E2eeError } from "./errors.ts";
 import { Secret } from "./secret.ts";
 
-/** Plaintext bytes of each piece but the last. */
-export const attachmentPieceBytes = 64 * 1024;
-/** What each piece grows by. */
-export const attachmentTagBytes = 16;
+/** Plaintext bytes of each piece but the last, and what each grows by. */
+const pieceBytes = 64 * 1024;
+const tagBytes = 16;
+const sealedPieceBytes = pieceBytes + tagBytes;
+/** Read and written at once. */
+const piecesAtOnce = 16;
+
+/**
+ * The two primitives of this file as the platform has them; for a hundred megabytes its own are worth it. `nobleCiphers` runs
+ * everywhere.
+ */
+export interface AttachmentCiphers {
+  /** AES-256-GCM: ciphertext and tag. The nonce has 12 bytes. */
+  seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** Throws if key, nonce or bytes are not those that were sealed. */
+  open(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** SHA-256. */
+  createHash(): { update(bytes: Uint8Array): unknown; digest(): Uint8Array };
+}
+
+export const nobleCiphers: AttachmentCiphers = {
+  seal: (key, nonce, plaintext) => gcm(key, nonce).encrypt(plaintext),
+  open: (key, nonce, sealed) => gcm(key, nonce).decrypt(sealed),
+  createHash: () => sha256.create(),
+};
+
+/** Resolves with `length` bytes from `offset` on, or with fewer at the end. */
+export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
+export type WriteNext = (bytes: Uint8Array) => Promise<void>;
+
+/** What a message says of a file, as far as it takes to open it. */
+export interface SealedAttachment {
+  readonly key: Uint8Array;
+  /** Bytes of the file itself. */
+  readonly size: number;
+  /** Of the sealed bytes: how many, and their SHA-256. */
+  readonly sealedSize: number;
+  readonly hash: Uint8Array;
+}
 
 /** A key for one file, used for nothing else. */
 export function createAttachmentKey(random: Random): Secret {
@@ -29,32 +66,99 @@ export function paddedAttachmentBytes(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
-/** How long the encrypted form of `bytes` (padded) plaintext bytes is. */
-export function sealedAttachmentBytes(bytes: number): number {
-  return bytes + Math.max(1, Math.ceil(bytes / attachmentPieceBytes)) * attachmentTagBytes;
+/** How long the sealed form of a file of so many bytes is. */
+export function sealedAttachmentBytes(size: number): number {
+  const padded = paddedAttachmentBytes(size);
+  return padded + Math.ceil(padded / pieceBytes) * tagBytes;
 }
 
 /**
- * One piece, the first being number 0. Every piece but the last has exactly `attachmentPieceBytes`. The same number must not be
- * sealed twice with other bytes.
+ * Seals a file of `size` bytes; resolves when everything was written. The key must be new: it must never see two contents, so
+ * whoever is interrupted begins again with another one.
+ * @throws E2eeError `size-changed` if `read` gives fewer bytes; whatever `read` and `write` throw
  */
-export function sealAttachmentPiece(key: Secret, number: number, isLast: boolean, plaintext: Uint8Array): Uint8Array {
-  if (plaintext.length > attachmentPieceBytes || (!isLast && plaintext.length !== attachmentPieceBytes))
-    throw new E2eeError("content-too-large");
-  return gcm(key.reveal(), pieceNonce(number, isLast)).encrypt(plaintext);
+export async function sealAttachment(options: {
+  key: Secret;
+  size: number;
+  read: ReadAt;
+  write: WriteNext;
+  ciphers: AttachmentCiphers;
+}): Promise<SealedAttachment> {
+  const { size, read, write, ciphers } = options;
+  const key = options.key.reveal();
+  const padded = paddedAttachmentBytes(size);
+  const last = Math.ceil(padded / pieceBytes) - 1;
+  const hash = ciphers.createHash();
+  let sealedSize = 0;
+  for (let first = 0; first <= last; first += piecesAtOnce) {
+    const offset = first * pieceBytes;
+    const plaintext = new Uint8Array(Math.min(piecesAtOnce * pieceBytes, padded - offset));
+    const wanted = Math.max(0, Math.min(plaintext.length, size - offset));
+    const bytes = wanted === 0 ? new Uint8Array() : await read(offset, wanted);
+    if (bytes.length !== wanted) throw new E2eeError("size-changed");
+    plaintext.set(bytes);
+    const pieces: Uint8Array[] = [];
+    for (let number = first; number <= Math.min(first + piecesAtOnce - 1, last); number++) {
+      const at = number * pieceBytes - offset;
+      pieces.push(await ciphers.seal(key, nonceOf(number, number === last), plaintext.subarray(at, at + pieceBytes)));
+    }
+    const sealed = joinBytes(...pieces);
+    hash.update(sealed);
+    sealedSize += sealed.length;
+    await write(sealed);
+  }
+  return { key, size, sealedSize, hash: hash.digest() };
 }
 
-/** @throws E2eeError `cannot-open` for altered bytes, another place, or a last piece that is not the last */
-export function openAttachmentPiece(key: Secret, number: number, isLast: boolean, sealed: Uint8Array): Uint8Array {
+/**
+ * Opens what `sealAttachment` made, writing the file's own bytes. What was written counts for nothing unless this resolves.
+ * @throws E2eeError `cannot-open` for bytes that were altered, exchanged, cut off or added; whatever `read` and `write` throw
+ */
+export async function openAttachment(
+  options: SealedAttachment & { read: ReadAt; write: WriteNext; ciphers: AttachmentCiphers },
+): Promise<void> {
+  const { key, size, sealedSize, read, write, ciphers } = options;
+  if (sealedSize !== sealedAttachmentBytes(size)) throw new E2eeError("cannot-open");
+  const last = Math.ceil(sealedSize / sealedPieceBytes) - 1;
+  const hash = ciphers.createHash();
+  let left = size;
+  for (let first = 0; first <= last; first += piecesAtOnce) {
+    const offset = first * sealedPieceBytes;
+    const wanted = Math.min(piecesAtOnce * sealedPieceBytes, sealedSize - offset);
+    const sealed = await read(offset, wanted);
+    if (sealed.length !== wanted) throw new E2eeError("cannot-open");
+    hash.update(sealed);
+    const pieces: Uint8Array[] = [];
+    for (let number = first; number <= Math.min(first + piecesAtOnce - 1, last); number++) {
+      const at = number * sealedPieceBytes - offset;
+      const piece = sealed.subarray(at, at + sealedPieceBytes);
+      pieces.push(await openPiece(ciphers, key, nonceOf(number, number === last), piece));
+    }
+    const opened = joinBytes(...pieces);
+    const own = opened.subarray(0, Math.min(opened.length, left));
+    if (opened.subarray(own.length).some((byte) => byte !== 0)) throw new E2eeError("cannot-open");
+    left -= own.length;
+    if (own.length > 0) await write(own);
+  }
+  const isLonger = (await read(sealedSize, 1)).length > 0;
+  if (isLonger || !sameBytes(hash.digest(), options.hash)) throw new E2eeError("cannot-open");
+}
+
+async function openPiece(
+  ciphers: AttachmentCiphers,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  sealed: Uint8Array,
+): Promise<Uint8Array> {
   try {
-    return gcm(key.reveal(), pieceNonce(number, isLast)).decrypt(sealed);
+    return await ciphers.open(key, nonce, sealed);
   } catch (cause) {
     throw new E2eeError("cannot-open", { cause });
   }
 }
 
-/** Seven zero bytes, the number, and whether it is the last. */
-function pieceNonce(number: number, isLast: boolean): Uint8Array {
+/** Seven zero bytes, the piece's number, and whether it is the last. */
+function nonceOf(number: number, isLast: boolean): Uint8Array {
   const nonce = new Uint8Array(12);
   new DataView(nonce.buffer).setUint32(7, number);
   nonce[11] = isLast ? 1 : 0;

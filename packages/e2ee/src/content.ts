@@ -20,6 +20,7 @@ import {
   joinBytes,
   limits,
 } from "@sotto/protocol";
+import { type AttachedFile, decodeFiles, encodeFiles } from "./attached-files.ts";
 import { E2eeError } from "./errors.ts";
 
 export const contentVersion = 1;
@@ -49,6 +50,8 @@ interface ContentFrame {
 export type ContentBody =
   /** With `replaces`: what the message says from here on. */
   | { readonly kind: "text"; readonly text: string }
+  /** One to ten files, and what is said with them: may be empty. */
+  | { readonly kind: "attachments"; readonly text: string; readonly files: readonly AttachedFile[] }
   /** Takes the message that `replaces` names back, for everyone. */
   | { readonly kind: "delete" }
   /** To the message that `inReplyTo` names; one person may set several different ones. */
@@ -100,6 +103,13 @@ function encodeBody(content: ContentBody): unknown {
     case "text":
       if (utf8Bytes(content.text) > limits.textBytesMax) throw new E2eeError("content-too-large");
       return content.text;
+    case "attachments": {
+      const body = { text: content.text, files: encodeFiles(content.files) };
+      // What the other side would not read must not leave.
+      if (decodeFiles(content.files) === undefined || utf8Bytes(content.text) > limits.textBytesMax)
+        throw new E2eeError("content-too-large");
+      return body;
+    }
     case "delete":
       return null;
     case "reaction":
@@ -167,6 +177,12 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
     case "text":
       if (typeof body !== "string" || utf8Bytes(body) > limits.textBytesMax) return malformed("text");
       return { kind, text: body };
+    case "attachments": {
+      if (!isRecord(body) || typeof body["text"] !== "string") return malformed("attachments");
+      const files = decodeFiles(body["files"]);
+      if (files === undefined || utf8Bytes(body["text"]) > limits.textBytesMax) return malformed("attachments");
+      return { kind, text: body["text"], files };
+    }
     case "delete":
       return body === null ? { kind } : malformed("delete");
     case "reaction": {

@@ -25,6 +25,7 @@ export const e2eeFailures = {
   "commit-refused": { retryable: false, meaning: "this commit cannot be made in this group" },
   "roster-invalid": { retryable: false, meaning: "the roster is not one" },
   "content-too-large": { retryable: false, meaning: "the content is larger than a message may be" },
+  "size-changed": { retryable: true, meaning: "the file became shorter while it was sealed" },
   "record-damaged": { retryable: false, meaning: "a stored record cannot be read" },
   "record-version": { retryable: false, meaning: "a stored record was written by another engine or version" },
   "cannot-open": { retryable: false, meaning: "a sealed record cannot be opened with this key" },

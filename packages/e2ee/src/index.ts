@@ -5,6 +5,7 @@
 export * from "./account-chain.ts";
 export * from "./account-vault-signature.ts";
 export * from "./archive.ts";
+export type { AttachedFile } from "./attached-files.ts";
 export * from "./attachments.ts";
 export * from "./content.ts";
 export * from "./credential.ts";

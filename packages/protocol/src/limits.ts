@@ -118,6 +118,7 @@ export const limits = {
   // Attachments: what people may send, and what it becomes with padding and tags.
   attachmentBytesMax: 100 * MiB,
   attachmentsPerMessageMax: 10,
+  longTextBytesMax: 1 * MiB,
   thumbnailBytesMax: 8 * KiB,
   blobBytesMax: 105 * MiB,
   blobBytesPerAccountMax: 5 * 1024 * MiB,

@@ -391,7 +391,15 @@ export const methods = {
     params: v.strictObject({ conversation: id, generation: count, suite, groupInfo: structure }),
     result: v.object({ sequence: count, acceptedAt: timeMs }),
     /** `not-permitted`: not enough accounts reported the epoch as broken. */
-    failures: ["conflict", "not-permitted", "commit-refused", "not-staged", "quota-exceeded", "unavailable"],
+    failures: [
+      "not-accepted",
+      "conflict",
+      "not-permitted",
+      "commit-refused",
+      "not-staged",
+      "quota-exceeded",
+      "unavailable",
+    ],
   },
   sendMessage: {
     about:
@@ -451,6 +459,8 @@ export const methods = {
           expired: count,
           /** The first sequence that the device's leaf can read, absent while it has none. */
           from: v.optional(count),
+          /** A stranger opened it, and the account has neither written nor accepted. */
+          asked: v.optional(v.boolean()),
           /** The conversation ended for the account: the last sequence that it gets. */
           until: v.optional(count),
         }),

@@ -289,7 +289,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     ]);
     const result = {
       conversations: [
-        ...current.map((conversation) => describe(conversation, device, { role: roleOf(conversation, account) })),
+        ...current.map((conversation) => describe(conversation, device, ownIn(conversation, account))),
         ...ended.map(({ conversation, role, until }) => describe(conversation, device, { role, until })),
       ],
       inbox: inboxHead,
@@ -627,11 +627,16 @@ const roleOf = (conversation: Conversation, account: AccountId): Role =>
 /** Bytes that go into a frame. */
 const sizeOf = (bytes: Structure): number => (bytes instanceof Uint8Array ? bytes.length : 0);
 
+const ownIn = (conversation: Conversation, account: AccountId): { role: Role; asked?: true } => ({
+  role: roleOf(conversation, account),
+  ...(conversation.asked !== undefined && sameBytes(conversation.asked, account) ? { asked: true } : {}),
+});
+
 /** @param own what the account is in it, or was until it ended for it */
 function describe(
   conversation: Conversation,
   device: DeviceId,
-  own: { role: Role; until?: number },
+  own: { role: Role; until?: number; asked?: true },
 ): Result<"subscribe">["conversations"][number] {
   const leaf = leafOf(conversation, device);
   return {

@@ -210,6 +210,30 @@ describe("at a terminal", () => {
     await at.session.ended;
   });
 
+  test("a stranger who asks is announced, shown by r, and accepted", async () => {
+    const client = alice();
+    client.asking = [
+      { user: "@bob", conversation: "626f62".padEnd(32, "c"), messages: 1, lastAt: "2026-11-22T14:03:00.000Z" },
+    ];
+    client.receive("bob", "let me in");
+    const at = sitDown(client);
+    await at.see("requests of strangers (1)");
+    at.type("r\r");
+    await at.see("@bob asks to write to you:");
+    await at.see("@bob: let me in");
+    await at.see("Enter leaves it for later: ");
+    at.type("a\r");
+    await at.see("@bob may write to you");
+    assert.deepEqual(client.calls.find(({ method }) => method === "answerRequest")?.options, {
+      user: "@bob",
+      answer: "accept",
+    });
+    at.type("r\r");
+    await at.see("Nobody asks.");
+    at.session.interrupt();
+    await at.session.ended;
+  });
+
   test("/ searches, page by page, and says what is missing", async () => {
     const client = alice();
     for (let n = 0; n < 25; n++) client.receive("bob", `lunch ${n}`);

@@ -8,6 +8,7 @@ import { messageLines } from "../message-lines.ts";
 import { person } from "../people.ts";
 import { printable } from "../printable.ts";
 import { shortTime } from "../times.ts";
+import { answerRequests } from "./requests.ts";
 import { openConversation, type Partner, partnerOf } from "./conversation-view.ts";
 import { changePassword, manageDevices } from "./own-account.ts";
 import { sayFailure } from "./sign-in.ts";
@@ -36,6 +37,7 @@ const choices: Choice[] = [
   { key: "8", words: ["devices"], label: "your devices", run: manageDevices },
   { key: "9", words: ["password"], label: "change the password", run: changePassword },
   { key: "0", words: ["log out", "logout"], label: "log out", run: logOut },
+  { key: "r", words: ["requests"], label: "requests of strangers", run: answerRequests },
   {
     key: "/",
     words: ["search", "find"],
@@ -83,10 +85,14 @@ async function choose(session: Session, typed: string): Promise<Next> {
 }
 
 async function showMenu({ screen, client, output }: Session): Promise<void> {
-  const waiting = (await client.notifications()).reduce((sum, { unread }) => sum + unread, 0);
+  const notified = (await client.notifications()).filter(({ muted }) => !muted);
+  const waiting = notified.reduce((sum, { unread }) => sum + unread, 0);
+  const asking = (await client.requests()).length;
   screen.say("");
   for (const { key, label } of choices) {
-    const count = key === "1" && waiting > 0 ? output.style("green", ` (${waiting})`) : "";
+    if (key === "r" && asking === 0) continue;
+    const counted = key === "1" ? waiting : key === "r" ? asking : 0;
+    const count = counted > 0 ? output.style("green", ` (${counted})`) : "";
     screen.say(`  ${output.style("bold", key)}  ${label}${count}`);
   }
   screen.say(output.style("dim", "Type a number, or @name to write to someone. Enter shows this again."));
@@ -119,7 +125,7 @@ async function write(session: Session, argument: string): Promise<Next> {
 }
 
 async function showConversations(session: Session): Promise<Next> {
-  const all = await session.client.conversations();
+  const all = await listed(session);
   if (all.length === 0) session.screen.say("No conversations yet: type @ and a name to begin one.");
   sayConversations(session, all);
   if (all.length > 0)
@@ -222,10 +228,16 @@ async function logOut({ client, screen, self }: Session): Promise<Next> {
   return "logged-out";
 }
 
+/** What is to be chosen from: requests have a place of their own. */
+async function listed({ client }: Session): Promise<Conversation[]> {
+  return (await client.conversations()).filter(({ request }) => !request);
+}
+
 function sayConversations(session: Session, all: readonly Conversation[]): void {
   const { screen, output } = session;
-  all.forEach(({ title, unread, lastAt }, index) => {
+  all.forEach(({ title, unread, lastAt, ...marks }, index) => {
     const details = [
+      ...(["pinned", "muted", "archived", "blocked"] as const).filter((mark) => marks[mark]),
       lastAt && shortTime(lastAt, session.now()),
       unread > 0 && output.style("green", `${unread} unread`),
     ];
@@ -237,7 +249,7 @@ function sayConversations(session: Session, all: readonly Conversation[]): void 
 
 /** By number from the list, by name with or without "@", or by a group's title. Undefined: the person went back. */
 async function choosePartner(session: Session, argument: string, question: string): Promise<Partner | undefined> {
-  const all = await session.client.conversations();
+  const all = await listed(session);
   let typed: string | undefined = argument;
   if (typed === "") {
     sayConversations(session, all);

@@ -73,7 +73,7 @@ export async function runMessageCommand(
 /** For `/help`. */
 export function messageCommandLines(): string[] {
   const written = Object.entries(commandsByWord).map(([word, { takes, does }]) =>
-    `/${word} N${takes === undefined ? "" : ` ${takes}`}`.padEnd(17).concat(does),
+    `/${word} N${takes === undefined ? "" : ` ${takes}`}`.padEnd(18).concat(does),
   );
   return [...written.map((line) => `  ${line}`), "  N is the number behind a message, as in #3"];
 }

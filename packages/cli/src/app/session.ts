@@ -71,7 +71,11 @@ export class Session {
       return;
     }
     if ((await this.view?.onEvent(event)) === true) return;
-    if (event.type === "message" && event.unread) {
+    if (event.type === "request") {
+      this.screen.say(this.output.style("dim", `* ${printable(event.from)} asks to write to you: r shows it`));
+      return;
+    }
+    if (event.type === "message" && event.unread && !event.muted) {
       const bell = this.screen.interactive ? "\u0007" : "";
       const title = await this.#titleOf(event.conversation, event.from);
       this.screen.say(`${bell}${this.output.style("green", `★ new message from ${title}`)}`);

@@ -145,6 +145,10 @@ async function createAccount(
       if (using.fingerprint === undefined) notePinned(context, self.fingerprint);
       screen.say("", ...recoveryCodeLines(context, registered.recoveryCode), "");
       await screen.lend(() => confirmWrittenDown(context));
+      if (registered.introducedBy !== undefined) {
+        const by = printable(registered.introducedBy);
+        screen.say(`${by} invited you: type ${by} to write to them.`);
+      }
       return self;
     } catch (error) {
       if (!screen.interactive || !isClientError(error)) throw error;

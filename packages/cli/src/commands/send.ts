@@ -9,11 +9,13 @@ import { readText } from "../input.ts";
 import { ticks } from "../message-lines.ts";
 import { naming } from "../people.ts";
 import { printable } from "../printable.ts";
+import { showingTransfers } from "../transfers.ts";
 
 type Wanted = "accepted" | "delivered" | "read";
 
 interface SendOptions {
   replyTo?: string;
+  attach?: string[];
   wait?: Wanted;
   /** Seconds. */
   timeout?: number;
@@ -30,11 +32,14 @@ const progress: Readonly<Record<MessageState, number>> = {
 };
 const acceptTimeoutMs = 10_000;
 const waitTimeoutSeconds = 30;
+/** While files move, and so long after, the command goes on waiting. */
+const stillAfterMs = 15_000;
 
 export async function send(context: Context, to: string, words: string[], options: SendOptions): Promise<void> {
   const text = words.length === 1 && words[0] === "-" ? await readText(context.environment.stdin) : words.join(" ");
   const { replyTo } = options;
-  await sendAndTell(context, to, (client) => naming(to, client.send({ to, text, replyTo })), options);
+  const files = options.attach ? { attachments: options.attach.map((file) => ({ file })) } : {};
+  await sendAndTell(context, to, (client) => naming(to, client.send({ to, text, replyTo, ...files })), options);
 }
 
 /** Sends what `start` saves, and says how far it got. */
@@ -51,7 +56,11 @@ export async function sendAndTell(
     const state = options.wait ?? "accepted";
     const timeoutMs = options.wait ? (options.timeout ?? waitTimeoutSeconds) * 1000 : acceptTimeoutMs;
     const message =
-      options.wait || reached.connected ? await client.waitFor({ id: saved.id, state, timeoutMs }) : saved;
+      options.wait || reached.connected
+        ? await showingTransfers(context, client, (moves) =>
+            waitWhileMoving(context, () => client.waitFor({ id: saved.id, state, timeoutMs }), moves),
+          )
+        : saved;
 
     const { id, conversation, at, deliveredAt, readAt, failure, waiting } = message;
     await context.output.row(
@@ -78,4 +87,16 @@ export async function sendAndTell(
       );
     }
   });
+}
+
+/** A large file takes its time: as long as it moves, nothing is late. */
+async function waitWhileMoving(
+  { environment }: Context,
+  wait: () => Promise<Message>,
+  moves: { readonly lastMovedMs: number },
+): Promise<Message> {
+  for (;;) {
+    const message = await wait();
+    if (message.state !== "sending" || environment.now() - moves.lastMovedMs > stillAfterMs) return message;
+  }
 }

@@ -3,6 +3,7 @@
  * `Client` promises, and fails where a test says so.
  */
 import type {
+  Attachment,
   Client,
   ClientEvent,
   Conversation,
@@ -11,10 +12,12 @@ import type {
   FailureKind,
   Message,
   MessageRequest,
+  NewAttachment,
   OwnDevice,
   SearchPage,
   SearchResult,
   Reported,
+  SavedFile,
   Settings,
   WhoAmI,
 } from "@sotto/client";
@@ -109,8 +112,15 @@ export class FakeClient implements Client {
   }
 
   /** A message of someone else's, as if it had just been decrypted. */
-  receive(from: string, text: string): Message {
-    const message: Message = { ...this.#stamp(from), from: `@${from}`, text, state: "received", unread: true };
+  receive(from: string, text: string, attachments?: Attachment[]): Message {
+    const message: Message = {
+      ...(attachments ? { attachments } : {}),
+      ...this.#stamp(from),
+      from: `@${from}`,
+      text,
+      state: "received",
+      unread: true,
+    };
     this.rows.push(message);
     this.#tell({ type: "message", ...message });
     return message;
@@ -244,7 +254,7 @@ export class FakeClient implements Client {
     return { done: this.connected };
   }
 
-  async send(options: { to: string; text: string; replyTo?: string }): Promise<Message> {
+  async send(options: { to: string; text: string; replyTo?: string; attachments?: NewAttachment[] }): Promise<Message> {
     await this.#call("send", options);
     const name = options.to.replace(/^@/, "");
     if (!options.to.startsWith("@"))
@@ -259,6 +269,13 @@ export class FakeClient implements Client {
       unread: false,
     };
     if (options.replyTo !== undefined) message.replyTo = options.replyTo;
+    if (options.attachments) {
+      message.attachments = options.attachments.map(({ file, name }) => ({
+        name: name ?? (typeof file === "string" ? file.slice(file.lastIndexOf("/") + 1) : "file"),
+        size: 1_400,
+        type: "text/plain",
+      }));
+    }
     this.rows.push(message);
     return { ...message };
   }
@@ -303,6 +320,23 @@ export class FakeClient implements Client {
     const at = this.rows.findIndex(({ id }) => id === rest.id);
     this.rows[at] = options.pinned === false ? rest : { ...rest, pinned: true };
     return this.#changed(this.#message(rest.id));
+  }
+
+  async save(options: { id: string; folder?: string }): Promise<SavedFile[]> {
+    await this.#call("save", options);
+    const message = this.#message(options.id);
+    return (message.attachments ?? []).map((file) => {
+      const { conversation, id } = message;
+      const transfer = { direction: "down", conversation, message: id, name: file.name } as const;
+      this.#tell({ type: "transfer", ...transfer, bytes: file.size, of: file.size });
+      return { ...file, path: `${options.folder ?? "."}/${file.name}` };
+    });
+  }
+
+  async cancel(options: { id: string }): Promise<Message> {
+    await this.#call("cancel", options);
+    this.advance(options.id, "failed");
+    return { ...this.#message(options.id) };
   }
 
   async waitFor(options: {

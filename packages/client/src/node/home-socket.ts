@@ -39,6 +39,8 @@ export const remoteMethods = [
   "react",
   "forward",
   "pin",
+  "save",
+  "cancel",
   "waitFor",
   "inbox",
   "markRead",

@@ -7,9 +7,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { decodeCbor, encodeCbor, fromHex, toHex } from "@sotto/protocol";
+import { sealedAttachmentBytes } from "../attachments.ts";
 import { type Content, contentId, decodeContent, encodeContent } from "../content.ts";
 
-const file = path.join(import.meta.dirname, "../../../../vectors/content.json");
+const vectorsFile = path.join(import.meta.dirname, "../../../../vectors/content.json");
 
 interface Vectors {
   sender: string;
@@ -23,6 +24,11 @@ const sender = id(0xa1);
 const conversation = id(0xc0);
 const frame = { salt: id(1), sentAtMs: 1_790_000_000_000, head: { n: 2, hash: new Uint8Array(32).fill(2) } };
 
+const file = (name: string, type: string, size: number) => {
+  const [blob, key, hash] = [id(7), new Uint8Array(32).fill(8), new Uint8Array(32).fill(9)];
+  return { name, type, size, blob, key, hash, sealedSize: sealedAttachmentBytes(size) };
+};
+
 const contents: Record<string, Content> = {
   "a text": { ...frame, kind: "text", text: "grüß dich 👋" },
   "a reply that expires": { ...frame, kind: "text", text: "yes", inReplyTo: id(4), expiresAtMs: 1_790_000_060_000 },
@@ -30,6 +36,34 @@ const contents: Record<string, Content> = {
   "a text that names two people": { ...frame, kind: "text", text: "@bob @carol", ext: { mentions: [id(5), id(6)] } },
   "a forwarded text": { ...frame, kind: "text", text: "at one", ext: { forwarded: true } },
   "a text with an extension of the future": { ...frame, kind: "text", text: "hi", ext: { later: Uint8Array.of(1, 2) } },
+  "a picture with a caption": {
+    ...frame,
+    kind: "attachments",
+    text: "the lake",
+    files: [
+      {
+        ...file("lake.jpg", "image/jpeg", 300_000),
+        width: 1600,
+        height: 1200,
+        thumbnail: { type: "image/jpeg", bytes: Uint8Array.of(0xff, 0xd8) },
+      },
+    ],
+  },
+  "a voice note and an empty file, without words": {
+    ...frame,
+    kind: "attachments",
+    text: "",
+    files: [
+      { ...file("voice.ogg", "audio/ogg", 5_000), durationMs: 4_200, voice: true },
+      file("empty", "application/octet-stream", 0),
+    ],
+  },
+  "a long text": {
+    ...frame,
+    kind: "attachments",
+    text: "It began",
+    files: [{ ...file("text.txt", "text/plain; charset=utf-8", 70_000), longText: true }],
+  },
   "a deletion": { ...frame, kind: "delete", replaces: id(3) },
   "a reaction": { ...frame, kind: "reaction", emoji: "👍🏽", inReplyTo: id(3) },
   "a reaction taken back": { ...frame, kind: "reaction", emoji: "❤️", remove: true, inReplyTo: id(3) },
@@ -46,6 +80,14 @@ const contents: Record<string, Content> = {
 type Fields = unknown[];
 const fieldsOf = (name: string) => decodeCbor(encodeContent(contents[name]!)) as Fields;
 const head = [frame.head.n, frame.head.hash];
+
+const oneFile = (change: Record<string, unknown>): [outcome: "malformed", fields: unknown] => [
+  "malformed",
+  fieldsOf("a picture with a caption").with(7, {
+    text: "",
+    files: [{ ...file("a", "b/c", 10), ...change }],
+  }),
+];
 
 const wrong: Record<string, [outcome: "malformed" | "unknown", fields: unknown]> = {
   "a later version": ["unknown", fieldsOf("a text").with(0, 2)],
@@ -66,6 +108,30 @@ const wrong: Record<string, [outcome: "malformed" | "unknown", fields: unknown]>
   ],
   "a mention of 15 bytes": ["malformed", fieldsOf("a text").with(8, { head, mentions: [id(5).slice(1)] })],
   "forwarded, or not": ["malformed", fieldsOf("a text").with(8, { head, forwarded: false })],
+  "attachments without files": ["malformed", fieldsOf("a picture with a caption").with(7, { text: "", files: [] })],
+  "eleven files": [
+    "malformed",
+    fieldsOf("a picture with a caption").with(7, {
+      text: "",
+      files: Array.from({ length: 11 }, () => file("a", "b/c", 10)),
+    }),
+  ],
+  "attachments without a text": [
+    "malformed",
+    fieldsOf("a picture with a caption").with(7, { files: [file("a", "b/c", 10)] }),
+  ],
+  "a file above 100 MiB": oneFile({
+    size: 100 * 2 ** 20 + 1,
+    sealedSize: sealedAttachmentBytes(100 * 2 ** 20 + 1),
+  }),
+  "a file whose sealed size is another": oneFile({ sealedSize: 1_039 }),
+  "a file with a key of 16 bytes": oneFile({ key: id(1) }),
+  "a file without a hash": oneFile({ hash: null }),
+  "a file without a blob": oneFile({ blob: "0707" }),
+  "a file with a name of 256 characters": oneFile({ name: "a".repeat(256) }),
+  "a picture of no width": oneFile({ width: 0 }),
+  "a thumbnail above 8 KiB": oneFile({ thumbnail: { type: "image/png", bytes: new Uint8Array(8 * 1024 + 1) } }),
+  "a voice note, or not": oneFile({ voice: false }),
   "a deletion of nothing": ["malformed", fieldsOf("a deletion").with(3, null)],
   "a deletion with a body": ["malformed", fieldsOf("a deletion").with(7, "")],
   "a reaction to nothing": ["malformed", fieldsOf("a reaction").with(4, null)],
@@ -88,7 +154,7 @@ const wrong: Record<string, [outcome: "malformed" | "unknown", fields: unknown]>
 };
 
 if (process.argv.includes("--write")) write();
-const vectors = JSON.parse(readFileSync(file, "utf8")) as Vectors;
+const vectors = JSON.parse(readFileSync(vectorsFile, "utf8")) as Vectors;
 
 test("every kind of content has a vector and a counterexample", () => {
   assert.deepEqual(vectors.valid.map(({ name }) => name).sort(), Object.keys(contents).sort());
@@ -120,7 +186,7 @@ function readable(value: unknown): unknown {
 function write(): void {
   let before: Vectors = { sender: toHex(sender), conversation: toHex(conversation), valid: [], invalid: [] };
   try {
-    before = JSON.parse(readFileSync(file, "utf8")) as Vectors;
+    before = JSON.parse(readFileSync(vectorsFile, "utf8")) as Vectors;
   } catch {
     // The first time there is none.
   }
@@ -132,5 +198,5 @@ function write(): void {
   }
   for (const [name, [outcome, fields]] of Object.entries(wrong))
     if (isNew(before.invalid, name)) before.invalid.push({ name, bytes: toHex(encodeCbor(fields)), outcome });
-  writeFileSync(file, `${JSON.stringify(before, undefined, 2)}\n`);
+  writeFileSync(vectorsFile, `${JSON.stringify(before, undefined, 2)}\n`);
 }

@@ -20,6 +20,7 @@ export const resetConversation: MethodFile<"resetConversation"> =
     { conversation: name, generation, suite, groupInfo: given },
     { connection, account, device, conversation },
   ) => {
+    if (conversation.blocked.some((blocked) => sameBytes(blocked, account))) throw new ProtocolError("not-accepted");
     const groupInfo = staging.take(connection, given);
     const expected = { conversation: name, generation, suite, account, device };
     const { leaf, roster } = await readFirstGroup(store, groupInfo, expected);

@@ -1,0 +1,46 @@
+/** Media types by the ends of file names: for people, and for what shows pictures. Whoever receives one believes neither. */
+const typesByExtension: Readonly<Record<string, string>> = {
+  avif: "image/avif",
+  csv: "text/csv",
+  docx: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+  epub: "application/epub+zip",
+  flac: "audio/flac",
+  gif: "image/gif",
+  gz: "application/gzip",
+  heic: "image/heic",
+  html: "text/html",
+  ics: "text/calendar",
+  jpeg: "image/jpeg",
+  jpg: "image/jpeg",
+  json: "application/json",
+  log: "text/plain",
+  m4a: "audio/mp4",
+  md: "text/markdown",
+  mkv: "video/x-matroska",
+  mov: "video/quicktime",
+  mp3: "audio/mpeg",
+  mp4: "video/mp4",
+  odp: "application/vnd.oasis.opendocument.presentation",
+  ods: "application/vnd.oasis.opendocument.spreadsheet",
+  odt: "application/vnd.oasis.opendocument.text",
+  oga: "audio/ogg",
+  ogg: "audio/ogg",
+  opus: "audio/ogg",
+  pdf: "application/pdf",
+  png: "image/png",
+  pptx: "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+  svg: "image/svg+xml",
+  tar: "application/x-tar",
+  txt: "text/plain",
+  vcf: "text/vcard",
+  wav: "audio/wav",
+  webm: "video/webm",
+  webp: "image/webp",
+  xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+  zip: "application/zip",
+};
+
+export function mediaTypeOf(name: string): string {
+  const extension = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase() ?? "";
+  return (Object.hasOwn(typesByExtension, extension) && typesByExtension[extension]) || "application/octet-stream";
+}
