@@ -1,7 +1,7 @@
 /**
  * Runs every test of the workspace and prints one summary: `npm test`, or `npm test -- packages/server gateway` for the
- * files whose path contains one of the words. Two files run at once; the whole has ten minutes. With `--long`
- * (`npm run test:long`) the suites that have a long form see SOTTO_TEST_LENGTH=long and take the time they need.
+ * files whose path contains one of the words. Two files run at once; the whole has ten minutes. With `--long` the files that
+ * have a long form see SOTTO_TEST_LENGTH=long and take the time they need; the suites of testing/long have a runner of their own.
  *
  * With CI=true the official vectors have to be there and no test may skip for want of them.
  */

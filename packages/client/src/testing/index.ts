@@ -7,3 +7,5 @@ export { FaultyNetwork } from "./network.ts";
 export { type StorageFaults, withFaults, type WriteFault } from "./storage-faults.ts";
 export { MemoryDisk, openMemoryStorage } from "../storage/memory.ts";
 export { makeHistory } from "./made-history.ts";
+export { nodeCiphers } from "../node/ciphers.ts";
+export { passwordProtocol } from "../password.ts";

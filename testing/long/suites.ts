@@ -1,0 +1,24 @@
+/**
+ * The suites that find more the longer they run. A suite is a program that takes `--minutes N --from SEED --step STEP`,
+ * tries the seeds SEED, SEED + STEP … until its time is up, prints what fails as it goes, and ends with one line of JSON, its
+ * `SuiteReport`. To add one: such a program, and its row here.
+ */
+export interface Suite {
+  readonly name: string;
+  /** Beside this file's folder. */
+  readonly program: string;
+  /** Of the minutes, against the shares of the others. */
+  readonly share: number;
+}
+
+export const suites: readonly Suite[] = [{ name: "world", program: "../world/long.ts", share: 1 }];
+
+export interface SuiteReport {
+  /** How much was tried, and of what. */
+  readonly amount: number;
+  readonly unit: string;
+  readonly failed: number;
+  readonly lastSeed: number;
+  /** What ought to have been reached, and how often it was. */
+  readonly marks: Readonly<Record<string, number>>;
+}
