@@ -190,3 +190,43 @@ describe("in the conversation of the client with the menu", () => {
     assert.match(shown, /\/react N 👍 +react to it\n/);
   });
 });
+
+describe("messages for later", () => {
+  const clientOf = () => FakeClient.registered(() => testNowMs);
+
+  test("schedule says when it goes, list and cancel show it", async () => {
+    const client = clientOf();
+    client.receive("bob", "hello");
+    const { stdout } = await runCli(["schedule", "@bob", "in", "2h", "dinner", "is", "ready", "--json"], { client });
+    const at = new Date(testNowMs + 2 * 3_600_000).toISOString();
+    const { id } = JSON.parse(stdout) as { id: string };
+    assert.deepEqual(JSON.parse(stdout), { id, to: "@bob", at, text: "dinner is ready" });
+    const line = `16:03  to @bob: dinner is ready  [${id.slice(0, 8)}]\n`;
+    assert.equal((await runCli(["schedule", "list"], { client })).stdout, line);
+    assert.equal((await runCli(["schedule", "cancel", id.slice(0, 8)], { client })).stdout, `taken back: ${line}`);
+    const none = await runCli(["schedule", "list"], { client });
+    assert.deepEqual([none.stdout, none.stderr], ["", "no message waits to be sent\n"]);
+    const gone = await runCli(["schedule", "cancel", id], { client });
+    assert.equal(gone.exitCode, 3);
+    client.connected = false;
+    const away = await runCli(["schedule", "@bob", "tomorrow 9:00", "good morning"], { client });
+    assert.equal(away.exitCode, 0);
+    assert.match(away.stderr, /not connected .+; it waits on this device/);
+  });
+
+  test("what says no time, or one that is over or too far, is a usage error with words", async () => {
+    const client = clientOf();
+    for (const [argv, said] of [
+      [["@bob", "dinner", "at eight"], /when\? "dinner" is no time\nhint: for example/],
+      [["@bob"], /is no time/],
+      [["@bob", "18:30"], /there is nothing to send/],
+      [["@bob", "2020-01-01T00:00:00Z", "late"], /that time is over/],
+      [["@bob", "in 31d", "far"], /30 days ahead is the farthest/],
+    ] as const) {
+      const { exitCode, stderr } = await runCli(["schedule", ...argv], { client });
+      assert.equal(exitCode, 2, stderr);
+      assert.match(stderr, said);
+    }
+    assert.deepEqual(callsOf(client, "schedule"), []);
+  });
+});

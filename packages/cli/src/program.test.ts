@@ -21,7 +21,7 @@ const firstId = "00000001eeeeeeeeeeeeeeeeeeeeeeee";
 const verbs = `
   serve invite admin
   register login logout whoami devices password recover recovery-code identity set
-  send save edit delete react forward pin inbox notifications history conversations watch export
+  send schedule save edit delete react forward pin inbox notifications history conversations watch export
   search
   requests block unblock mute status verify report trust
   doctor completion help

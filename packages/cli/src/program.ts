@@ -403,6 +403,19 @@ Examples:
     },
   );
 
+  addSharedOptions(
+    verb("schedule <to> [words...]", "send a message later, from the first of your devices that is online then", [
+      "sotto schedule @bob 18:30 'dinner is ready'",
+      "sotto schedule @bob tomorrow 9:00 good morning",
+      "sotto schedule @bob 'in 2h' - < text",
+      "sotto schedule list",
+      "sotto schedule cancel 3f2a1b9c",
+    ]).usage("[options] <to> <when> <text...> | list | cancel <id>"),
+  ).action(async (first: string, words: string[], _options: unknown, command: Command) => {
+    const { schedule } = await import("./commands/schedule.ts");
+    await schedule(contextOf(command), first, words);
+  });
+
   addMessageVerbs({ verb, addSharedOptions, contextOf });
 
   addSharedOptions(

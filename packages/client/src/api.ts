@@ -130,6 +130,8 @@ export interface Conversation {
   unread: number;
   /** How many of those name this account with an `@`; absent for none. */
   mentions?: number;
+  /** What is being written in it. */
+  draft?: string;
   lastAt?: string;
   muted?: true;
   mutedUntil?: string;
@@ -222,6 +224,16 @@ export interface Settings {
   history: boolean;
 }
 
+/** A message that is to be sent later. */
+export interface ScheduledMessage {
+  id: string;
+  conversation: string;
+  /** "@name" of the other side, or the group's name. */
+  to: string;
+  at: string;
+  text: string;
+}
+
 /** What is set for one conversation. */
 export interface ConversationSettings {
   conversation: string;
@@ -280,6 +292,8 @@ export type ClientEvent =
   | { type: "typing"; conversation: string; user: string; active: boolean }
   | { type: "connection"; connected: boolean; reason?: string; retryInMs?: number }
   | { type: "security"; code: string; user?: string; text: string }
+  /** What is being written in a conversation changed, here or on another device of the account; empty: nothing is any more. */
+  | { type: "draft"; conversation: string; text: string }
   /** A message disappeared, because its time was over. */
   | { type: "expired"; conversation: string; id: string }
   | { type: "read"; conversation: string; unread: number }
@@ -396,6 +410,14 @@ export interface Client extends AsyncDisposable {
   notifications(): Promise<Notification[]>;
   conversations(): Promise<Conversation[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;
+  /** Keeps what is being written, here at once and soon on the account's other devices. An empty text forgets it. */
+  setDraft(options: { with: string; text: string }): Promise<void>;
+  /** Empty where there is none. */
+  getDraft(options: { with: string }): Promise<{ text: string }>;
+  /** Sends a message at a time (RFC 3339), 30 days ahead at most, by the first of the account's devices that is online then. */
+  schedule(options: { to: string; at: string; text: string }): Promise<ScheduledMessage>;
+  scheduled(): Promise<ScheduledMessage[]>;
+  cancelScheduled(options: { id: string }): Promise<ScheduledMessage>;
   /** Says that one is typing, or with `active: false` has stopped. Call it with every key: it is said once in three seconds. */
   setTyping(options: { with: string; active?: boolean }): Promise<void>;
   /**

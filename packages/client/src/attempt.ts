@@ -20,7 +20,7 @@ export function createAttempt(random: Random, nowMs: number): Uint8Array {
 }
 
 /** Undefined for anything that is not an attempt. */
-function readAttempt(bytes: Uint8Array | undefined): Attempt | undefined {
+export function readAttempt(bytes: Uint8Array | undefined): Attempt | undefined {
   if (bytes?.length !== attemptBytes) return undefined;
   let sentAt = 0;
   for (const byte of bytes.subarray(0, 6)) sentAt = sentAt * 256 + byte;
@@ -32,4 +32,11 @@ export function attemptFor(named: string | undefined, { random, clock }: Pick<Pl
   return (
     readAttempt(named === undefined ? undefined : fromHex(named)) ?? readAttempt(createAttempt(random, clock.now()))!
   );
+}
+
+/** The same attempt as if it were made at another time. */
+export function withTime(attempt: Uint8Array, timeMs: number): Uint8Array {
+  const moved = Uint8Array.from(attempt);
+  for (let i = 0, rest = timeMs; i < 6; i++, rest = Math.floor(rest / 256)) moved[5 - i] = rest % 256;
+  return moved;
 }

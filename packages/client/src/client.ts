@@ -34,6 +34,7 @@ import type {
   RemovedDevice,
   SearchPage,
   Reported,
+  ScheduledMessage,
   Settings,
   Verification,
   WhoAmI,
@@ -46,12 +47,15 @@ import { Conversations, defaultSuite } from "./conversations.ts";
 import { SettingsOfConversations, isHistoryKept } from "./conversation-settings.ts";
 import { diagnose } from "./diagnose.ts";
 import { ClientError, refusedBy } from "./errors.ts";
+import { Drafts } from "./drafts.ts";
 import { Expiry } from "./expiry.ts";
 import { KeyPackages } from "./key-packages.ts";
 import { Lookup } from "./lookup.ts";
 import { MessageActions } from "./message-actions.ts";
 import { Messages, type SendOptions } from "./messages.ts";
 import { Outbox } from "./outbox.ts";
+import { Outgoing } from "./outgoing.ts";
+import { Scheduled } from "./scheduled.ts";
 import { OwnDevices, accountNews } from "./own-devices.ts";
 import { People } from "./people.ts";
 import { Reports } from "./reports.ts";
@@ -131,6 +135,8 @@ class Engine implements Client {
   readonly #expiry: Expiry;
   readonly #settingsOfConversations: SettingsOfConversations;
   readonly #typing: Typing;
+  readonly #drafts: Drafts;
+  readonly #scheduled: Scheduled;
   readonly #restore: Restore;
   readonly #ownDevices: OwnDevices;
   #pin: ServerPin | undefined;
@@ -273,11 +279,17 @@ class Engine implements Client {
         if (announced) emit(announced);
       },
     });
+    this.#drafts = new Drafts(shared);
+    this.#scheduled = new Scheduled({ ...shared, outgoing: new Outgoing(shared) });
     this.subscribe((event) => {
       if (event.type === "message") this.#typing.onMessage(event.conversation, event.from);
     });
     this.#settingsOfConversations = new SettingsOfConversations(shared);
-    this.#messages = new Messages({ ...shared, subscribe: (listener) => this.subscribe(listener) });
+    this.#messages = new Messages({
+      ...shared,
+      drafts: this.#drafts,
+      subscribe: (listener) => this.subscribe(listener),
+    });
     this.#messageActions = new MessageActions(shared);
   }
 
@@ -628,6 +640,26 @@ class Engine implements Client {
     }
   }
 
+  setDraft(options: { with: string; text: string }): Promise<void> {
+    return this.#drafts.set(options);
+  }
+
+  getDraft(options: { with: string }): Promise<{ text: string }> {
+    return this.#drafts.get(options);
+  }
+
+  schedule(options: { to: string; at: string; text: string; attempt?: string }): Promise<ScheduledMessage> {
+    return this.#scheduled.add(options);
+  }
+
+  scheduled(): Promise<ScheduledMessage[]> {
+    return this.#scheduled.list();
+  }
+
+  cancelScheduled(options: { id: string }): Promise<ScheduledMessage> {
+    return this.#scheduled.cancel(options);
+  }
+
   setTyping(options: { with: string; active?: boolean }): Promise<void> {
     return this.#typing.set(options);
   }
@@ -717,6 +749,7 @@ class Engine implements Client {
     this.#archive.close();
     this.#expiry.close();
     this.#typing.close();
+    this.#scheduled.close();
     this.#vault.close();
     this.#attachments.close();
     this.#disconnect();
@@ -1003,6 +1036,7 @@ class Engine implements Client {
       void this.#conversations.joinAll();
       await this.#vault.sync();
       await this.#people.tellBlocked();
+      this.#scheduled.onCaughtUp();
     } catch (error) {
       const refused = refusedBy("catch up", error);
       if (refused.kind === "security") this.#emit({ type: "security", code: refused.code, text: refused.message });

@@ -176,6 +176,7 @@ export class Contacts implements Directory {
    * Every message says how far its sender's chain had come. `ahead`: the chain must be fetched before this can be judged. What
    * contradicts the known chain stops all sending to that account, in the same transaction.
    * @param fetched whether the chain was fetched just now, so that the server has had its say
+   * @param isOfEarlier whether it was written to be sent later (`isScheduled`)
    */
   checkHead(
     transaction: Transaction,
@@ -183,6 +184,7 @@ export class Contacts implements Directory {
     sender: { account: Uint8Array; device: Uint8Array },
     head: { n: number; hash: Uint8Array },
     fetched: boolean,
+    isOfEarlier = false,
   ): "agrees" | "ahead" | "stopped" {
     const known = this.chain(sender.account);
     if (!known) return "agrees";
@@ -199,6 +201,8 @@ export class Contacts implements Directory {
       this.#stop(transaction, sender.account, `the server's record of ${user} and what ${user} says of it differ`);
       return "stopped";
     }
+    // What was written to be sent later says how far the chain was then, and nothing of now.
+    if (isOfEarlier && head.n < shownBefore) return "agrees";
     if (head.n < shownBefore) {
       this.#stop(
         transaction,

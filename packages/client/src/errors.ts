@@ -58,6 +58,8 @@ const ownFailures = {
   "vault-rejected": { kind: "security", hint: "the server changed or hides account data; tell its operator" },
   "vault-rolled-back": { kind: "security", hint: "the server shows old account data; tell its operator" },
   "archive-rejected": { kind: "security", hint: "the server changed or hides your history; tell its operator" },
+  "draft-too-large": { kind: "usage", hint: "a draft may have 4 KiB" },
+  "no-scheduled": { kind: "missing", hint: "`sotto schedule list` shows what waits" },
   "account-data-full": {
     kind: "refused",
     hint: "clear drafts and scheduled messages that are not needed any more; `sotto doctor` shows the room",

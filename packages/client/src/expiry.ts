@@ -11,8 +11,9 @@ import { limits, sameBytes, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import { removeMessage } from "./change-rows.ts";
 import type { Contacts } from "./contacts.ts";
+import { changeIn } from "./message-changes.ts";
 import type { Platform } from "./platform.ts";
-import { type ConversationRecord, type OutboxItem, keys, sequenceOf } from "./records.ts";
+import { type ConversationRecord, type OutboxItem, keys, pendingPlaceOf, sequenceOf } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
 
 /** Timers of hosts count milliseconds in 31 bits; this is far below, and a clock that was set is noticed. */
@@ -127,8 +128,9 @@ export class Expiry {
     await removeMessage(transaction, found.conversation, found.place, id);
     transaction.delete(keys.content(toHex(id)));
     for (const item of state.outbox.values()) {
-      if (item.kind === "resend" && !item.message && isAgain(item, row.content))
-        transaction.deleteOutboxItem(item.order);
+      if (item.message || !isAbout(item, id, row.content)) continue;
+      transaction.deleteOutboxItem(item.order);
+      transaction.deleteRow(found.conversation, pendingPlaceOf(item.order));
     }
     transaction.emit({ type: "expired", conversation: found.conversation, id: toHex(id) });
     if (!row.erased) this.#uncount(transaction, conversation, row.from, sequenceOf(found.place));
@@ -162,9 +164,13 @@ export class Expiry {
   }
 }
 
-function isAgain(item: OutboxItem, content: Uint8Array): boolean {
-  const again = decodeContent(item.content!);
-  return again.kind === "resend" && sameBytes(again.content, content);
+/** Whether it sends the message again, or changes it. */
+function isAbout(item: OutboxItem, id: Uint8Array, content: Uint8Array): boolean {
+  if (item.kind !== "resend" && item.kind !== "change") return false;
+  const queued = decodeContent(item.content!);
+  if (queued.kind === "resend") return sameBytes(queued.content, content);
+  const change = changeIn(queued);
+  return change !== undefined && sameBytes(change.target, id);
 }
 
 const units = [

@@ -20,6 +20,7 @@ import type { ConversationMarks } from "./conversation-marks.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
+import type { Drafts } from "./drafts.ts";
 import type { Expiry } from "./expiry.ts";
 import type { Lookup } from "./lookup.ts";
 import { rosterOf } from "./members.ts";
@@ -72,6 +73,7 @@ export interface MessagesOptions {
   outbox: Outbox;
   vault: AccountVault;
   expiry: Expiry;
+  drafts: Drafts;
   lookup: Lookup;
   attachments: Attachments;
   people: People;
@@ -96,6 +98,7 @@ export class Messages {
   readonly #outgoing: Outgoing;
   readonly #lookup: Lookup;
   readonly #attachments: Attachments;
+  readonly #drafts: Drafts;
   readonly #own: () => AccountRecord;
   readonly #people: People;
   readonly #marks: ConversationMarks;
@@ -115,6 +118,7 @@ export class Messages {
     this.#outgoing = new Outgoing(options);
     this.#lookup = options.lookup;
     this.#attachments = options.attachments;
+    this.#drafts = options.drafts;
     this.#own = options.own;
     this.#people = options.people;
     this.#marks = options.marks;
@@ -336,6 +340,7 @@ export class Messages {
         ...this.#standing(conversation),
         unread: conversation.unread,
         ...(conversation.mentions ? { mentions: conversation.mentions } : {}),
+        ...draftOf(this.#drafts.of(toHex(conversation.conversation))),
         lastAt: rfc3339(conversation.lastAt),
         ...marks,
         ...(this.#people.isRequest(conversation) ? { request: true } : {}),
@@ -378,4 +383,8 @@ export function requireText(attempted: string, text: string): void {
       `${attempted}: the text has ${bytes} bytes, more than ${limits.textBytesMax}`,
       { hint: "write another message; a long one can be sent, not put in the place of one" },
     );
+}
+
+function draftOf(draft: string): Pick<Conversation, "draft"> {
+  return draft === "" ? {} : { draft };
 }

@@ -230,6 +230,12 @@ class Home {
   notifications = () => this.#call("notifications");
   conversations = () => this.#call("conversations");
   status = (options: Parameters<Client["status"]>[0]) => this.#call("status", options);
+  setDraft = (options: Parameters<Client["setDraft"]>[0]) => this.#call("setDraft", options);
+  getDraft = (options: Parameters<Client["getDraft"]>[0]) => this.#call("getDraft", options);
+  schedule = (options: Parameters<Client["schedule"]>[0]) =>
+    this.#call("schedule", { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
+  scheduled = () => this.#call("scheduled");
+  cancelScheduled = (options: Parameters<Client["cancelScheduled"]>[0]) => this.#call("cancelScheduled", options);
   setTyping = (options: Parameters<Client["setTyping"]>[0]) => this.#call("setTyping", options);
   verify = (options: Parameters<Client["verify"]>[0]) => this.#call("verify", options);
   getSettings = () => this.#call("getSettings");

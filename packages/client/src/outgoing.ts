@@ -25,7 +25,8 @@ import type { Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** What a content says beside its kind. */
-export type Said = ContentBody & Pick<Content, "replaces" | "inReplyTo" | "expiresAtMs" | "ext">;
+export type Said = ContentBody &
+  Pick<Content, "replaces" | "inReplyTo" | "expiresAtMs" | "ext"> & { head?: Content["head"] };
 
 export interface OutgoingOptions {
   contacts: Contacts;
@@ -142,7 +143,7 @@ export class Outgoing {
       ...said,
       salt: attempt.salt,
       sentAtMs: attempt.sentAt,
-      head: this.#contacts.ownHead(),
+      head: said.head ?? this.#contacts.ownHead(),
     });
     return { content, contentId: contentIdOf(own.account, conversation.conversation, content) };
   }

@@ -11,6 +11,7 @@ import {
   chainDevice,
   contentId as contentIdOf,
   decodeContent,
+  isScheduled,
   processMessage,
 } from "@sotto/e2ee";
 import { type Event, type EventPayload, type Params, type Result, inboxId, sameBytes, toHex } from "@sotto/protocol";
@@ -472,7 +473,14 @@ export class Sync {
         const content = decodeContent(processed.content);
         if ("head" in content && content.head) {
           const fetched = isAmong(at.asked, sender.account);
-          const verdict = contacts.checkHead(transaction, conversation, sender, content.head, fetched);
+          const verdict = contacts.checkHead(
+            transaction,
+            conversation,
+            sender,
+            content.head,
+            fetched,
+            isScheduled(content),
+          );
           if (verdict === "ahead") throw new ChainsNeeded([sender.account]);
         }
         if (sender.revoked && this.#isAfterRevocation(sender, at.acceptedAt)) {
@@ -579,6 +587,8 @@ export class Sync {
           content: bytes.slice(),
         };
         const change = changeIn(content);
+        // A change of what disappears comes after it; where that is gone already, its words have nothing to stand on.
+        if (change && expiresAt !== undefined && !(await transaction.place(change.target))) return;
         if (change) {
           await timeline.receiveChange(transaction, conversation, sequence, {
             kind: "change",

@@ -24,6 +24,7 @@ import {
   type EventRow,
   type MessageRow,
   type Row,
+  pendingOrderOf,
   pendingPlaceOf,
   placeOf,
   sequenceOf,
@@ -250,6 +251,22 @@ export class Timeline {
     transaction.emit({ type: "hidden", conversation: id, id: toHex(row.id) });
   }
 
+  /** Another device of the account sent what this one was about to: it has its place, and does not go again. */
+  async #sentElsewhere(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    place: string,
+    sequence: number,
+    { acceptedAt, sentAt }: MessageRow,
+  ): Promise<void> {
+    const order = pendingOrderOf(place);
+    const item = order === undefined ? undefined : this.#state.outbox.get(order);
+    // Bytes that may have left have an answer coming.
+    if (order === undefined || !item || item.message) return;
+    transaction.deleteOutboxItem(order);
+    await this.place(transaction, conversation, order, sequence, acceptedAt ?? sentAt);
+  }
+
   /** Moves what is own, a message or a line about one's own deed, to the place that the server gave it. Nothing happens if it is there already. */
   async place(
     transaction: Transaction,
@@ -309,7 +326,9 @@ export class Timeline {
     sequence: number,
     received: MessageRow,
   ): Promise<boolean> {
-    if ((await transaction.place(received.id)) || isHidden(transaction, received.id)) return false;
+    const known = await transaction.place(received.id);
+    if (known) await this.#sentElsewhere(transaction, conversation, known.place, sequence, received);
+    if (known || isHidden(transaction, received.id)) return false;
     const id = toHex(conversation.conversation);
     const row = await withWaitingChanges(transaction, id, received);
     const place = await freePlace(transaction, id, sequence);

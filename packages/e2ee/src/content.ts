@@ -152,6 +152,7 @@ export function decodeContent(bytes: Uint8Array): DecodedContent {
     return malformed("head");
   if (!isMentions(ext["mentions"])) return malformed("mentions");
   if (ext["forwarded"] !== undefined && ext["forwarded"] !== true) return malformed("forwarded");
+  if (ext["scheduled"] !== undefined && ext["scheduled"] !== true) return malformed("scheduled");
   const head: ChainHead = { n: shown[0], hash: shown[1] };
 
   const decoded = decodeBody(kind, body);
@@ -227,6 +228,11 @@ export function mentionsOf(content: DecodedContent): readonly AccountId[] {
 /** Whether its sender says that these are another message's words. */
 export function isForwarded(content: DecodedContent): boolean {
   return "ext" in content && content.ext?.["forwarded"] === true;
+}
+
+/** Whether it was written to be sent later: its chain head is of then. */
+export function isScheduled(content: DecodedContent): boolean {
+  return "ext" in content && content.ext?.["scheduled"] === true;
 }
 
 function isMentions(value: unknown): boolean {

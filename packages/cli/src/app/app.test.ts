@@ -99,6 +99,28 @@ describe("at a terminal", () => {
     at.session.interrupt();
   });
 
+  test("what was being typed when one left is there again, and gone when it was sent", async () => {
+    const client = alice();
+    client.receive("bob", "hello");
+    client.drafts.set("@bob", "from the other device");
+    const at = sitDown(client);
+    await at.see("sotto @alice> ");
+    at.type("@bob\r");
+    await at.see("from the other device");
+    at.type(" and this one /back\r");
+    await at.see("log out");
+    await until(() => client.drafts.get("@bob") === "from the other device and this one");
+    at.type("@bob\r");
+    await until(() => at.screen().split("from the other device").length > 2);
+    at.type("\r");
+    await at.see("you: from the other device and this one");
+    await until(() => client.drafts.get("@bob") === "");
+    at.type("half a sent");
+    await until(() => client.drafts.get("@bob") === "half a sent");
+    at.session.stdin.end();
+    at.session.interrupt();
+  });
+
   test("who types is told to the other side, and shown beside the prompt", async () => {
     const client = alice();
     const { conversation } = client.receive("bob", "hello");

@@ -17,6 +17,8 @@ import { verifyPerson } from "./verify-person.ts";
 const pageMessages = 15;
 /** A message that is accepted within this time is first shown with its tick. */
 const acceptWaitMs = 5_000;
+/** What is being typed is kept so often. */
+const draftPauseMs = 1_000;
 
 /** Whom one writes to: the conversation may not exist before the first message. */
 export interface Partner {
@@ -58,6 +60,9 @@ class ConversationView {
   /** Events wait until what they follow is on the screen. */
   #ready = Promise.withResolvers<void>();
   readonly #shown = new Set<string>();
+  /** What is being written, as it was kept last, and when it is kept next. */
+  #draft = "";
+  #draftTimer: NodeJS.Timeout | undefined;
   /** Who is typing now. */
   readonly #typing = new Set<string>();
 
@@ -76,15 +81,26 @@ class ConversationView {
     screen.say(
       "",
       output.style("bold", printable(this.#partner.title)),
-      output.style("dim", "Enter sends what you type, Alt-Enter begins a new line; /back returns, /help shows more."),
+      output.style(
+        "dim",
+        "Enter sends what you type, Alt-Enter begins a new line; /back returns (after a text: keeps it), /help shows more.",
+      ),
     );
     await this.#showEarlier();
     this.#ready.resolve();
+    if (screen.interactive) await this.#findDraft();
     for (;;) {
-      const line = await screen.ask(this.prompt(), { erase: true, onInput: (typed) => this.#onInput(typed) });
+      const line = await screen.ask(this.prompt(), {
+        erase: true,
+        line: this.#draft,
+        onInput: (typed) => this.#onInput(typed),
+      });
       if (line === undefined) return false;
       const text = line.replace(/^\s*\n|\s+$/g, "");
       if (text === "") continue;
+      const [, left] = /^([^/][\s\S]*?)\s+\/back$/.exec(text) ?? [];
+      this.#setDraft(left ?? "");
+      if (left !== undefined) return true;
       try {
         if (text.startsWith("/") && !text.startsWith("//")) {
           if (!(await this.#command(text.slice(1)))) return true;
@@ -99,6 +115,7 @@ class ConversationView {
 
   close(): void {
     clearTimeout(this.#readTimer);
+    this.#keepDraft();
     this.#ready.resolve();
   }
 
@@ -139,9 +156,35 @@ class ConversationView {
 
   /** Something was typed, or taken back. */
   #onInput(typed: string): void {
-    if (this.#partner.conversation === undefined || typed.startsWith("/")) return;
+    if (typed.startsWith("/")) return;
+    this.#setDraft(typed);
+    if (this.#partner.conversation === undefined) return;
     void this.#session.client.setTyping({ with: this.#partner.conversation, active: typed !== "" }).catch(() => {
       // Whoever cannot be told does not miss it.
+    });
+  }
+
+  async #findDraft(): Promise<void> {
+    try {
+      this.#draft = (await this.#session.client.getDraft({ with: this.#partner.to })).text;
+    } catch {
+      // Somebody whose name is not known yet: nothing was written to them.
+    }
+  }
+
+  #setDraft(text: string): void {
+    if (text === this.#draft) return;
+    this.#draft = text;
+    this.#draftTimer ??= setTimeout(() => this.#keepDraft(), draftPauseMs);
+  }
+
+  /** What is being typed is there again next time, on this device or another. */
+  #keepDraft(): void {
+    if (this.#draftTimer === undefined) return;
+    clearTimeout(this.#draftTimer);
+    this.#draftTimer = undefined;
+    void this.#session.client.setDraft({ with: this.#partner.to, text: this.#draft }).catch(() => {
+      // It is too long, or there is no room: it stands on the line, and no more.
     });
   }
 

@@ -22,6 +22,14 @@ export function toText(line: string): string {
   return line.replaceAll(lineBreakMark, "\n");
 }
 
+/** The same the other way; control characters are left out. */
+export function toLine(text: string): string {
+  return text
+    .replace(/\r\n|\r|\n/g, lineBreakMark)
+    .replaceAll("\t", "    ")
+    .replace(control, "");
+}
+
 export class KeyInput extends Transform {
   readonly isTTY = true;
   readonly #terminal: Source;
@@ -106,10 +114,7 @@ export class KeyInput extends Transform {
   #part(keys: string): string {
     // A control key within a paste is text that was copied, not a key that was pressed.
     if (this.#pasting) {
-      return keys
-        .replace(/\r\n|\r|\n/g, lineBreakMark)
-        .replaceAll("\t", "    ")
-        .replace(control, "");
+      return toLine(keys);
     }
     return keys.replaceAll("\x1b\r", lineBreakMark);
   }

@@ -5,7 +5,7 @@
  */
 import { createInterface, type Interface } from "node:readline";
 import type { Environment } from "../environment.ts";
-import { KeyInput, pasteOff, pasteOn, toText } from "./key-input.ts";
+import { KeyInput, pasteOff, pasteOn, toLine, toText } from "./key-input.ts";
 import { giveTypedAhead, takeTypedAhead } from "../questions.ts";
 import { rowsOf } from "../text-width.ts";
 
@@ -17,6 +17,8 @@ export interface Block {
 export interface AskOptions {
   /** The typed line goes when it is entered. */
   erase?: boolean;
+  /** What stands on the line from the beginning. */
+  line?: string;
   /** Told what stands on the line whenever it changes, until it is entered. Where no terminal is, nothing is told. */
   onInput?: (typed: string) => void;
 }
@@ -201,6 +203,10 @@ class TerminalScreen implements Screen {
     this.#typed = "";
     this.#editor.setPrompt(prompt);
     this.#editor.prompt();
+    if (options.line) {
+      this.#typed = toLine(options.line);
+      this.#editor.write(this.#typed);
+    }
     this.#input.wantLine();
     return await this.#queue.next();
   }

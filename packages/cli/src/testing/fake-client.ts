@@ -18,6 +18,7 @@ import type {
   SearchResult,
   Reported,
   SavedFile,
+  ScheduledMessage,
   Settings,
   WhoAmI,
 } from "@sotto/client";
@@ -48,6 +49,9 @@ export class FakeClient implements Client {
   verified = new Set<string>();
   settings: Settings = { receipts: true, presence: true, typing: true, history: true };
   conversationSettings = new Map<string, ConversationSettings>();
+  /** By what they were kept with. */
+  drafts = new Map<string, string>();
+  waitingToBeSent: ScheduledMessage[] = [];
   rows: Row[] = [];
   /** Everyone whom the server knows, by name without "@", with whether they are online. */
   people = new Map<string, { online: boolean; lastSeenAt?: string }>([
@@ -472,6 +476,37 @@ export class FakeClient implements Client {
       verified: this.verified.has(options.user),
     };
     return this.stopped === undefined ? found : { ...found, stopped: this.stopped };
+  }
+
+  async setDraft(options: { with: string; text: string }): Promise<void> {
+    await this.#call("setDraft", options);
+    this.drafts.set(options.with, options.text);
+  }
+
+  async getDraft(options: { with: string }): Promise<{ text: string }> {
+    await this.#call("getDraft", options);
+    return { text: this.drafts.get(options.with) ?? "" };
+  }
+
+  async schedule(options: { to: string; at: string; text: string }): Promise<ScheduledMessage> {
+    await this.#call("schedule", options);
+    const { id, conversation } = this.#stamp(options.to.replace(/^@/, ""));
+    const message = { id: id.slice(0, 16), conversation, ...options };
+    this.waitingToBeSent.push(message);
+    return message;
+  }
+
+  async scheduled(): Promise<ScheduledMessage[]> {
+    await this.#call("scheduled", {});
+    return this.waitingToBeSent;
+  }
+
+  async cancelScheduled(options: { id: string }): Promise<ScheduledMessage> {
+    await this.#call("cancelScheduled", options);
+    const message = this.waitingToBeSent.find(({ id }) => id.startsWith(options.id));
+    if (!message) throw clientFailure("missing", "no-scheduled", `no message "${options.id}" waits to be sent`);
+    this.waitingToBeSent = this.waitingToBeSent.filter((one) => one !== message);
+    return message;
   }
 
   setTyping(options: { with: string; active?: boolean }): Promise<void> {

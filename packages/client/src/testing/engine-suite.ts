@@ -799,4 +799,38 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await bob.online();
     assert.equal((await bob.client.history({ with: alice.at, events: true })).length, 5, "no log holds it");
   });
+
+  story("a draft is there at once, follows to the other devices, and the newest wins", async (create) => {
+    const alice = await (await create("alice")).register();
+    const bob = await (await create("bob")).register();
+    const draft = async (person: Person) => (await person.client.getDraft({ with: bob.at })).text;
+    await alice.client.setDraft({ with: bob.at, text: "before there is a conversation" });
+    await alice.restart();
+    await alice.online();
+    assert.equal(await draft(alice), "before there is a conversation");
+    await alice.say(bob, "hello");
+    await alice.client.flush({ timeoutMs: patienceMs });
+    const laptop = await create("laptop");
+    await laptop.signIn(alice);
+    assert.equal(await draft(laptop), "before there is a conversation");
+    await laptop.client.setDraft({ with: bob.at, text: "from the laptop" });
+    await eventually("it is on the phone", async () => (await draft(alice)) === "from the laptop");
+    assert.equal((await alice.client.conversations())[0]?.draft, "from the laptop");
+    assert.ok(alice.events.some((event) => event.type === "draft" && event.text === "from the laptop"));
+
+    alice.network.goOffline();
+    await alice.client.setDraft({ with: bob.at, text: "written offline" });
+    const written = Date.now();
+    await eventually("it is later", async () => Date.now() > written);
+    await laptop.client.setDraft({ with: bob.at, text: "written later" });
+    await laptop.client.flush({ timeoutMs: patienceMs });
+    await alice.online();
+    await eventually("the newest is on both", async () =>
+      [await draft(alice), await draft(laptop)].every((text) => text === "written later"),
+    );
+    await alice.client.setDraft({ with: bob.at, text: "" });
+    await eventually("and gone from both", async () => (await draft(laptop)) === "");
+    assert.equal((await laptop.client.conversations())[0]?.draft, undefined);
+    await assert.rejects(alice.client.setDraft({ with: bob.at, text: "é".repeat(2049) }), failsWith("draft-too-large"));
+  });
 }

@@ -35,6 +35,7 @@ const contents: Record<string, Content> = {
   "an edit": { ...frame, kind: "text", text: "at two", replaces: id(3) },
   "a text that names two people": { ...frame, kind: "text", text: "@bob @carol", ext: { mentions: [id(5), id(6)] } },
   "a forwarded text": { ...frame, kind: "text", text: "at one", ext: { forwarded: true } },
+  "a text that was scheduled": { ...frame, kind: "text", text: "at last", ext: { scheduled: true } },
   "a text with an extension of the future": { ...frame, kind: "text", text: "hi", ext: { later: Uint8Array.of(1, 2) } },
   "a picture with a caption": {
     ...frame,
@@ -132,6 +133,7 @@ const wrong: Record<string, [outcome: "malformed" | "unknown", fields: unknown]>
   "a picture of no width": oneFile({ width: 0 }),
   "a thumbnail above 8 KiB": oneFile({ thumbnail: { type: "image/png", bytes: new Uint8Array(8 * 1024 + 1) } }),
   "a voice note, or not": oneFile({ voice: false }),
+  "scheduled, or not": ["malformed", fieldsOf("a text").with(8, { head, scheduled: false })],
   "a deletion of nothing": ["malformed", fieldsOf("a deletion").with(3, null)],
   "a deletion with a body": ["malformed", fieldsOf("a deletion").with(7, "")],
   "a reaction to nothing": ["malformed", fieldsOf("a reaction").with(4, null)],
