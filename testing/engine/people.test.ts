@@ -125,7 +125,8 @@ test("who is blocked gets nothing through, is not told, and the block follows to
   await eventually("the laptop knows", async () => (await laptop.client.blocked()).length === 1);
   await assert.rejects(laptop.client.send({ to: carol.at, text: "x" }), code("blocked"));
   assert.deepEqual(await inboxOf(laptop, carol), [], "also what came before");
-  assert.equal((await entryOf(laptop, carol))?.blocked, true);
+  const entry = await entryOf(laptop, carol);
+  assert.deepEqual([entry?.blocked, entry?.unread], [true, 0]);
   await laptop.client.unblock({ user: carol.at });
   assert.equal((await carol.say(alice, "and now?")).state, "accepted");
   await eventually("it arrives", async () => (await inboxOf(alice, carol)).includes("and now?"));

@@ -344,7 +344,9 @@ export class Messages {
         lastAt: rfc3339(conversation.lastAt),
         ...marks,
         ...(this.#people.isRequest(conversation) ? { request: true } : {}),
-        ...(conversation.kind === "direct" && this.#people.isBlocked(conversation.peer) ? { blocked: true } : {}),
+        ...(conversation.kind === "direct" && this.#people.isBlocked(conversation.peer)
+          ? { blocked: true, unread: 0 }
+          : {}),
       }));
   }
 

@@ -1,5 +1,5 @@
 /** Strangers who ask to write: what each wrote, and the person's answer. Until there is one, nothing tells them that it was read. */
-import { messageLines } from "../message-lines.ts";
+import { isMessage, messageLines } from "../message-lines.ts";
 import { printable } from "../printable.ts";
 import type { Next } from "./menu.ts";
 import type { Session } from "./session.ts";
@@ -11,13 +11,14 @@ export async function answerRequests(session: Session): Promise<Next> {
   for (const { user, conversation } of waiting) {
     const name = printable(user);
     screen.say("", `${output.style("bold", name)} asks to write to you:`);
-    for (const row of await client.history({ with: conversation, limit: 10 }))
-      if ("state" in row) screen.say(...messageLines(row, { output, nowMs: session.now() }));
+    const messages = (await client.history({ with: conversation, limit: 10 })).filter(isMessage);
+    for (const row of messages) screen.say(...messageLines(row, { output, nowMs: session.now() }));
     const answer = await screen.ask("a accepts, r refuses, b blocks, Enter leaves it for later: ");
     if (answer === undefined) return "quit";
     switch (answer.trim().toLowerCase()[0]) {
       case "a":
         await client.answerRequest({ user, answer: "accept" });
+        await client.markRead({ ids: messages.filter(({ unread }) => unread).map(({ id }) => id) });
         screen.say(`${name} may write to you; ${output.style("dim", `type ${name} to answer.`)}`);
         break;
       case "r":
