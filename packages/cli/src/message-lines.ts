@@ -2,7 +2,7 @@
  * How messages and what else happens in a conversation look to people: time, author, text, how far an own message got, and
  * the id that other commands take. Every line after the first is indented, so that no text can pose as a message of its own.
  */
-import type { ConversationEvent, Message } from "@sotto/client";
+import type { ConversationEvent, Message, MessageState } from "@sotto/client";
 import type { Output } from "./output.ts";
 import { printable } from "./printable.ts";
 import { textLines } from "./text-lines.ts";
@@ -19,6 +19,9 @@ const quotedCharacters = 40;
 /** ✓ on the server, ✓✓ on their device, then when they read it. */
 export function ticks(message: Message, nowMs: number): string {
   if (message.state === "sending") return message.waiting ? `… ${printable(message.waiting)}` : "… not sent yet";
+  const { receipts } = message;
+  // In a group with more than one other side, how many it has come to says more than a time.
+  if (receipts && receipts.of > 1 && message.state !== "failed") return groupTicks(message.state, receipts);
   if (message.state === "accepted") return "✓";
   if (message.state === "delivered") return "✓✓";
   if (message.state === "read") return message.readAt ? `✓✓ read ${shortTime(message.readAt, nowMs)}` : "✓✓ read";
@@ -64,6 +67,26 @@ function changeMarks(message: Message, nowMs: number, output: Output): string[] 
     change === "failed" ? output.style("red", `✗ change refused${failure ? `: ${printable(failure)}` : ""}`) : "",
   ];
   return marks.filter((mark) => mark !== "");
+}
+
+function groupTicks(state: MessageState, { delivered, read, of }: NonNullable<Message["receipts"]>): string {
+  const mark = state === "accepted" ? "✓" : "✓✓";
+  if (read.length > 0) return `${mark} read by ${read.length === of ? "all" : `${read.length} of ${of}`}`;
+  return delivered.length > 0 && state === "accepted" ? `${mark} with ${delivered.length} of ${of}` : mark;
+}
+
+/** Who has read an own message in a group, and who has it. */
+export function receiptLines(message: Message, options: { output: Output; nowMs: number }): string[] {
+  const { receipts } = message;
+  if (!receipts) return [];
+  const indent = " ".repeat(shortTime(message.at, options.nowMs).length + 2);
+  const read = new Set(receipts.read);
+  const delivered = receipts.delivered.filter((user) => !read.has(user));
+  const line = (label: string, users: readonly string[]) =>
+    users.length === 0
+      ? []
+      : [options.output.style("dim", `${indent}${label} ${users.map((user) => printable(user)).join(", ")}`)];
+  return [...line("read by", receipts.read), ...line("delivered to", delivered)];
 }
 
 /** @param options.label stands behind the message in place of its id; nothing does if it is empty */

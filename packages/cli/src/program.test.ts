@@ -22,7 +22,7 @@ const verbs = `
   serve invite admin
   register login logout whoami devices password recover recovery-code identity set
   send schedule save edit delete react forward pin inbox notifications history conversations watch export
-  search
+  search group
   requests block unblock mute status verify report trust
   doctor completion help
 `;

@@ -87,7 +87,7 @@ function createProgram(environment: Environment, setExitCode: (code: number) => 
     .addHelpText(
       "after",
       `
-TO, WITH: @name of a person, or the id of a conversation (its beginning is enough).
+TO, WITH: @name of a person, a group's name, or the id of a conversation (its beginning is enough).
 Two people on one machine need a folder each: --home DIR, or SOTTO_HOME.
 
 Exit codes: 0 done, 1 unexpected, 2 usage, 3 not found, 4 refused, 5 server not reached,
@@ -366,6 +366,7 @@ Examples:
       "sotto set @bob expiry 1d",
       "sotto set @bob history off",
       "sotto set @bob archived on",
+      "sotto set Team invites admins",
     ]).usage("[options] [with] [key value]"),
   ).action(async (words: string[], _options: unknown, command: Command) => {
     const { set } = await import("./commands/set.ts");
@@ -442,6 +443,85 @@ Examples:
     await inbox(contextOf(command), from, options);
   });
 
+  const group = verb("group", "make a group, change who is in it, and leave it", [
+    "sotto group create 'Bergfreunde' @bob @carol",
+    "sotto group add Bergfreunde @dave",
+    "sotto send Bergfreunde 'saturday at eight?'",
+  ]);
+  group.helpCommand(false).configureHelp({
+    ...group.configureHelp(),
+    subcommandTerm: (command) =>
+      [
+        command.name(),
+        ...command.registeredArguments.map((each) => {
+          const name = `${each.name()}${each.variadic ? "..." : ""}`;
+          return each.required ? `<${name}>` : `[${name}]`;
+        }),
+      ].join(" "),
+  });
+  addSharedOptions(
+    verb(
+      "create <name> [people...]",
+      "make a group; you are its admin",
+      ["sotto group create Team @bob @carol"],
+      group,
+    ),
+  ).action(async (name: string, people: string[], _options: unknown, command: Command) => {
+    const { createGroup } = await import("./commands/group.ts");
+    await createGroup(contextOf(command), name, people);
+  });
+  addSharedOptions(verb("add <group> <people...>", "let people in", ["sotto group add Team @dave"], group)).action(
+    async (which: string, people: string[], _options: unknown, command: Command) => {
+      const { addMembers } = await import("./commands/group.ts");
+      await addMembers(contextOf(command), which, people);
+    },
+  );
+  addSharedOptions(
+    verb(
+      "remove <group> <people...>",
+      "put people out; they read nothing that comes later",
+      ["sotto group remove Team @dave"],
+      group,
+    ),
+  ).action(async (which: string, people: string[], _options: unknown, command: Command) => {
+    const { removeMembers } = await import("./commands/group.ts");
+    await removeMembers(contextOf(command), which, people);
+  });
+  addSharedOptions(
+    verb(
+      "leave <group>",
+      "leave it; the last admin hands over",
+      ["sotto group leave Team", "sotto group leave Team --to @bob"],
+      group,
+    ).option("--to <user>", "who becomes an admin, if you are the last one (default: who has been in it longest)"),
+  ).action(async (which: string, options: { to?: string }, command: Command) => {
+    const { leaveGroup } = await import("./commands/group.ts");
+    await leaveGroup(contextOf(command), which, options);
+  });
+  addSharedOptions(
+    verb("rename <group> <name>", "call it something else", ["sotto group rename Team 'The team'"], group),
+  ).action(async (which: string, name: string, _options: unknown, command: Command) => {
+    const { renameGroup } = await import("./commands/group.ts");
+    await renameGroup(contextOf(command), which, name);
+  });
+  addSharedOptions(
+    verb("members <group>", "who is in it, and who is an admin", ["sotto group members Team --json"], group),
+  ).action(async (which: string, _options: unknown, command: Command) => {
+    const { listMembers } = await import("./commands/group.ts");
+    await listMembers(contextOf(command), which);
+  });
+  addSharedOptions(
+    verb(
+      "role <group> <user>",
+      "make somebody an admin, or a member like others",
+      ["sotto group role Team @bob admin"],
+      group,
+    ).addArgument(program.createArgument("<role>", "what they are to be").choices(["admin", "member"])),
+  ).action(async (which: string, user: string, role: "admin" | "member", _options: unknown, command: Command) => {
+    const { setRole } = await import("./commands/group.ts");
+    await setRole(contextOf(command), which, user, role);
+  });
+
   addSharedOptions(
     verb("notifications", "how many unread messages wait, per conversation; changes nothing", [
       "sotto notifications",
@@ -461,11 +541,12 @@ Examples:
       .option("--limit <n>", "only the newest so many", wholeNumber(1, 1_000_000))
       .option("--before <id>", "only what came before this message")
       .option("--events", "also what else happened: edits, reactions, joins, devices, security")
-      .option("--pinned", "only messages that are pinned"),
+      .option("--pinned", "only messages that are pinned")
+      .option("--receipts", "who has your messages, and who has read them, by name"),
   ).action(
     async (
       withWhom: string,
-      options: { limit?: number; before?: string; events?: boolean; pinned?: boolean },
+      options: { limit?: number; before?: string; events?: boolean; pinned?: boolean; receipts?: boolean },
       command: Command,
     ) => {
       const { history } = await import("./commands/history.ts");

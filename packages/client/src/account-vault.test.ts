@@ -27,10 +27,25 @@ const conversation = fc
     hash: bytes(2),
   })
   .map(({ settled, number, hash, ...marks }) => ({ peer: at(1), ...marks, archive: { settled, number, hash } }));
+const group = fc
+  .record({ version: fc.nat(3), setAt: fc.nat(3), hash: bytes(1), name: fc.constantFrom("a", "b"), end: fc.nat(2) })
+  .map(({ end, name, ...marks }) => ({
+    ...marks,
+    ...(marks.setAt > 0 ? { name } : {}),
+    ...(end > 0 ? { ended: { reason: "left" as const, by: at(end), at: end } } : {}),
+  }));
+const conversations = fc
+  .tuple(fc.dictionary(id, conversation, { noNullPrototype: true }), fc.option(group))
+  .map(([direct, one]) => {
+    const { aa } = direct;
+    if (!aa || !one) return direct;
+    const { peer: _, ...marks } = aa;
+    return { ...direct, dd: { ...marks, group: one } };
+  });
 const content: fc.Arbitrary<VaultContent> = fc.record(
   {
     contacts: fc.dictionary(id, contact, { noNullPrototype: true }),
-    conversations: fc.dictionary(id, conversation, { noNullPrototype: true }),
+    conversations,
     settings: fc.nat(3).map((time) => ({ values: { ...defaultSettings, receipts: time % 2 === 0 }, at: time })),
     devices: fc.dictionary(
       id,

@@ -21,6 +21,14 @@ import type { Contacts } from "./contacts.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Platform } from "./platform.ts";
 import { type AccountRecord, type VaultEntry, defaultSettings, emptyVault, encodeRecord } from "./records.ts";
+import {
+  type VaultGroup,
+  type VaultGroupFields,
+  joinVaultGroups,
+  readVaultGroup,
+  vaultGroupOf,
+  writeVaultGroup,
+} from "./vault-groups.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -47,7 +55,9 @@ export interface VaultContact {
 }
 
 export interface VaultConversation {
-  peer: Uint8Array;
+  /** The other side, or what is known of the group. */
+  peer?: Uint8Array;
+  group?: VaultGroup;
   readUpTo: number;
   peerDeliveredUpTo: number;
   peerReadUpTo: number;
@@ -344,10 +354,12 @@ export class AccountVault {
       };
     }
     for (const [id, conversation] of state.conversations) {
-      if (conversation.phase === "new" || conversation.kind === "group") continue;
-      const { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive } = conversation;
+      if (conversation.phase === "new") continue;
+      const { readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive } = conversation;
       content.conversations[id] = {
-        peer,
+        ...(conversation.kind === "group"
+          ? { group: vaultGroupOf(conversation, state.account!.account) }
+          : { peer: conversation.peer }),
         readUpTo,
         peerDeliveredUpTo,
         peerReadUpTo,
@@ -418,7 +430,8 @@ export function openVault(
 /**
  * CBOR `[1, contacts, conversations, settings, devices, entries, padding]` in rows without names of fields, so that a thousand
  * conversations fit:
- * `[account, name, n, head, verified, verified at]`, `[id, peer, read up to, delivered, read by peer, last at, settled, chunk, hash]`,
+ * `[account, name, n, head, verified, verified at]`, `[id, peer, read up to, delivered, read by peer, last at, settled, chunk, hash]`
+ * (of a group no peer, and at the end `[roster version, its hash, name, set at, ended]`),
  * `[values, at]`, `[device, name, at]`, `[key, value, at]`; sorted, so that the same content has the same bytes. Zeros fill it up
  * to a multiple of 2 KiB: how long a draft is shows nowhere.
  */
@@ -433,9 +446,9 @@ export function writeContent({ contacts, conversations, settings, devices, entri
       verified ?? null,
       verifiedAt ?? 0,
     ]),
-    sorted(conversations).map(([id, { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive }]) => [
+    sorted(conversations).map(([id, { peer, group, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive }]) => [
       Uint8Array.fromHex(id),
-      peer,
+      peer ?? null,
       readUpTo,
       peerDeliveredUpTo,
       peerReadUpTo,
@@ -443,6 +456,7 @@ export function writeContent({ contacts, conversations, settings, devices, entri
       archive?.settled ?? 0,
       archive?.number ?? 0,
       archive?.hash ?? null,
+      ...(group ? [writeVaultGroup(group)] : []),
     ]),
     [settings.values, settings.at],
     sorted(devices).map(([device, { name, at }]) => [Uint8Array.fromHex(device), name, at]),
@@ -456,7 +470,18 @@ export function writeContent({ contacts, conversations, settings, devices, entri
 }
 
 type ContactFields = [Uint8Array, string, number, Uint8Array, Uint8Array | null, number];
-type ConversationFields = [Uint8Array, Uint8Array, number, number, number, number, number, number, Uint8Array | null];
+type ConversationFields = [
+  Uint8Array,
+  Uint8Array | null,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  Uint8Array | null,
+  VaultGroupFields?,
+];
 
 /** @throws ClientError `unsupported-version` */
 function readContent(bytes: Uint8Array): VaultContent {
@@ -483,9 +508,11 @@ function readContent(bytes: Uint8Array): VaultContent {
       ...(verifiedAt > 0 ? { verifiedAt } : {}),
     };
   }
-  for (const [id, peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, settled, number, hash] of conversations) {
+  for (const fields of conversations) {
+    const [id, peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, settled, number, hash, group] = fields;
     const archive = { settled, ...(hash ? { number, hash } : {}) };
-    content.conversations[toHex(id)] = { peer, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive };
+    const what = { ...(peer ? { peer } : {}), ...(group ? { group: readVaultGroup(group) } : {}) };
+    content.conversations[toHex(id)] = { ...what, readUpTo, peerDeliveredUpTo, peerReadUpTo, lastAt, archive };
   }
   content.settings = { values: { ...defaultSettings, ...settings[0] }, at: settings[1] };
   for (const [device, name, at] of devices) content.devices[toHex(device)] = { name, at };
@@ -558,8 +585,11 @@ function joinConversations(a: VaultConversation, b: VaultConversation): VaultCon
       ((near.archive?.number ?? 0) === (far.archive?.number ?? 0) &&
         toHex(near.archive?.hash ?? new Uint8Array()) > toHex(far.archive?.hash ?? new Uint8Array())));
   const archive = isFurther ? near.archive : far.archive;
+  const peer = a.peer ?? b.peer;
+  const group = a.group && b.group ? joinVaultGroups(a.group, b.group) : (a.group ?? b.group);
   return {
-    peer: a.peer,
+    ...(peer ? { peer } : {}),
+    ...(group ? { group } : {}),
     readUpTo: Math.max(a.readUpTo, b.readUpTo),
     peerDeliveredUpTo: Math.max(a.peerDeliveredUpTo, b.peerDeliveredUpTo),
     peerReadUpTo: Math.max(a.peerReadUpTo, b.peerReadUpTo),

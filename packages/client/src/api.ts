@@ -20,6 +20,8 @@ export interface Message {
   unread: boolean;
   deliveredAt?: string;
   readAt?: string;
+  /** Of one's own in a group: who has it and who has read it, of so many who can be expected to say. */
+  receipts?: { delivered: string[]; read: string[]; of: number };
   /** The message that this one replies to, and the beginning of it as it is now, if it is here. */
   replyTo?: string;
   /** When it disappears, on every device. */
@@ -99,6 +101,7 @@ export interface ConversationEvent {
     | "role-changed"
     | "invites-changed"
     | "renamed"
+    | "refused"
     | "device-added"
     | "device-removed"
     | "identity-changed"
@@ -158,6 +161,19 @@ export interface SearchPage {
 
 /** Admins change a group; who may bring in members, it says itself. */
 export type GroupRole = "admin" | "member";
+
+export interface GroupMember {
+  user: string;
+  role: GroupRole;
+}
+
+/** What became of a change. `waiting`: it is kept and carried out by itself; the text says what keeps it, for people. */
+export interface GroupOutcome {
+  conversation: string;
+  title: string;
+  state: "done" | "waiting";
+  waiting?: string;
+}
 
 export interface Notification {
   conversation: string;
@@ -409,6 +425,20 @@ export interface Client extends AsyncDisposable {
   search(options: { words: string; in?: string; limit?: number; before?: string }): Promise<SearchPage>;
   notifications(): Promise<Notification[]>;
   conversations(): Promise<Conversation[]>;
+  /**
+   * Makes a group with oneself as its admin. Changes of groups are durable when they resolve, whether they could be carried out
+   * yet or not; what the group's rules do not allow is refused. `group`: its name, its id or a unique prefix of it.
+   */
+  createGroup(options: { name: string; members: string[] }): Promise<GroupOutcome>;
+  addMembers(options: { group: string; members: string[] }): Promise<GroupOutcome>;
+  removeMembers(options: { group: string; members: string[] }): Promise<GroupOutcome>;
+  /** The last admin hands over: to `successor`, else to whoever has been in the group longest. */
+  leaveGroup(options: { group: string; successor?: string }): Promise<GroupOutcome>;
+  renameGroup(options: { group: string; name: string }): Promise<GroupOutcome>;
+  setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome>;
+  /** Who may bring in people. */
+  setInvites(options: { group: string; invites: "members" | "admins" }): Promise<GroupOutcome>;
+  members(options: { group: string }): Promise<GroupMember[]>;
   status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }>;
   /** Keeps what is being written, here at once and soon on the account's other devices. An empty text forgets it. */
   setDraft(options: { with: string; text: string }): Promise<void>;

@@ -25,6 +25,9 @@ import type {
   ConversationEvent,
   ConversationSettings,
   DeletedMessage,
+  GroupMember,
+  GroupOutcome,
+  GroupRole,
   Message,
   MessageRequest,
   Notification,
@@ -49,6 +52,8 @@ import { diagnose } from "./diagnose.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { Drafts } from "./drafts.ts";
 import { Expiry } from "./expiry.ts";
+import { GroupProfiles } from "./group-profile.ts";
+import { Groups } from "./groups.ts";
 import { KeyPackages } from "./key-packages.ts";
 import { Lookup } from "./lookup.ts";
 import { MessageActions } from "./message-actions.ts";
@@ -122,6 +127,8 @@ class Engine implements Client {
   readonly #timeline: Timeline;
   readonly #conversations: Conversations;
   readonly #outbox: Outbox;
+  readonly #groups: Groups;
+  readonly #profiles: GroupProfiles;
   readonly #sync: Sync;
   readonly #keyPackages: KeyPackages;
   readonly #messages: Messages;
@@ -196,6 +203,7 @@ class Engine implements Client {
     });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
+    this.#profiles = new GroupProfiles({ ...parts, outbox: () => this.#outbox });
     this.#vault = new AccountVault({ ...parts, onSecurity });
     this.#expiry = new Expiry({ ...parts, vault: this.#vault });
     const connected = (attempted: string) => this.#connected(attempted);
@@ -206,7 +214,26 @@ class Engine implements Client {
       files: this.#attachments,
       conversations: this.#conversations,
       onSecurity,
-      onAccepted: (transaction, item, acceptedAt) => this.#expiry.onAccepted(transaction, item, acceptedAt),
+      groupChanges: {
+        carryOut: (conversation, order) => this.#groups.carryOut(conversation, order),
+        onGivenUp: (transaction, item, error) => this.#groups.onGivenUp(transaction, item, error),
+        onPaused: (item, error) => this.#groups.onPaused(item, error),
+        onSent: (order) => this.#groups.onSent(order),
+      },
+      onPlaced: async (transaction, conversation, item, at) => {
+        this.#expiry.onAccepted(transaction, item, at.acceptedAt);
+        if (item.kind === "profile") await this.#profiles.onPlaced(transaction, conversation, item.content!, at);
+      },
+    });
+    const own = () => this.#account();
+    this.#groups = new Groups({
+      ...parts,
+      conversations: this.#conversations,
+      outbox: this.#outbox,
+      profiles: this.#profiles,
+      lookup,
+      own,
+      suite: this.#options.suite,
     });
     this.#archive = new Archive({
       ...parts,
@@ -240,6 +267,8 @@ class Engine implements Client {
       outbox: this.#outbox,
       restore: this.#restore,
       expiry: this.#expiry,
+      groups: this.#groups,
+      profiles: this.#profiles,
       onShare: (transaction, share, mayBeBehind) => this.#ownDevices.onShare(transaction, share, mayBeBehind),
       onTaken: () => {
         this.#archive.later();
@@ -250,7 +279,6 @@ class Engine implements Client {
       onDisbelieved: onSecurity,
       onFailure: (error) => this.#link().fail(error),
     });
-    const own = () => this.#account();
     const marks = new ConversationMarks({ vault: this.#vault, clock: platform.clock });
     this.#people = new People({ ...parts, vault: this.#vault, outbox: this.#outbox, marks, lookup, connected, own });
     const ownHere = () => this.#accountHere();
@@ -602,6 +630,40 @@ class Engine implements Client {
     return this.#messages.list();
   }
 
+  // Groups
+
+  createGroup(options: { name: string; members: string[]; attempt?: string }): Promise<GroupOutcome> {
+    return this.#groups.create(options);
+  }
+
+  addMembers(options: { group: string; members: string[] }): Promise<GroupOutcome> {
+    return this.#groups.add(options);
+  }
+
+  removeMembers(options: { group: string; members: string[] }): Promise<GroupOutcome> {
+    return this.#groups.remove(options);
+  }
+
+  leaveGroup(options: { group: string; successor?: string }): Promise<GroupOutcome> {
+    return this.#groups.leave(options);
+  }
+
+  renameGroup(options: { group: string; name: string }): Promise<GroupOutcome> {
+    return this.#groups.rename(options);
+  }
+
+  setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome> {
+    return this.#groups.setRole(options);
+  }
+
+  setInvites(options: { group: string; invites: "members" | "admins" }): Promise<GroupOutcome> {
+    return this.#groups.setInvites(options);
+  }
+
+  members(options: { group: string }): Promise<GroupMember[]> {
+    return this.#groups.members(options);
+  }
+
   // People
 
   requests(): Promise<MessageRequest[]> {
@@ -744,6 +806,8 @@ class Engine implements Client {
     if (this.#closed) return;
     this.#closed = true;
     this.#messages.close();
+    this.#groups.close();
+    this.#profiles.close();
     for (const end of this.#closing) end();
     this.#search.close();
     this.#archive.close();
@@ -856,6 +920,7 @@ class Engine implements Client {
         },
         onDisconnected: (error, retryInMs) => {
           this.#sync.onDisconnected(error);
+          this.#groups.onDisconnected();
           this.#emit({
             type: "connection",
             connected: false,

@@ -8,7 +8,9 @@ import { sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent } from "./api.ts";
 import type { Contacts } from "./contacts.ts";
 import { hasLeafOf } from "./conversations.ts";
-import { isOfTwo } from "./members.ts";
+import type { GroupProfiles } from "./group-profile.ts";
+import type { Groups } from "./groups.ts";
+import { isOfTwo, rosterOf, sinceNow } from "./members.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord, GroupFacts, MemberMarks } from "./records.ts";
 import type { Restore } from "./restore.ts";
@@ -32,6 +34,8 @@ interface CommitsOptions {
   timeline: Timeline;
   platform: Platform;
   restore: Restore;
+  groups: Groups;
+  profiles: GroupProfiles;
 }
 
 export class Commits {
@@ -69,7 +73,7 @@ export class Commits {
   }
 
   async #takeOwn(transaction: Transaction, at: CommitPlace, { external }: Commit): Promise<void> {
-    const { platform, restore, state } = this.#options;
+    const { platform, profiles, restore, state } = this.#options;
     const { conversation, id, sequence } = at;
     const cameBack = external && conversation.phase !== "new";
     // Who came by an external commit renews its keys once more, by a commit that the others' secrets go into (rule 9).
@@ -80,6 +84,7 @@ export class Commits {
       await restore.askForGap(transaction, id);
       conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
     }
+    if (external && conversation.kind === "group" && !conversation.profile) profiles.request(transaction, conversation);
     if (!cameBack) return;
     delete conversation.brokenAt;
     if (conversation.restore) return;
@@ -92,12 +97,18 @@ export class Commits {
     transaction: Transaction,
     at: CommitPlace,
     conversation: ConversationRecord & GroupFacts,
-    { group, rosterBefore: before, committer }: Commit,
+    { group, rosterBefore: before, committer, own }: Commit,
   ): Promise<void> {
-    const { contacts, state } = this.#options;
+    const { contacts, groups, state } = this.#options;
     const after = group.roster;
+    if (rosterOf(conversation, state.account!.account).version < before.version) {
+      // What others made of it while this device was away was not seen here; its history does not claim to know.
+      conversation.roster = encodeRoster(before);
+      conversation.members = sinceNow(conversation, state.account!.account, at.sequence);
+    }
+    if (after.version !== before.version) conversation.roster = encodeRoster(after);
+    if (own) groups.onOwnCommit(transaction, conversation, accountsOnlyIn(after, before));
     if (after.version === before.version) return;
-    conversation.roster = encodeRoster(after);
     const members: Record<string, MemberMarks> = { ...conversation.members };
     const by = committer.account;
     const isBy = (account: Uint8Array) => sameBytes(account, by);

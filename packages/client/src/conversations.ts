@@ -28,10 +28,12 @@ import {
 } from "@sotto/e2ee";
 import { type EventPayload, ProtocolError, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
+import { claimKeyPackages, deviceUnknown } from "./claims.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
-import { isOfTwo, rosterOf } from "./members.ts";
+import { groupRefusal } from "./group-change.ts";
+import { isOfTwo, rosterOf, sinceNow } from "./members.ts";
 import type { Platform } from "./platform.ts";
 import {
   type AccountRecord,
@@ -115,6 +117,7 @@ export class Conversations {
     for (let attempt = 0; attempt < 8; attempt++) {
       const conversation = this.#options.state.conversations.get(id);
       if (!conversation) throw new ClientError("no-conversation", `there is no conversation ${id}`);
+      if (conversation.kind === "group" && conversation.ended) throw groupRefusal("not-a-member");
       const group = await this.#group(id);
       if (group?.standing === "joining") await this.#submit(id, group);
       else if (conversation.phase === "new") await (group ? this.#create(id, group) : this.#begin(id));
@@ -221,6 +224,10 @@ export class Conversations {
       cursor: Math.max(known.cursor, welcome.from - 1),
       renewedAt: now,
     };
+    if (conversation.kind === "group") {
+      delete conversation.ended;
+      conversation.members = sinceNow(conversation, own.account, welcome.from - 1);
+    }
     transaction.putGroup(id, joined.group);
     transaction.putConversation(conversation);
     if (!before) this.#options.onMet(transaction, conversation);
@@ -303,7 +310,13 @@ export class Conversations {
       sequence = current.sequence;
     }
     await state.transact((transaction) => {
-      transaction.putConversation({ ...transaction.conversation(id)!, phase: "created", cursor: sequence });
+      const record = transaction.conversation(id)!;
+      transaction.putConversation({
+        ...record,
+        phase: record.kind === "group" ? "open" : "created",
+        cursor: sequence,
+        renewedAt: this.#options.platform.clock.now(),
+      });
     });
   }
 
@@ -388,7 +401,10 @@ export class Conversations {
     const known = rosterOf(conversation, own.account);
     if (conversation.kind === "group") {
       const { version, hash } = group.rosterMark;
-      if (version < known.version || (version === known.version && !sameBytes(hash, rosterHash(known))))
+      const seen = { version: known.version, hash: rosterHash(known) };
+      const { atLeast = seen } = conversation;
+      const newest = atLeast.version > seen.version ? atLeast : seen;
+      if (version < newest.version || (version === newest.version && !sameBytes(hash, newest.hash)))
         throw new ClientError(
           "commit-refused",
           "join the group: the server shows an older or another group than before",
@@ -444,34 +460,17 @@ export class Conversations {
   /** Adds the leaves of the other side's devices. */
   async #add(id: string, conversation: ConversationRecord, peer: Uint8Array): Promise<void> {
     const { state, contacts, connection, platform } = this.#options;
-    let claimed;
-    try {
-      claimed = await connection().request("claimKeyPackages", {
-        account: peer,
-        suite: conversation.suite as Suite,
-      });
-    } catch (error) {
-      if (error instanceof ProtocolError && error.code === "no-device") {
-        throw new ClientError("no-device", `waiting for ${contacts.nameOf(peer)} to sign in`, {
-          cause: error,
-        });
-      }
-      throw error;
-    }
-    await contacts.fetch([peer]);
-    for (const { bytes } of claimed.keyPackages) {
-      const offered = await readKeyPackage(bytes);
-      if (!offered || !sameBytes(offered.account, peer)) throw this.#deviceUnknown(peer);
-    }
+    const claimed = await claimKeyPackages({ connection, contacts }, peer, conversation.suite as Suite);
+    if (claimed.length === 0) throw new ClientError("no-device", `waiting for ${contacts.nameOf(peer)} to sign in`);
     await state.transact(async (transaction) => {
       const group = await transaction.group(id);
       if (!group || group.staged || hasLeafOf(group, peer)) return;
       const staged = await stageCommit(group, {
-        add: claimed.keyPackages.map(({ bytes }) => bytes),
+        add: claimed,
         directory: contacts.after([peer]),
         nowMs: platform.clock.now(),
       }).catch((error: unknown) => {
-        throw error instanceof E2eeError ? this.#deviceUnknown(peer, error) : error;
+        throw error instanceof E2eeError ? deviceUnknown(contacts, peer, error) : error;
       });
       transaction.putGroup(id, staged.group);
     });
@@ -486,7 +485,8 @@ export class Conversations {
     const { state, contacts, platform } = this.#options;
     const { account } = state.account!;
     const chain = contacts.chain(account);
-    if (!chain || conversation.phase !== "created" || conversation.siblingsAsked) return false;
+    const isNew = conversation.kind === "group" ? group.epoch === 0 : conversation.phase === "created";
+    if (!chain || !isNew || conversation.siblingsAsked) return false;
     const isComplete = missingDevices(chain, group).length === 0;
     const claimed = isComplete ? [] : await this.#claimOwn(conversation, account);
     if (!claimed) return false;
@@ -528,13 +528,10 @@ export class Conversations {
     }
   }
 
-  /** Said aloud, because it is the server that offers such a device: nobody else could. */
-  #deviceUnknown(account: Uint8Array, cause?: unknown): ClientError {
-    const name = this.#options.contacts.nameOf(account);
-    return new ClientError(
-      "device-unknown",
-      `the server offers a device for ${name} that ${name} never named; nothing was sent`,
-      { cause },
+  /** Whether what is staged was made for a change that somebody wants, and waits for the answer. */
+  #isChanging(id: string): boolean {
+    return [...this.#options.state.outbox.values()].some(
+      ({ conversation, isStaged }) => isStaged && toHex(conversation) === id,
     );
   }
 
@@ -552,12 +549,11 @@ export class Conversations {
       });
       await reached(id, accepted.sequence);
     } catch (error) {
-      if (!(error instanceof ProtocolError) || (error.code !== "stale-epoch" && error.code !== "commit-refused"))
-        throw error;
+      if (!(error instanceof ProtocolError) || !definiteRefusals.has(error.code)) throw error;
       // Who is only joining may not be sent the log yet: it looks at the next GroupInfo instead.
       const isMember = group.standing !== "joining";
       if (error.code === "stale-epoch" && error.sequence !== undefined && isMember) await reached(id, error.sequence);
-      const isRenewal = group.standing === "active" && staged.welcome === undefined;
+      const isRenewal = group.standing === "active" && staged.welcome === undefined && !this.#isChanging(id);
       await state.transact(async (transaction) => {
         const current = await transaction.group(id);
         if (!current?.staged || !sameBytes(current.staged.id, staged.id)) return;
@@ -568,17 +564,20 @@ export class Conversations {
           if (error.code === "stale-epoch") transaction.putConversation(record);
         } else transaction.putGroup(id, discardCommit(current));
         // Renewing is not worth holding messages up: a week later it is tried again.
-        if (isRenewal && error.code === "commit-refused") {
+        if (isRenewal && error.code !== "stale-epoch") {
           transaction.putConversation({
             ...transaction.conversation(id)!,
             renewedAt: this.#options.platform.clock.now(),
           });
         }
       });
-      if (error.code === "commit-refused" && !isRenewal) throw error;
+      if (error.code !== "stale-epoch" && !isRenewal) throw error;
     }
   }
 }
+
+/** Answers after which a commit can never turn up in the log. */
+const definiteRefusals: ReadonlySet<string> = new Set(["stale-epoch", "commit-refused", "not-permitted"]);
 
 export const emptyConversation = {
   generation: 0,

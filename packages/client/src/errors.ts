@@ -17,6 +17,11 @@ const ownFailures = {
   ambiguous: { kind: "usage", hint: "give more of the id" },
   "no-user": { kind: "missing", hint: "names are exact; ask them how they spell theirs" },
   "no-conversation": { kind: "missing", hint: "`sotto conversations` lists them" },
+  "not-a-member": { kind: "refused", hint: "somebody in it can add you again; what was written stays readable here" },
+  "no-such-member": { kind: "missing", hint: "`sotto group members GROUP` lists them" },
+  "last-admin": { kind: "refused", hint: "make somebody else an admin first: `sotto group role GROUP @NAME admin`" },
+  "group-full": { kind: "refused", hint: undefined },
+  "group-name-invalid": { kind: "usage", hint: 'a name is one line of at most 256 bytes and begins with no "@"' },
   "no-message": { kind: "missing", hint: "`sotto history` shows the ids" },
   "not-reportable": {
     kind: "refused",

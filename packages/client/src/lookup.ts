@@ -6,6 +6,7 @@ import { toHex } from "@sotto/protocol";
 import type { Message } from "./api.ts";
 import { type Contacts, plainName } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
+import { groupRefusal } from "./group-change.ts";
 import type { ConversationRecord, MessageRow } from "./records.ts";
 import type { State } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
@@ -41,7 +42,9 @@ export class Lookup {
   /** Where to write: somebody's account, with whom there may be no conversation yet, or a conversation. @throws ClientError */
   async target(to: string): Promise<{ peer: Uint8Array } | { conversation: ConversationRecord }> {
     if (to.trim().startsWith("@")) return { peer: await this.account(to) };
-    return { conversation: await this.conversation(to) };
+    const conversation = await this.conversation(to);
+    if (conversation.kind === "group" && conversation.ended) throw groupRefusal("not-a-member");
+    return { conversation };
   }
 
   /** A conversation by `@name`, a group's name, an id or a unique prefix of it. @throws ClientError */

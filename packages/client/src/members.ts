@@ -3,8 +3,8 @@
  * rest of the engine asks here, so that it need not know which of the two it deals with.
  */
 import { type Roster, decodeRoster, directRoster, rosterHash } from "@sotto/e2ee";
-import { sameBytes } from "@sotto/protocol";
-import type { ConversationRecord } from "./records.ts";
+import { sameBytes, toHex } from "@sotto/protocol";
+import type { ConversationRecord, GroupFacts, MemberMarks } from "./records.ts";
 
 const decoded = new WeakMap<Uint8Array, Roster>();
 
@@ -26,7 +26,25 @@ export function othersIn(conversation: ConversationRecord, own: Uint8Array): Uin
     .filter((account) => !sameBytes(account, own));
 }
 
+/**
+ * The marks of a group's members after a time that was not seen here: whoever is in it now may have come within it, so that nothing
+ * of before is theirs for sure.
+ */
+export function sinceNow(
+  conversation: ConversationRecord & GroupFacts,
+  own: Uint8Array,
+  sequence: number,
+): Record<string, MemberMarks> {
+  return Object.fromEntries(othersIn(conversation, own).map((account) => [toHex(account), { since: sequence }]));
+}
+
 /** Whether a roster is that of a direct conversation between these two. */
 export function isOfTwo(roster: Roster, a: Uint8Array, b: Uint8Array): boolean {
   return sameBytes(rosterHash(roster), rosterHash(directRoster(a, b)));
+}
+
+/** Whose turn it is to do what any device could: 0 for the first. Another one in every epoch, or for every place in the log. */
+export function turnOf(leaves: readonly { leaf: number }[], own: number, from: number): number {
+  const at = leaves.findIndex(({ leaf }) => leaf === own);
+  return (((at - from) % leaves.length) + leaves.length) % leaves.length;
 }

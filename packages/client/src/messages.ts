@@ -28,6 +28,7 @@ import type { Outbox } from "./outbox.ts";
 import { Outgoing } from "./outgoing.ts";
 import type { People } from "./people.ts";
 import type { Platform } from "./platform.ts";
+import { mayReport } from "./receipts.ts";
 import {
   type AccountRecord,
   type AttemptRecord,
@@ -258,7 +259,8 @@ export class Messages {
           this.#state.settings.receipts &&
           own.status === "active" &&
           !this.#contacts.stopIn(conversation) &&
-          !this.#people.isQuiet(conversation);
+          !this.#people.isQuiet(conversation) &&
+          mayReport(conversation, "read", own.account);
         if (mayTell && upTo > conversation.readSentUpTo) {
           this.#outbox.putReceipt(transaction, conversation, "read", upTo);
         } else {

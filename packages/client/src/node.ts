@@ -229,6 +229,15 @@ class Home {
   search = (options: Parameters<Client["search"]>[0]) => this.#call("search", options);
   notifications = () => this.#call("notifications");
   conversations = () => this.#call("conversations");
+  createGroup = (options: Parameters<Client["createGroup"]>[0]) =>
+    this.#call("createGroup", { ...options, attempt: toHex(createAttempt(systemRandom, systemClock.now())) });
+  addMembers = (options: Parameters<Client["addMembers"]>[0]) => this.#call("addMembers", options);
+  removeMembers = (options: Parameters<Client["removeMembers"]>[0]) => this.#call("removeMembers", options);
+  leaveGroup = (options: Parameters<Client["leaveGroup"]>[0]) => this.#call("leaveGroup", options);
+  renameGroup = (options: Parameters<Client["renameGroup"]>[0]) => this.#call("renameGroup", options);
+  setRole = (options: Parameters<Client["setRole"]>[0]) => this.#call("setRole", options);
+  setInvites = (options: Parameters<Client["setInvites"]>[0]) => this.#call("setInvites", options);
+  members = (options: Parameters<Client["members"]>[0]) => this.#call("members", options);
   status = (options: Parameters<Client["status"]>[0]) => this.#call("status", options);
   setDraft = (options: Parameters<Client["setDraft"]>[0]) => this.#call("setDraft", options);
   getDraft = (options: Parameters<Client["getDraft"]>[0]) => this.#call("getDraft", options);

@@ -70,8 +70,9 @@ async function begin() {
     conversations: { open: () => scene.open() } as unknown as Conversations,
     reached: async () => {},
     onSecurity: (error) => security.push(error.code),
-    onAccepted: () => {},
     files: { upload: async () => {}, discard: async () => {} },
+    groupChanges: { carryOut: async () => {}, onGivenUp: async () => {}, onPaused: () => {}, onSent: () => {} },
+    onPlaced: async () => {},
   });
   const write = async (text: string): Promise<void> => {
     await state.transact(async (transaction) => {

@@ -12,8 +12,10 @@ import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
+import { isGroupRefusal } from "./group-change.ts";
 import type { Platform } from "./platform.ts";
 import { type ConversationRecord, type OutboxItem, pendingPlaceOf } from "./records.ts";
+import { readReportDueAt } from "./receipts.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -33,8 +35,20 @@ export interface OutboxOptions {
   connection: () => Connection;
   reached: (conversation: string, sequence: number) => Promise<void>;
   onSecurity: (error: ClientError, user?: string) => void;
-  /** The server has it, in the transaction that takes it from the queue. */
-  onAccepted: (transaction: Transaction, item: OutboxItem, acceptedAt: number) => void;
+  /** Changes of groups (groups.ts). */
+  groupChanges: {
+    carryOut(conversation: string, order: number): Promise<void>;
+    onGivenUp(transaction: Transaction, item: OutboxItem, error: ClientError): Promise<void>;
+    onPaused(item: OutboxItem, error: ClientError): void;
+    onSent(order: number): void;
+  };
+  /** An own message has its place in the log; what is no row of the timeline takes effect. Changes `conversation`. */
+  onPlaced: (
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    item: OutboxItem,
+    at: { sequence: number; acceptedAt: number },
+  ) => Promise<void>;
   files: OutgoingFiles;
 }
 
@@ -81,12 +95,16 @@ export class Outbox {
     kind: "delivered" | "read",
     upTo: number,
   ): void {
-    const { platform } = this.#options;
+    const { platform, state } = this.#options;
+    let waited: number | undefined;
     for (const item of this.#itemsOf(toHex(conversation.conversation))) {
       const covered = item.kind === kind || (item.kind === "delivered" && kind === "read");
-      if (covered && !item.message && (item.upTo ?? 0) <= upTo) transaction.deleteOutboxItem(item.order);
+      if (!covered || item.message || (item.upTo ?? 0) > upTo) continue;
+      transaction.deleteOutboxItem(item.order);
+      waited = item.notBefore ?? waited;
     }
     const now = platform.clock.now();
+    const notBefore = waited ?? (kind === "read" ? readReportDueAt(conversation, state.account!.account, now) : now);
     const order = this.nextOrder();
     transaction.putOutboxItem({
       order,
@@ -94,14 +112,16 @@ export class Outbox {
       kind,
       submission: createSubmissionId(platform.random, now),
       upTo,
+      ...(notBefore > now ? { notBefore } : {}),
     });
     if (kind === "read") {
+      if (conversation.kind === "group") conversation.readReportedAt = notBefore;
       conversation.readSentUpTo = upTo;
       conversation.deliveredSentUpTo = Math.max(conversation.deliveredSentUpTo, upTo);
     } else conversation.deliveredSentUpTo = upTo;
   }
 
-  /** Queues what is no message of its own: a setting, a request, or an answer to one. Returns its place in the queue. */
+  /** Queues what is no message of its own: a setting, a request, an answer to one, a group's name. Returns its place in the queue. */
   put(transaction: Transaction, conversation: ConversationRecord, item: Pick<OutboxItem, "kind" | "content">): number {
     const { platform } = this.#options;
     const order = this.nextOrder();
@@ -242,33 +262,52 @@ export class Outbox {
     conversation: string,
   ): { kind: "item"; item: OutboxItem } | { kind: "wait"; delayMs: number } | { kind: "none" } {
     const now = this.#options.platform.clock.now();
-    const paused = this.#pauses.get(conversation);
-    if (paused && paused.until > now) return { kind: "wait", delayMs: paused.until - now };
     const all = this.#itemsOf(conversation);
-    const waiting = all.findIndex(({ files }) => files);
+    const unpaused = all.filter((candidate) => !this.#isPaused(candidate, now));
+    if (unpaused.length === 0 && all.length > 0) {
+      const delays = all.map((candidate) => this.#pauses.get(laneOf(candidate))!.until - now);
+      return { kind: "wait", delayMs: Math.min(...delays) };
+    }
+    const waiting = unpaused.findIndex(({ files }) => files);
     // What waits for its files holds up what is said behind it, and nothing else.
-    const items = waiting < 0 ? all : all.filter((item, at) => at < waiting || !isSaid(item));
+    const items = waiting < 0 ? unpaused : unpaused.filter((item, at) => at < waiting || !isSaid(item));
+    const dueAtOf = (candidate: OutboxItem) => {
+      if (candidate.message) return now;
+      const delayed =
+        candidate.kind === "delivered" && this.#flushing === 0 ? candidate.order / 1000 + receiptDelayMs : now;
+      return Math.max(delayed, candidate.notBefore ?? 0);
+    };
     // Bytes that may have reached the server go before anything else, or the order could turn.
     const item =
       items.find((candidate) => candidate.message) ??
-      items.find((candidate) => candidate.kind !== "delivered") ??
-      items[0];
+      items.find((candidate) => candidate.kind !== "delivered" && dueAtOf(candidate) <= now) ??
+      items.reduce<OutboxItem | undefined>(
+        (first, candidate) => (first && dueAtOf(first) <= dueAtOf(candidate) ? first : candidate),
+        undefined,
+      );
     if (!item) return { kind: "none" };
-    const dueAt =
-      item.kind === "delivered" && !item.message && this.#flushing === 0 ? item.order / 1000 + receiptDelayMs : now;
+    const dueAt = dueAtOf(item);
     return dueAt > now ? { kind: "wait", delayMs: dueAt - now } : { kind: "item", item };
   }
 
+  /** What may not leave holds up nothing of the other kind: messages, and changes of the group that they are sent in. */
+  #isPaused(item: OutboxItem, now: number): boolean {
+    return (this.#pauses.get(laneOf(item))?.until ?? 0) > now;
+  }
+
   async #work(conversation: string): Promise<void> {
-    const { connection, conversations, contacts, state } = this.#options;
+    const { groupChanges, connection, conversations, contacts, state } = this.#options;
     while (!this.#closed && connection().connected) {
       const due = this.#due(conversation);
       if (due.kind !== "item") return;
       try {
-        contacts.requireTrustedIn(state.conversations.get(conversation)!);
-        await conversations.open(conversation);
-        await this.#send(conversation, due.item);
-        this.#pauses.delete(conversation);
+        if (due.item.kind === "group-change") await groupChanges.carryOut(conversation, due.item.order);
+        else {
+          contacts.requireTrustedIn(state.conversations.get(conversation)!);
+          await conversations.open(conversation);
+          await this.#send(conversation, due.item);
+        }
+        this.#pauses.delete(laneOf(due.item));
       } catch (error) {
         if (this.#closed) return;
         if (!connection().connected && refusedBy("send", error).kind === "unreachable") return;
@@ -281,7 +320,7 @@ export class Outbox {
   }
 
   async #send(conversation: string, item: OutboxItem): Promise<void> {
-    const { state, connection, contacts, timeline } = this.#options;
+    const { state, connection, contacts } = this.#options;
     const ready = await state.transact(async (transaction) => {
       const current = state.outbox.get(item.order);
       if (!current || current.message) return current;
@@ -302,12 +341,24 @@ export class Outbox {
     await state.transact(async (transaction) => {
       if (!state.outbox.has(item.order)) return;
       const record = transaction.conversation(conversation)!;
-      transaction.deleteOutboxItem(item.order);
-      this.#options.onAccepted(transaction, ready, accepted.acceptedAt);
-      await timeline.place(transaction, record, item.order, accepted.sequence, accepted.acceptedAt);
-      if (accepted.sequence <= record.cursor) return;
-      transaction.putConversation({ ...record, ownAhead: [...(record.ownAhead ?? []), accepted.sequence] });
+      await this.onPlaced(transaction, record, item, accepted);
+      if (accepted.sequence > record.cursor) record.ownAhead = [...(record.ownAhead ?? []), accepted.sequence];
+      transaction.putConversation(record);
     });
+  }
+
+  /** The log has the item at this place: it is through. Changes `conversation`. */
+  async onPlaced(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    item: OutboxItem,
+    at: { sequence: number; acceptedAt: number },
+  ): Promise<void> {
+    const { groupChanges, onPlaced, timeline } = this.#options;
+    transaction.deleteOutboxItem(item.order);
+    transaction.applied.push(() => groupChanges.onSent(item.order));
+    await timeline.place(transaction, conversation, item.order, at.sequence, at.acceptedAt);
+    await onPlaced(transaction, conversation, item, at);
   }
 
   /** A receipt says when what it covers came or was read: when it was queued. */
@@ -351,23 +402,26 @@ export class Outbox {
     const isFinal =
       error instanceof ProtocolError
         ? finalRefusals.has(error.code)
-        : (error instanceof E2eeError && error.code === "content-too-large") ||
+        : isGroupRefusal(error) ||
+          (error instanceof E2eeError && error.code === "content-too-large") ||
           (error instanceof ClientError && error.code === "file-unreadable");
-    if (isFinal) await this.#giveUp(conversation, item, refused.message);
+    if (isFinal) await this.#giveUp(conversation, item, refused.message, refused);
     else this.#pause(conversation, item, refused);
   }
 
   /** Leaves everything as it is for a while, and says why. */
   #pause(conversation: string, item: OutboxItem, error: ClientError): void {
-    const { platform, onSecurity, state, contacts } = this.#options;
-    const before = this.#pauses.get(conversation);
+    const { groupChanges, platform, onSecurity, state, contacts } = this.#options;
+    const lane = laneOf(item);
+    const before = this.#pauses.get(lane);
     const pauseMs = Math.min(before ? before.pauseMs * 2 : pauseAfterFailureMs, longestPauseMs);
     const isNews = before?.error.message !== error.message;
-    this.#pauses.set(conversation, {
+    this.#pauses.set(lane, {
       until: platform.clock.now() + Math.max(pauseMs, error.retryAfterMs ?? 0),
       pauseMs,
       error,
     });
+    if (item.kind === "group-change") groupChanges.onPaused(item, error);
     if (!isNews) return;
     const record = state.conversations.get(conversation);
     if (error.kind === "security" && record) onSecurity(error, contacts.userIn(record).user);
@@ -385,12 +439,13 @@ export class Outbox {
     });
   }
 
-  async #giveUp(conversation: string, item: OutboxItem, reason: string): Promise<void> {
-    const { state, timeline } = this.#options;
+  async #giveUp(conversation: string, item: OutboxItem, reason: string, refused?: ClientError): Promise<void> {
+    const { groupChanges, state, timeline } = this.#options;
     await state.transact(async (transaction) => {
       const record = transaction.conversation(conversation);
       transaction.deleteOutboxItem(item.order);
-      if (record) await timeline.fail(transaction, record, item.order, reason);
+      if (refused && item.kind === "group-change") await groupChanges.onGivenUp(transaction, item, refused);
+      else if (record) await timeline.fail(transaction, record, item.order, reason);
       const row = await transaction.row(conversation, pendingPlaceOf(item.order));
       if (row?.kind === "message") await forgetFiles(transaction, row);
     });
@@ -416,6 +471,11 @@ export class Outbox {
     await Promise.race([work, over]);
     stop();
   }
+}
+
+/** What a pause is kept under: of a conversation's messages, or of the changes of a group. */
+function laneOf({ kind, conversation }: OutboxItem): string {
+  return kind === "group-change" ? `${toHex(conversation)}/change` : toHex(conversation);
 }
 
 type Head = ReturnType<Contacts["ownHead"]>;

@@ -26,10 +26,12 @@
  *   blob-drop/<blob>                         that no message names it any more; to be told            {}
  *   text-to-fetch/<content id>               a long text of which only the beginning is here          {}
  *   attempt/<salt>                           which message an attempt with files became               AttemptRecord
+ *   claimed/<id>/<account>                   key packages of somebody who is to be let in             [bytes]
  *   outbox/<order>                           intents, until the server has accepted them              OutboxItem
  */
 import { decodeCbor, encodeCbor } from "@sotto/protocol";
 import type { Settings } from "./api.ts";
+import type { GroupChange } from "./group-change.ts";
 
 export interface AccountRecord {
   /**
@@ -123,7 +125,7 @@ export interface KeyPackageRecord {
 
 export type ConversationRecord = ConversationFacts & (DirectFacts | GroupFacts);
 
-interface DirectFacts {
+export interface DirectFacts {
   kind: "direct";
   /** The account of the other side. */
   peer: Uint8Array;
@@ -133,11 +135,15 @@ export interface GroupFacts {
   kind: "group";
   /** The encoded roster of the newest epoch that this device was in. */
   roster: Uint8Array;
+  /** By what the newest roster is known that another device of the account saw: nothing older is joined. */
+  atLeast?: { version: number; hash: Uint8Array };
   /** Name and settings as they hold (group-profile.ts). Absent before they came. */
   profile?: GroupProfile;
   /** What is known of each member, by its account in hexadecimal; of oneself nothing but `since`. */
   members?: Record<string, MemberMarks>;
-  /** This account is no member any more: why, by whom, and the sequence of the commit. What was written stays readable. */
+  /** When the last read receipt was queued, in a group that is large enough to wait between them. */
+  readReportedAt?: number;
+  /** This account is no member any more: why, by whom, and the sequence of the commit. */
   ended?: { reason: "left" | "removed"; by: Uint8Array; at: number };
 }
 
@@ -297,7 +303,17 @@ export interface ArchiveTail {
 export interface OutboxItem {
   order: number;
   conversation: Uint8Array;
-  kind: "text" | "change" | "expiry" | "delivered" | "read" | "resend-request" | "resend";
+  kind:
+    | "text"
+    | "change"
+    | "expiry"
+    | "delivered"
+    | "read"
+    | "resend-request"
+    | "resend"
+    | "profile"
+    | "profile-request"
+    | "group-change";
   /** Of all but receipts. These are written when they are encrypted, so that they show the newest chain head. */
   content?: Uint8Array;
   submission: Uint8Array;
@@ -305,8 +321,12 @@ export interface OutboxItem {
   message?: Uint8Array;
   /** Sealed files that the server must have before the message leaves; absent once it has them. */
   files?: { blob: Uint8Array; name: string; hash: Uint8Array; sealedSize: number }[];
-  /** For receipts: the sequence that they cover. */
+  /** For receipts: the sequence that they cover, and when they may go in a large group. */
   upTo?: number;
+  notBefore?: number;
+  /** What is to become of a group, and whether a commit for it is under way. */
+  groupChange?: GroupChange;
+  isStaged?: true;
 }
 
 /** Files are sealed anew by each call, so the content does not tell that a call was made before. */
@@ -360,6 +380,7 @@ export const keys = {
   blobToDrop: (blob: string) => `blob-drop/${blob}`,
   textToFetch: (contentId: string) => `text-to-fetch/${contentId}`,
   attempt: (salt: string) => `attempt/${salt}`,
+  claimed: (id: string, account: string) => `claimed/${id}/${account}`,
   outboxItem: (order: number) => `outbox/${padded(order)}`,
 } as const;
 

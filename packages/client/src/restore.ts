@@ -4,10 +4,17 @@
  * asked for in the conversation itself, encrypted; every author's device answers when it is next online, with the same content,
  * so the same id. Until then the history says that messages are on their way.
  */
-import { contentId, decodeContent, encodeContent } from "@sotto/e2ee";
+import { contentId, decodeContent, encodeContent, encodeRoster } from "@sotto/e2ee";
 import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
-import { type StoredVault, conversationsOf, mergeNewer, openVault, writeContent } from "./account-vault.ts";
+import {
+  type StoredVault,
+  type VaultConversation,
+  conversationsOf,
+  mergeNewer,
+  openVault,
+  writeContent,
+} from "./account-vault.ts";
 import type { ArchiveReading } from "./archive-reading.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
@@ -16,7 +23,15 @@ import type { Expiry } from "./expiry.ts";
 import { changeIn } from "./message-changes.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
-import { type ConversationRecord, placeOf, sequenceOf } from "./records.ts";
+import {
+  type AccountRecord,
+  type ConversationRecord,
+  type DirectFacts,
+  type GroupFacts,
+  placeOf,
+  sequenceOf,
+} from "./records.ts";
+import { groupFactsOf } from "./vault-groups.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -72,14 +87,15 @@ export class Restore {
       for (const [account, theirs] of Object.entries(content.contacts))
         contacts.takeVerification(transaction, account, theirs);
       for (const { id, theirs } of conversationsOf(content)) {
-        if (!sameBytes(directConversationId(own.account, theirs.peer), id)) continue;
+        const facts = factsOf(own, id, theirs);
+        if (!facts) continue;
+        const isEnded = facts.kind === "group" && facts.ended;
         transaction.putConversation({
           ...emptyConversation,
-          kind: "direct",
+          ...facts,
           conversation: id,
-          peer: theirs.peer.slice(),
           phase: "open",
-          brokenAt: platform.clock.now(),
+          ...(isEnded ? {} : { brokenAt: platform.clock.now() }),
           restore: {
             before: 0,
             ...(theirs.archive
@@ -96,7 +112,7 @@ export class Restore {
           peerDeliveredUpTo: theirs.peerDeliveredUpTo,
           peerReadUpTo: theirs.peerReadUpTo,
           lastAt: theirs.lastAt,
-          lastFrom: theirs.peer.slice(),
+          lastFrom: facts.kind === "direct" ? facts.peer : own.account,
         });
       }
       for (const [key, entry] of Object.entries(content.entries)) transaction.putVaultEntry(key, entry);
@@ -118,21 +134,25 @@ export class Restore {
     const own = state.account!;
     for (const remote of result.conversations) {
       const id = toHex(remote.conversation);
+      // What this device was let into it hears of by a Welcome.
+      if (remote.from !== undefined || remote.until !== undefined || state.conversations.has(id)) continue;
       const peer = remote.members.find((member) => !sameBytes(member, own.account));
-      if (remote.kind !== "direct" || !peer || remote.from !== undefined || state.conversations.has(id)) continue;
-      if (!sameBytes(directConversationId(own.account, peer), remote.conversation)) continue;
-      await contacts.fetch([peer], request);
+      const facts: ReturnType<typeof factsOf> =
+        remote.kind === "direct" && peer
+          ? factsOf(own, remote.conversation, { peer })
+          : { kind: "group", roster: unseenRoster(own) };
+      if (!facts) continue;
+      if (facts.kind === "direct") await contacts.fetch([facts.peer], request);
       await state.transact((transaction) => {
         const conversation: ConversationRecord = {
           ...emptyConversation,
-          kind: "direct",
+          ...facts,
           conversation: remote.conversation.slice(),
-          peer: peer.slice(),
           phase: "open",
           brokenAt: platform.clock.now(),
           restore: { before: 0 },
           lastAt: platform.clock.now(),
-          lastFrom: peer.slice(),
+          lastFrom: facts.kind === "direct" ? facts.peer : own.account,
         };
         transaction.putConversation(conversation);
         if (remote.asked) this.#options.onMet(transaction, conversation);
@@ -293,6 +313,23 @@ export class Restore {
     // The archive has passed that place: it takes the message where it came.
     if (place !== undefined) conversation.late = [...(conversation.late ?? []), { place, sequence }];
   }
+}
+
+/** Which conversation it is, undefined for a direct one whose id is another's. */
+function factsOf(
+  own: AccountRecord,
+  id: Uint8Array,
+  { peer, group }: Partial<Pick<VaultConversation, "peer" | "group">>,
+): DirectFacts | GroupFacts | undefined {
+  if (group) return groupFactsOf(group, unseenRoster(own));
+  return peer && sameBytes(directConversationId(own.account, peer), id)
+    ? { kind: "direct", peer: peer.slice() }
+    : undefined;
+}
+
+/** Of a group of which this device knows no more than that its account is in it. */
+function unseenRoster(own: AccountRecord): Uint8Array {
+  return encodeRoster({ version: 0, invites: "members", members: [{ account: own.account, role: "member" }] });
 }
 
 function isDue(conversation: ConversationRecord): boolean {

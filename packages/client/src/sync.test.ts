@@ -6,6 +6,8 @@ import type { Connection } from "./connection/connection.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError } from "./errors.ts";
 import type { Expiry } from "./expiry.ts";
+import type { GroupProfiles } from "./group-profile.ts";
+import type { Groups } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import { MemoryDisk, openMemoryStorage } from "./storage/memory.ts";
@@ -61,6 +63,8 @@ async function begin() {
     isQuiet: () => false,
     restore: {} as Restore,
     expiry: {} as Expiry,
+    groups: { tend() {} } as unknown as Groups,
+    profiles: {} as GroupProfiles,
     onShare: async () => "taken",
     onTaken: () => {},
     onOther: (event) => others.push(event.name),

@@ -18,11 +18,14 @@ import { type Event, type EventPayload, type Params, type Result, inboxId, sameB
 import type { ConversationEvent } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
+import { mayReport } from "./receipts.ts";
 import { type CommitPlace, Commits } from "./commits.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Expiry } from "./expiry.ts";
 import { changeIn } from "./message-changes.ts";
+import type { GroupProfiles } from "./group-profile.ts";
+import type { Groups } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
@@ -43,6 +46,8 @@ export interface SyncOptions {
   outbox: Outbox;
   restore: Restore;
   expiry: Expiry;
+  groups: Groups;
+  profiles: GroupProfiles;
   /** Whether whoever writes there is left alone: nothing is sent that tells of this device. */
   isQuiet: (conversation: ConversationRecord) => boolean;
   /** Another device sends the account's new master key. */
@@ -290,7 +295,7 @@ export class Sync {
 
   /** Takes a batch in; resolves with the conversation in which entries are missing, if the batch was left off there. */
   async #take(batch: readonly Event[]): Promise<string | undefined> {
-    const { state, contacts, conversations, connection, outbox } = this.#options;
+    const { state, contacts, conversations, connection, groups, outbox } = this.#options;
     const asked: Uint8Array[] = [];
     let taken: Taken;
     for (;;) {
@@ -317,8 +322,10 @@ export class Sync {
       this.#reachedWaiters.delete(waiter);
       waiter.resolve();
     }
-    for (const id of taken.acks.keys())
+    for (const id of taken.acks.keys()) {
       if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
+      groups.tend(id);
+    }
     // Whoever messages waited for has perhaps just come in.
     for (const { name, payload } of batch)
       if (name === "welcome" || (name === "entry" && payload.kind === "commit"))
@@ -407,6 +414,7 @@ export class Sync {
         const conversation = transaction.conversation(id)!;
         if (conversation.receivedUpTo <= conversation.deliveredSentUpTo || contacts.stopIn(conversation)) continue;
         if (this.#options.isQuiet(conversation)) continue;
+        if (!mayReport(conversation, "delivered", state.account!.account)) continue;
         outbox.putReceipt(transaction, conversation, "delivered", conversation.receivedUpTo);
         transaction.putConversation(conversation);
       }
@@ -421,7 +429,7 @@ export class Sync {
     entry: EventPayload<"entry">,
     asked: readonly Uint8Array[],
   ): Promise<"new" | "known" | "entries-missing"> {
-    const { contacts, timeline, platform } = this.#options;
+    const { contacts, platform } = this.#options;
     const conversation = transaction.conversation(id);
     if (!conversation || sequence <= conversation.cursor) return "known";
     const group = await transaction.group(id);
@@ -443,9 +451,7 @@ export class Sync {
     const own = entry.kind === "message" ? this.#options.outbox.itemOfMessage(id, entry.bytes) : undefined;
     if (own) {
       // The log's echo of what we sent: the answer may still be on its way, or lost.
-      transaction.deleteOutboxItem(own.order);
-      this.#options.expiry.onAccepted(transaction, own, acceptedAt);
-      await timeline.place(transaction, conversation, own.order, sequence, acceptedAt);
+      await this.#options.outbox.onPlaced(transaction, conversation, own, { sequence, acceptedAt });
     } else if (group) {
       const processed = await processMessage(group, entry.bytes, {
         directory: contacts.after(asked),
@@ -618,7 +624,11 @@ export class Sync {
         const upTo = Math.min(content.upTo, sequence - 1);
         const claimedAt = (content.kind === "read" ? content.readAtMs : content.deliveredAtMs) ?? content.sentAtMs;
         if (!own)
-          await timeline.applyReceipt(transaction, conversation, content.kind, upTo, Math.min(claimedAt, acceptedAt));
+          await timeline.applyReceipt(transaction, conversation, sender.account, {
+            kind: content.kind,
+            upTo,
+            at: Math.min(claimedAt, acceptedAt),
+          });
         else if (content.kind === "read") await timeline.markRead(transaction, conversation, upTo);
         return;
       }
@@ -628,6 +638,12 @@ export class Sync {
       case "resend":
         if (!this.#isThisDevice(sender))
           await this.#options.restore.onResend(transaction, conversation, sender, sequence, content);
+        return;
+      case "profile":
+        await this.#options.profiles.take(transaction, conversation, sender.account, at, content);
+        return;
+      case "profile-request":
+        this.#options.profiles.onRequest(transaction, conversation, sender.device, sequence);
         return;
       case "unknown":
         await this.#note(

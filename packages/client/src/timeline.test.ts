@@ -57,23 +57,29 @@ test("places sort as they are shown: by sequence, what shares one behind it, wha
 });
 
 test("a message goes from sending over accepted and delivered to read, and never back", async () => {
-  const { timeline, row, alice, change, shown } = await begin();
+  const { bob, timeline, row, alice, change, shown } = await begin();
   const states = async () => (await shown()).map(({ state }) => state);
   const message = row(alice.account, "hello");
   await change(async (transaction, conversation) => timeline.putPending(transaction, conversation, 7, message));
   assert.deepEqual(await states(), ["sending"]);
   await change((transaction, conversation) => timeline.place(transaction, conversation, 7, 3, 50));
   assert.deepEqual(await states(), ["accepted"]);
-  await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 2, 60));
+  await change((transaction, conversation) =>
+    timeline.applyReceipt(transaction, conversation, bob.account, { kind: "delivered", upTo: 2, at: 60 }),
+  );
   assert.deepEqual(await states(), ["accepted"], "the receipt covers less");
-  await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "read", 3, 70));
+  await change((transaction, conversation) =>
+    timeline.applyReceipt(transaction, conversation, bob.account, { kind: "read", upTo: 3, at: 70 }),
+  );
   const [read] = await shown();
   assert.deepEqual(
     [read?.state, read?.deliveredAt, read?.readAt],
     ["read", rfc3339(70), rfc3339(70)],
     "who has read it has it",
   );
-  await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 3, 80));
+  await change((transaction, conversation) =>
+    timeline.applyReceipt(transaction, conversation, bob.account, { kind: "delivered", upTo: 3, at: 80 }),
+  );
   assert.deepEqual((await shown())[0], read);
 });
 
@@ -85,8 +91,12 @@ test("a receipt marks own messages only, each with its first time", async () => 
     [3, alice],
   ] as const)
     await receive(sequence, from.account, String(sequence));
-  await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 1, 10));
-  await change((transaction, conversation) => timeline.applyReceipt(transaction, conversation, "delivered", 3, 20));
+  await change((transaction, conversation) =>
+    timeline.applyReceipt(transaction, conversation, bob.account, { kind: "delivered", upTo: 1, at: 10 }),
+  );
+  await change((transaction, conversation) =>
+    timeline.applyReceipt(transaction, conversation, bob.account, { kind: "delivered", upTo: 3, at: 20 }),
+  );
   assert.deepEqual(
     (await shown()).map(({ deliveredAt }) => deliveredAt),
     [rfc3339(10), undefined, rfc3339(20)],
@@ -128,7 +138,7 @@ test("a thousand rows are marked page by page, in the transaction that wrote the
   });
   await change(async (transaction, conversation) => {
     await timeline.receive(transaction, conversation, 1001, row(alice.account, "1001"));
-    await timeline.applyReceipt(transaction, conversation, "read", 1001, 5);
+    await timeline.applyReceipt(transaction, conversation, bob.account, { kind: "read", upTo: 1001, at: 5 });
     await timeline.markRead(transaction, conversation, 600);
   });
   const messages = await shown();

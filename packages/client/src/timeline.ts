@@ -22,6 +22,7 @@ import {
   type ChangeRow,
   type ConversationRecord,
   type EventRow,
+  type GroupFacts,
   type MessageRow,
   type Row,
   pendingOrderOf,
@@ -30,6 +31,7 @@ import {
   sequenceOf,
   timeUnknown,
 } from "./records.ts";
+import { type Reach, reachOf } from "./receipts.ts";
 import type { State, Transaction } from "./state.ts";
 
 /** The last instant that a Date can say; times from the network may be anything. */
@@ -82,15 +84,20 @@ export class Timeline {
     const own = this.isOwn(row);
     const content = decodeContent(row.content);
     const sequence = sequenceOf(place);
+    const reach = own ? this.#reachOf(conversation, place) : undefined;
     const message: Message = {
       id: toHex(row.id),
       conversation: toHex(conversation.conversation),
       from: this.#contacts.nameOf(row.from),
       at: rfc3339(row.sentAt),
       text: row.longText ?? ("text" in content ? content.text : ""),
-      state: own ? stateOf(row, sequence) : "received",
+      state: own ? stateOf(row, sequence, reach) : "received",
       unread: this.#isUnread(conversation, place, row),
     };
+    if (reach && reach.of > 0) {
+      const users = (accounts: readonly Uint8Array[]) => accounts.map((account) => this.#contacts.nameOf(account));
+      message.receipts = { delivered: users(reach.delivered), read: users(reach.read), of: reach.of };
+    }
     if (row.deliveredAt !== undefined && row.deliveredAt !== timeUnknown)
       message.deliveredAt = rfc3339(row.deliveredAt);
     if (row.readAt !== undefined && row.readAt !== timeUnknown) message.readAt = rfc3339(row.readAt);
@@ -426,28 +433,51 @@ export class Timeline {
     if (conversation) await this.note(transaction, conversation, conversation.cursor, row);
   }
 
-  /** The other side has everything up to `upTo`, or has read it. Cumulative; changes `conversation`. */
+  /** Somebody has everything up to `upTo`, or has read it. Cumulative; changes `conversation`. */
   async applyReceipt(
     transaction: Transaction,
     conversation: ConversationRecord,
-    kind: "delivered" | "read",
-    upTo: number,
-    at: number,
+    from: Uint8Array,
+    receipt: { kind: "delivered" | "read"; upTo: number; at: number },
   ): Promise<void> {
-    const before = kind === "read" ? conversation.peerReadUpTo : conversation.peerDeliveredUpTo;
-    if (upTo <= before) return;
-    if (kind === "read") conversation.peerReadUpTo = upTo;
-    conversation.peerDeliveredUpTo = Math.max(conversation.peerDeliveredUpTo, upTo);
+    const { kind, upTo, at } = receipt;
+    const before =
+      conversation.kind === "group"
+        ? moveMemberMark(conversation, from, kind, upTo)
+        : movePeerMark(conversation, kind, upTo);
+    if (before === undefined) return;
     const id = toHex(conversation.conversation);
     for await (const page of transaction.rows(id, placeOf(before + 1), placeOf(upTo + 1))) {
       for (const { place, row } of page) {
         if (row.kind !== "message" || !this.isOwn(row)) continue;
-        const marked: MessageRow = { ...row, deliveredAt: row.deliveredAt ?? at };
-        if (kind === "read") marked.readAt = row.readAt ?? at;
-        transaction.putRow(id, place, marked);
+        const marked = this.#marked(conversation, place, row, kind, at);
+        if (marked !== row) transaction.putRow(id, place, marked);
         await this.#tell(transaction, "receipt", conversation, place, marked);
       }
     }
+  }
+
+  /** A message gets its times when the last of those whom it is for has it. */
+  #marked(
+    conversation: ConversationRecord,
+    place: string,
+    row: MessageRow,
+    kind: "delivered" | "read",
+    at: number,
+  ): MessageRow {
+    const reach = this.#reachOf(conversation, place);
+    const isDelivered = !reach || reach.delivered.length === reach.of;
+    const isRead = reach ? reach.read.length === reach.of : kind === "read";
+    if (!isDelivered && !isRead) return row;
+    return { ...row, deliveredAt: row.deliveredAt ?? at, ...(isRead ? { readAt: row.readAt ?? at } : {}) };
+  }
+
+  /** How far an own message has come with each member; undefined where there is one other side only, or no place yet. */
+  #reachOf(conversation: ConversationRecord, place: string): Reach | undefined {
+    const sequence = sequenceOf(place);
+    const { account } = this.#state;
+    if (conversation.kind === "direct" || sequence === undefined || !account) return undefined;
+    return reachOf(conversation, sequence, account.account);
   }
 
   /** Everything up to `upTo` was read here. Changes `conversation`. */
@@ -569,9 +599,35 @@ async function freePlace(transaction: Transaction, conversation: string, sequenc
   return placeOf(sequence, sharing);
 }
 
-function stateOf(row: MessageRow, sequence: number | undefined): MessageState {
+function stateOf(row: MessageRow, sequence: number | undefined, reach: Reach | undefined): MessageState {
   if (row.failure !== undefined) return "failed";
   if (sequence === undefined) return "sending";
-  if (row.readAt !== undefined) return "read";
-  return row.deliveredAt === undefined ? "accepted" : "delivered";
+  // Members come and go: who counts is seen when it is asked.
+  const isRead = reach ? reach.of > 0 && reach.read.length === reach.of : row.readAt !== undefined;
+  if (isRead) return "read";
+  const isDelivered = reach ? reach.of > 0 && reach.delivered.length === reach.of : row.deliveredAt !== undefined;
+  return isDelivered ? "delivered" : "accepted";
+}
+
+/** The mark as it was, undefined if it says nothing new. Changes `conversation`. */
+function movePeerMark(conversation: ConversationRecord, kind: "delivered" | "read", upTo: number): number | undefined {
+  const before = kind === "read" ? conversation.peerReadUpTo : conversation.peerDeliveredUpTo;
+  if (upTo <= before) return undefined;
+  if (kind === "read") conversation.peerReadUpTo = upTo;
+  conversation.peerDeliveredUpTo = Math.max(conversation.peerDeliveredUpTo, upTo);
+  return before;
+}
+
+function moveMemberMark(
+  conversation: ConversationRecord & GroupFacts,
+  account: Uint8Array,
+  kind: "delivered" | "read",
+  upTo: number,
+): number | undefined {
+  const member = toHex(account);
+  const marks = conversation.members?.[member] ?? { since: 0 };
+  const before = marks[kind] ?? 0;
+  if (upTo <= before) return undefined;
+  conversation.members = { ...conversation.members, [member]: { ...marks, [kind]: upTo } };
+  return before;
 }

@@ -60,6 +60,12 @@ export type ContentBody =
   | { readonly kind: "pin"; readonly pinned: boolean }
   /** Messages of this conversation expire so long after they were sent, from here on; 0: they do not. */
   | { readonly kind: "expiry"; readonly expiresAfterMs: number }
+  /**
+   * What a group is called. `setAt`: nothing new, but what was set at this place of the log, once more for who was not there.
+   */
+  | { readonly kind: "profile"; readonly name?: string; readonly setAt?: number }
+  /** The sender's device has just come in by itself and knows no profile: whoever knows it, please send it again. */
+  | { readonly kind: "profile-request" }
   /** Everything up to this sequence number of the conversation has reached this account. */
   | { readonly kind: "delivered"; readonly upTo: number; readonly deliveredAtMs?: number }
   | { readonly kind: "read"; readonly upTo: number; readonly readAtMs?: number }
@@ -119,6 +125,11 @@ function encodeBody(content: ContentBody): unknown {
       return { pinned: content.pinned };
     case "expiry":
       return { expiresAfterMs: content.expiresAfterMs };
+    case "profile":
+      if (content.name !== undefined && !isGroupName(content.name)) throw new E2eeError("content-too-large");
+      return { name: content.name, setAt: content.setAt };
+    case "profile-request":
+      return null;
     case "delivered":
       return { upTo: content.upTo, at: content.deliveredAtMs };
     case "read":
@@ -200,6 +211,15 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       const { expiresAfterMs } = body;
       return expiresAfterMs <= limits.expiresAfterMsMax ? { kind, expiresAfterMs } : malformed("expiry");
     }
+    case "profile": {
+      if (!isRecord(body)) return malformed("profile");
+      const { name, setAt } = body;
+      if (name !== undefined && !isGroupName(name)) return malformed("profile");
+      if (setAt !== undefined && !isCount(setAt)) return malformed("profile");
+      return { kind, ...(name === undefined ? {} : { name }), ...(setAt === undefined ? {} : { setAt }) };
+    }
+    case "profile-request":
+      return body === null ? { kind } : malformed("profile request");
     case "delivered":
     case "read": {
       if (!isRecord(body) || !isCount(body["upTo"])) return malformed("receipt");
@@ -244,6 +264,12 @@ function isMentions(value: unknown): boolean {
 /** Any short sign without spaces or controls: which emoji there are changes every year. */
 export function isEmoji(value: unknown): value is string {
   return typeof value === "string" && utf8Bytes(value) <= limits.reactionBytesMax && /^[^\s\p{Cc}]+$/u.test(value);
+}
+
+/** One line that is no person's name: those begin with an "@". */
+export function isGroupName(value: unknown): value is string {
+  if (typeof value !== "string" || utf8Bytes(value) > limits.groupNameBytesMax) return false;
+  return /^[^\s@\p{Cc}][^\p{Cc}\u2028\u2029]*$/u.test(value) && value.trim() === value;
 }
 
 const contentLabel = new TextEncoder().encode("sotto content");

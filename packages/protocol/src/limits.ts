@@ -21,6 +21,7 @@ export const limits = {
   reactionBytesMax: 64,
   reactionsPerPersonMax: 20,
   mentionsMax: 50,
+  groupNameBytesMax: 256,
   expiresAfterMsMax: 366 * day,
   // Public MLS structures (commit, GroupInfo, Welcome). In a direct conversation of 2 × 10 devices they fit a frame together;
   // larger ones travel in parts. With post-quantum keys a device costs 3 KiB of each structure that names it.

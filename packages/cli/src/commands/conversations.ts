@@ -11,6 +11,7 @@ export async function conversations(context: Context): Promise<void> {
       await output.row(row, () => [
         [
           output.style("bold", printable(row.title)),
+          row.kind === "group" && (row.role === undefined ? "you are not in it any more" : `${row.members} members`),
           row.lastAt && shortTime(row.lastAt, environment.now()),
           row.unread > 0 && `${row.unread} unread`,
           ...(["request", "blocked", "muted", "archived", "pinned"] as const).filter((mark) => row[mark]),

@@ -1,6 +1,9 @@
-/** `sotto history WITH`: every message of a conversation with its state, oldest first; `--events` adds what else happened, `--pinned` leaves only pinned ones. */
+/**
+ * `sotto history WITH`: every message of a conversation with its state, oldest first. `--events` adds what else happened,
+ * `--receipts` who read what; `--pinned` leaves only what is pinned.
+ */
 import { type Context, withReader } from "../context.ts";
-import { eventLines, isMessage, messageLines } from "../message-lines.ts";
+import { eventLines, isMessage, messageLines, receiptLines } from "../message-lines.ts";
 import { naming } from "../people.ts";
 
 interface HistoryOptions {
@@ -8,6 +11,7 @@ interface HistoryOptions {
   before?: string;
   events?: boolean;
   pinned?: boolean;
+  receipts?: boolean;
 }
 
 /** More than a conversation's log may hold. */
@@ -16,13 +20,21 @@ const everyMessage = 10_000_000;
 export async function history(context: Context, withWhom: string, options: HistoryOptions): Promise<void> {
   const { output, environment } = context;
   await withReader(context, async (client) => {
+    const { receipts: _, ...range } = options;
     const rows = await naming(
       withWhom,
-      client.history({ ...options, with: withWhom, limit: options.limit ?? everyMessage }),
+      client.history({ ...range, with: withWhom, limit: options.limit ?? everyMessage }),
     );
     for (const row of rows) {
       const shown = { output, nowMs: environment.now() };
-      await output.row(row, () => (isMessage(row) ? messageLines(row, shown) : eventLines(row, shown)));
+      if (!isMessage(row)) await output.row(row, () => eventLines(row, shown));
+      else {
+        const readBy = row.receipts && { readBy: row.receipts.read };
+        await output.row({ ...row, ...readBy }, () => [
+          ...messageLines(row, shown),
+          ...(options.receipts ? receiptLines(row, shown) : []),
+        ]);
+      }
     }
     if (rows.length === 0) output.note(options.pinned === true ? "nothing is pinned" : "no messages yet");
   });

@@ -23,6 +23,12 @@ const conversationMeanings = {
 
 export async function set(context: Context, words: readonly string[]): Promise<void> {
   const [first = "", ...rest] = words;
+  // Every member sees who may bring in people: it is the group's own, not one person's.
+  if (words.length === 3 && words[1] === "invites") {
+    const { setInvites } = await import("./group.ts");
+    await setInvites(context, first, readInvites(words[2]!));
+    return;
+  }
   const ofAccount = words.length <= 2 && !first.startsWith("@") && (rest.length > 0 || !/^[0-9a-f]{4,32}$/.test(first));
   if (ofAccount) await setOfAccount(context, ...words);
   else await setOfConversation(context, first, ...rest);
@@ -55,6 +61,14 @@ async function setOfConversation(context: Context, withWhom: string, key?: strin
       `archived  ${archived ? "on   " : "off  "}${conversationMeanings.archived}`,
       `pinned    ${pinned ? "on   " : "off  "}${conversationMeanings.pinned}`,
     ]);
+  });
+}
+
+/** @throws CommandError */
+function readInvites(value: string): "members" | "admins" {
+  if (value === "members" || value === "admins") return value;
+  throw new CommandError("usage", "setting-value", `setting invites: it is members or admins, not "${value}"`, {
+    hint: "for example: sotto set GROUP invites admins",
   });
 }
 

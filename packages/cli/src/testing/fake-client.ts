@@ -9,6 +9,9 @@ import type {
   Conversation,
   ConversationEvent,
   ConversationSettings,
+  GroupMember,
+  GroupOutcome,
+  GroupRole,
   FailureKind,
   Message,
   MessageRequest,
@@ -41,6 +44,11 @@ export const recoveryCode = "ADF6-JX3Z-HAAT-1AXP-R76D-FRQD-Z01G-W694-RABB";
 /** As good as that one, and not the account's. */
 export const otherRecoveryCode = "BDH6-JW3Q-FT2R-S4WT-M6MA-ZDNX-RK5X-5PF0-M78Y";
 
+interface FakeGroup {
+  title: string;
+  members: Map<string, GroupRole>;
+}
+
 export class FakeClient implements Client {
   connected = true;
   reason = "connection refused";
@@ -58,6 +66,7 @@ export class FakeClient implements Client {
     ["bob", { online: true }],
     ["carol", { online: false, lastSeenAt: "2026-11-20T09:30:00.000Z" }],
   ]);
+  groups = new Map<string, FakeGroup>();
   /** Which method fails, and how: once if `once`. */
   failures = new Map<Method, Error>();
   /** Calls in order, with what they were given. */
@@ -454,6 +463,83 @@ export class FakeClient implements Client {
   async conversations(): Promise<Conversation[]> {
     await this.#call("conversations", {});
     return this.#conversations();
+  }
+
+  async createGroup(options: { name: string; members: string[] }): Promise<GroupOutcome> {
+    await this.#call("createGroup", options);
+    for (const member of options.members) this.#requirePerson(member);
+    const conversation = Buffer.from(options.name).toString("hex").padEnd(32, "9").slice(0, 32);
+    const members = new Map(options.members.map((member) => [member, "member" as const]));
+    this.groups.set(conversation, {
+      title: options.name,
+      members: new Map([[this.#self().user, "admin"], ...members]),
+    });
+    return this.#outcome(options.name);
+  }
+
+  async addMembers(options: { group: string; members: string[] }): Promise<GroupOutcome> {
+    await this.#call("addMembers", options);
+    for (const member of options.members) {
+      this.#requirePerson(member);
+      this.#group(options.group).members.set(member, "member");
+    }
+    return this.#outcome(options.group);
+  }
+
+  async removeMembers(options: { group: string; members: string[] }): Promise<GroupOutcome> {
+    await this.#call("removeMembers", options);
+    for (const member of options.members) this.#group(options.group).members.delete(member);
+    return this.#outcome(options.group);
+  }
+
+  async leaveGroup(options: { group: string; successor?: string }): Promise<GroupOutcome> {
+    await this.#call("leaveGroup", options);
+    this.#group(options.group).members.delete(this.#self().user);
+    return this.#outcome(options.group);
+  }
+
+  async renameGroup(options: { group: string; name: string }): Promise<GroupOutcome> {
+    await this.#call("renameGroup", options);
+    this.#group(options.group).title = options.name;
+    return this.#outcome(options.name);
+  }
+
+  async setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome> {
+    await this.#call("setRole", options);
+    this.#group(options.group).members.set(options.member, options.role);
+    return this.#outcome(options.group);
+  }
+
+  async setInvites(options: { group: string; invites: "members" | "admins" }): Promise<GroupOutcome> {
+    await this.#call("setInvites", options);
+    return this.#outcome(options.group);
+  }
+
+  async members(options: { group: string }): Promise<GroupMember[]> {
+    await this.#call("members", options);
+    return [...this.#group(options.group).members].map(([user, role]) => ({ user, role }));
+  }
+
+  #requirePerson(user: string): void {
+    if (!this.people.has(user.slice(1))) throw clientFailure("missing", "no-user", `find ${user}: no such user`);
+  }
+
+  #group(which: string): FakeGroup {
+    const found = [...this.groups].find(([id, { title }]) => id.startsWith(which) || title === which);
+    if (!found) throw clientFailure("missing", "no-conversation", `there is no conversation "${which}"`);
+    return found[1];
+  }
+
+  #outcome(which: string): GroupOutcome {
+    const group = this.#group(which);
+    const conversation = [...this.groups].find(([, other]) => other === group)![0];
+    const state = this.waiting === undefined ? ("done" as const) : ("waiting" as const);
+    return {
+      conversation,
+      title: group.title,
+      state,
+      ...(this.waiting === undefined ? {} : { waiting: this.waiting }),
+    };
   }
 
   async status(options: { user: string }) {

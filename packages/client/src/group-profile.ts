@@ -1,0 +1,175 @@
+/**
+ * What a group is called: encrypted content, set by admins, the newest in the log's order winning on every device. Whoever comes
+ * in is told it once more, by who lets them in, or where a device came in by itself on its request. A device that knows none takes
+ * it from any member for the time being: that is better than no name, and an admin's word takes its place.
+ */
+import { decodeContent, encodeContent, isGroupName, roleOf } from "@sotto/e2ee";
+import { sameBytes, toHex } from "@sotto/protocol";
+import type { Contacts } from "./contacts.ts";
+import { ClientError } from "./errors.ts";
+import { rosterOf, turnOf } from "./members.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Platform } from "./platform.ts";
+import type { ConversationRecord, GroupFacts, GroupProfile } from "./records.ts";
+import type { State, Transaction } from "./state.ts";
+import type { Timeline } from "./timeline.ts";
+
+type GroupRecord = ConversationRecord & GroupFacts;
+
+/** How much longer each device waits than the one before it before it answers a request. */
+const turnMs = 1_500;
+const longestTurnMs = 30_000;
+
+export interface GroupProfilesOptions {
+  state: State;
+  contacts: Contacts;
+  timeline: Timeline;
+  platform: Platform;
+  outbox: () => Outbox;
+}
+
+export class GroupProfiles {
+  readonly #options: GroupProfilesOptions;
+  /** Requests that this device answers if nobody is faster, by conversation. */
+  readonly #answering = new Map<string, () => void>();
+
+  constructor(options: GroupProfilesOptions) {
+    this.#options = options;
+  }
+
+  /** Queues a new name, or without one what holds once more; returns its place in the outbox. */
+  send(transaction: Transaction, conversation: GroupRecord, changed?: { name: string }): number {
+    const { contacts, outbox, platform } = this.#options;
+    const { name, setAt = 0 } = conversation.profile ?? {};
+    // What has no place in the log yet is not repeated, it is said.
+    const profile = changed ?? { name, ...(setAt > 0 ? { setAt } : {}) };
+    return outbox().put(transaction, conversation, {
+      kind: "profile",
+      content: encodeContent({
+        kind: "profile",
+        ...profile,
+        salt: platform.random.bytes(16),
+        sentAtMs: platform.clock.now(),
+        head: contacts.ownHead(),
+      }),
+    });
+  }
+
+  /** This device came in by itself and knows no profile. */
+  request(transaction: Transaction, conversation: GroupRecord): void {
+    const { contacts, outbox, platform } = this.#options;
+    outbox().put(transaction, conversation, {
+      kind: "profile-request",
+      content: encodeContent({
+        kind: "profile-request",
+        salt: platform.random.bytes(16),
+        sentAtMs: platform.clock.now(),
+        head: contacts.ownHead(),
+      }),
+    });
+  }
+
+  /** Takes a profile in, at its place in the log. Changes `conversation`. */
+  async take(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    from: Uint8Array,
+    at: { sequence: number; acceptedAt: number },
+    said: { name?: string; setAt?: number },
+  ): Promise<void> {
+    if (conversation.kind !== "group") return;
+    const id = toHex(conversation.conversation);
+    this.#answering.get(id)?.();
+    this.#answering.delete(id);
+    const known = conversation.profile;
+    const own = this.#options.state.account!.account;
+    const isHearsay = roleOf(rosterOf(conversation, own), from) !== "admin";
+    // Nobody sets anything at a later place than the one it stands at.
+    const setAt = Math.min(said.setAt ?? at.sequence, at.sequence);
+    const isNewer = !known || known.setAt === 0 || setAt >= known.setAt;
+    if (isHearsay ? known && !(known.isHearsay && isNewer) : known && !known.isHearsay && !isNewer) return;
+    const profile: GroupProfile = {
+      ...(said.name === undefined ? {} : { name: said.name }),
+      setAt,
+      ...(isHearsay ? { isHearsay } : {}),
+    };
+    conversation.profile = profile;
+    // Told to those who are new, it is no event for anybody.
+    if (said.setAt !== undefined || profile.name === undefined) return;
+    await this.#note(transaction, conversation, from, at, known?.setAt ? known.name : undefined, profile.name);
+  }
+
+  async #note(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    from: Uint8Array,
+    { sequence, acceptedAt }: { sequence: number; acceptedAt: number },
+    before: string | undefined,
+    name: string,
+  ): Promise<void> {
+    const { contacts, platform, timeline } = this.#options;
+    if (before === name) return;
+    const by = contacts.nameOf(from);
+    await timeline.note(transaction, conversation, sequence, {
+      kind: "event",
+      id: platform.random.bytes(16),
+      from: from.slice(),
+      sentAt: platform.clock.now(),
+      acceptedAt,
+      event: "renamed",
+      text:
+        before === undefined
+          ? `${by} called the group “${name}”`
+          : `${by} renamed the group: “${before}” is “${name}” now`,
+    });
+  }
+
+  /** An own profile has its place. Changes `conversation`. */
+  async onPlaced(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    content: Uint8Array,
+    at: { sequence: number; acceptedAt: number },
+  ): Promise<void> {
+    const said = decodeContent(content);
+    if (said.kind !== "profile") return;
+    await this.take(transaction, conversation, this.#options.state.account!.account, at, said);
+  }
+
+  /** Somebody's device knows no profile: one that does answers, and the others if it is away. */
+  onRequest(transaction: Transaction, conversation: ConversationRecord, device: Uint8Array, sequence: number): void {
+    if (conversation.kind !== "group" || !conversation.profile?.setAt) return;
+    const { platform, state, outbox } = this.#options;
+    const id = toHex(conversation.conversation);
+    const group = state.groups.get(id);
+    if (!group || this.#answering.has(id) || sameBytes(device, state.account!.device)) return;
+    const others = group.leaves().filter((leaf) => !sameBytes(leaf.device, device));
+    const delayMs = Math.min(turnOf(others, group.ownLeaf, sequence) * turnMs, longestTurnMs);
+    transaction.applied.push(() => {
+      const stop = platform.clock.after(delayMs + platform.random.bytes(1)[0]!, () => {
+        this.#answering.delete(id);
+        void state
+          .transact((answer) => {
+            const record = answer.conversation(id);
+            if (record?.kind === "group" && !record.ended) this.send(answer, record);
+          })
+          .then(() => outbox().kick())
+          .catch(() => {
+            // Another member answers.
+          });
+      });
+      this.#answering.set(id, stop);
+    });
+  }
+
+  close(): void {
+    for (const stop of this.#answering.values()) stop();
+  }
+}
+
+/** @throws ClientError `group-name-invalid` */
+export function requireGroupName(name: string): string {
+  const trimmed = name.trim();
+  if (!isGroupName(trimmed)) throw new ClientError("group-name-invalid", `"${name}" cannot be a group's name`);
+  return trimmed;
+}
