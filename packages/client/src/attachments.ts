@@ -412,7 +412,10 @@ export class Attachments {
     let bytes: Uint8Array[] = [];
     const wanted = { file, from: "its author", onProgress: () => {}, signal: this.#closing.signal };
     try {
-      await this.#open(wanted, { begin: async () => void (bytes = []), write: async (some) => void bytes.push(some) });
+      await this.#open(wanted, {
+        begin: async () => void (bytes = []),
+        write: async (some) => void bytes.push(some.slice()),
+      });
     } catch (error) {
       const failure = refusedBy("fetch a long text", error);
       if (failure.code !== "attachment-gone" && failure.code !== "attachment-rejected") throw failure;
@@ -494,7 +497,11 @@ function sourceOf(bytes: Uint8Array, name: string): FileSource {
   return {
     name,
     size: bytes.length,
-    read: async (offset, length) => bytes.subarray(offset, offset + length),
+    async read(offset, into) {
+      const some = bytes.subarray(offset, offset + into.length);
+      into.set(some);
+      return some.length;
+    },
     close: async () => {},
   };
 }

@@ -11,14 +11,17 @@ import {
   type HttpsRequest,
   type Platform,
   type SealedFile,
+  type StreamedBody,
   TransportError,
 } from "./platform.ts";
 import type { ServerPin } from "./server-pin.ts";
 
-/** How much travels in one request: little on a slow line, so that progress shows and little is sent twice. */
+/** How much travels in one request, where bodies are not streamed: little on a slow line, so that progress shows. */
 const pieceBytes = { first: 1024 * 1024, min: 128 * 1024, max: 8 * 1024 * 1024 };
 const quickPieceMs = 500;
 const slowPieceMs = 4_000;
+/** Written at once. */
+const gatheredBytes = 512 * 1024;
 /** A token is asked for anew some time before the server forgets it. */
 const tokenLifeMs = limits.blobTokenMs - 60_000;
 
@@ -42,7 +45,7 @@ interface Asked {
   method: HttpsRequest["method"];
   blob: Uint8Array;
   headers: Record<string, string>;
-  body?: Uint8Array;
+  body?: Uint8Array | StreamedBody;
   signal: AbortSignal;
 }
 
@@ -65,7 +68,9 @@ export class Blobs {
     let wasMismatched = false;
     while (!at.isWhole) {
       onProgress(at.offset);
-      const body = await file.read(at.offset, Math.min(bytes, size - at.offset));
+      const { streams } = this.#options.platform.https;
+      const length = streams ? size - at.offset : Math.min(bytes, size - at.offset);
+      const body = streams ? streamed(file, at.offset, length, onProgress) : await pieceOf(file, at.offset, length);
       const since = this.#options.platform.clock.now();
       const answer = await this.#ask(https.connection, {
         method: "PATCH",
@@ -98,10 +103,28 @@ export class Blobs {
     const headers = { range: `bytes=${file.size}-${size - 1}` };
     const answer = await this.#ask(https.connection, { method: "GET", blob, headers, signal });
     if (answer.status !== 206) throw new ProtocolError("not-found");
-    for await (const chunk of answer.body) {
-      await file.append(file.size + chunk.length > size ? chunk.subarray(0, size - file.size) : chunk);
+    const gathered = new Uint8Array(gatheredBytes);
+    let length = 0;
+    const write = async () => {
+      await file.append(gathered.subarray(0, length));
+      length = 0;
       onProgress(file.size);
-      if (file.size >= size) break;
+    };
+    try {
+      for await (const chunk of answer.body) {
+        for (let at = 0; at < chunk.length && file.size + length < size;) {
+          const room = Math.min(gathered.length - length, size - file.size - length);
+          const some = chunk.subarray(at, at + room);
+          gathered.set(some, length);
+          length += some.length;
+          at += some.length;
+          if (length === gathered.length) await write();
+        }
+        if (file.size + length >= size) break;
+      }
+    } finally {
+      // Also when the line is cut: what came is not asked for again.
+      await write();
     }
     if (file.size < size) throw new ClientError("unreachable", "the connection was lost");
   }
@@ -171,6 +194,28 @@ export class Blobs {
     this.#token = { hex: toHex(token), until: now + tokenLifeMs };
     return this.#token.hex;
   }
+}
+
+const streamedPieceBytes = 256 * 1024;
+
+/** The file from `offset` on; what was taken is told as it goes. */
+function streamed(file: SealedFile, offset: number, length: number, onProgress: (bytes: number) => void): StreamedBody {
+  const pieces = async function* () {
+    const piece = new Uint8Array(streamedPieceBytes);
+    for (let sent = 0; sent < length;) {
+      const read = await file.read(offset + sent, piece.subarray(0, Math.min(piece.length, length - sent)));
+      if (read === 0) throw new ClientError("file-unreadable", "the sealed copy of a file is cut off");
+      yield piece.subarray(0, read);
+      sent += read;
+      if (sent < length) onProgress(offset + sent);
+    }
+  };
+  return { length, pieces };
+}
+
+async function pieceOf(file: SealedFile, offset: number, length: number): Promise<Uint8Array> {
+  const piece = new Uint8Array(length);
+  return piece.subarray(0, await file.read(offset, piece));
 }
 
 function failureOf(answer: HttpsAnswer): ProtocolError | undefined {

@@ -106,8 +106,8 @@ export interface FileSource {
   /** Its own name, without the folders. */
   readonly name: string;
   readonly size: number;
-  /** Fewer bytes than `length` only at the end. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /** Fills `into`; resolves with how many bytes there were, fewer than asked for only at the end. */
+  read(offset: number, into: Uint8Array): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -130,7 +130,7 @@ export interface SealedFiles {
 export interface SealedFile {
   /** Bytes so far. */
   readonly size: number;
-  read(offset: number, length: number): Promise<Uint8Array>;
+  read(offset: number, into: Uint8Array): Promise<number>;
   append(bytes: Uint8Array): Promise<void>;
   /** What was appended is on the disk, and so is the file's name. */
   sync(): Promise<void>;
@@ -138,6 +138,8 @@ export interface SealedFile {
 }
 
 export interface Https {
+  /** Whether a body can be sent as it is read. */
+  readonly streams: boolean;
   /**
    * A connection for some requests, one after the other. `judge` is shown the server's key before anything is said; what it
    * throws ends the attempt.
@@ -155,8 +157,15 @@ export interface HttpsRequest {
   readonly method: "PUT" | "PATCH" | "HEAD" | "GET";
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
+  readonly body?: Uint8Array | StreamedBody;
   readonly signal?: AbortSignal;
+}
+
+/** So many bytes, in pieces that are lent until the next one is asked for. */
+export interface StreamedBody {
+  readonly length: number;
+  /** From the beginning each time. */
+  pieces(): AsyncIterable<Uint8Array>;
 }
 
 export interface HttpsAnswer {

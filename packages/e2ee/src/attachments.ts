@@ -7,7 +7,7 @@
  */
 import { gcm } from "@noble/ciphers/aes.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import { joinBytes, type Random, sameBytes } from "@sotto/protocol";
+import { type Random, sameBytes } from "@sotto/protocol";
 import { E2eeError } from "./errors.ts";
 import { Secret } from "./secret.ts";
 
@@ -23,22 +23,23 @@ const piecesAtOnce = 16;
  * everywhere.
  */
 export interface AttachmentCiphers {
-  /** AES-256-GCM: ciphertext and tag. The nonce has 12 bytes. */
-  seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): Uint8Array | Promise<Uint8Array>;
-  /** Throws if key, nonce or bytes are not those that were sealed. */
-  open(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** AES-256-GCM with a nonce of 12 bytes: puts ciphertext and tag into `into`, which is 16 bytes longer than the plaintext. */
+  seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, into: Uint8Array): void | Promise<void>;
+  /** The other way round. Throws if key, nonce or bytes are not those that were sealed. */
+  open(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, into: Uint8Array): void | Promise<void>;
   /** SHA-256. */
   createHash(): { update(bytes: Uint8Array): unknown; digest(): Uint8Array };
 }
 
 export const nobleCiphers: AttachmentCiphers = {
-  seal: (key, nonce, plaintext) => gcm(key, nonce).encrypt(plaintext),
-  open: (key, nonce, sealed) => gcm(key, nonce).decrypt(sealed),
+  seal: (key, nonce, plaintext, into) => into.set(gcm(key, nonce).encrypt(plaintext)),
+  open: (key, nonce, sealed, into) => into.set(gcm(key, nonce).decrypt(sealed)),
   createHash: () => sha256.create(),
 };
 
-/** Resolves with `length` bytes from `offset` on, or with fewer at the end. */
-export type ReadAt = (offset: number, length: number) => Promise<Uint8Array>;
+/** Fills `into` with what is from `offset` on; resolves with how many bytes that were: fewer than asked for only at the end. */
+export type ReadAt = (offset: number, into: Uint8Array) => Promise<number>;
+/** The bytes are lent until it resolves: the same memory holds the next ones. */
 export type WriteNext = (bytes: Uint8Array) => Promise<void>;
 
 /** What a message says of a file, as far as it takes to open it. */
@@ -89,23 +90,25 @@ export async function sealAttachment(options: {
   const padded = paddedAttachmentBytes(size);
   const last = Math.ceil(padded / pieceBytes) - 1;
   const hash = ciphers.createHash();
+  const plain = new Uint8Array(Math.min(piecesAtOnce * pieceBytes, padded));
+  const sealed = new Uint8Array(piecesAtOnce * sealedPieceBytes);
   let sealedSize = 0;
   for (let first = 0; first <= last; first += piecesAtOnce) {
     const offset = first * pieceBytes;
-    const plaintext = new Uint8Array(Math.min(piecesAtOnce * pieceBytes, padded - offset));
-    const wanted = Math.max(0, Math.min(plaintext.length, size - offset));
-    const bytes = wanted === 0 ? new Uint8Array() : await read(offset, wanted);
-    if (bytes.length !== wanted) throw new E2eeError("size-changed");
-    plaintext.set(bytes);
-    const pieces: Uint8Array[] = [];
-    for (let number = first; number <= Math.min(first + piecesAtOnce - 1, last); number++) {
-      const at = number * pieceBytes - offset;
-      pieces.push(await ciphers.seal(key, nonceOf(number, number === last), plaintext.subarray(at, at + pieceBytes)));
+    const bytes = Math.min(plain.length, padded - offset);
+    const own = Math.max(0, Math.min(bytes, size - offset));
+    if (own > 0 && (await read(offset, plain.subarray(0, own))) !== own) throw new E2eeError("size-changed");
+    plain.fill(0, own);
+    let length = 0;
+    for (let at = 0, number = first; at < bytes; at += pieceBytes, number++) {
+      const piece = plain.subarray(at, Math.min(at + pieceBytes, bytes));
+      const into = sealed.subarray(length, length + piece.length + tagBytes);
+      await ciphers.seal(key, nonceOf(number, number === last), piece, into);
+      length += into.length;
     }
-    const sealed = joinBytes(...pieces);
-    hash.update(sealed);
-    sealedSize += sealed.length;
-    await write(sealed);
+    hash.update(sealed.subarray(0, length));
+    sealedSize += length;
+    await write(sealed.subarray(0, length));
   }
   return { key, size, sealedSize, hash: hash.digest() };
 }
@@ -121,26 +124,27 @@ export async function openAttachment(
   if (sealedSize !== sealedAttachmentBytes(size)) throw new E2eeError("cannot-open");
   const last = Math.ceil(sealedSize / sealedPieceBytes) - 1;
   const hash = ciphers.createHash();
+  const sealed = new Uint8Array(Math.min(piecesAtOnce * sealedPieceBytes, sealedSize));
+  const plain = new Uint8Array(piecesAtOnce * pieceBytes);
   let left = size;
   for (let first = 0; first <= last; first += piecesAtOnce) {
     const offset = first * sealedPieceBytes;
-    const wanted = Math.min(piecesAtOnce * sealedPieceBytes, sealedSize - offset);
-    const sealed = await read(offset, wanted);
-    if (sealed.length !== wanted) throw new E2eeError("cannot-open");
-    hash.update(sealed);
-    const pieces: Uint8Array[] = [];
-    for (let number = first; number <= Math.min(first + piecesAtOnce - 1, last); number++) {
-      const at = number * sealedPieceBytes - offset;
-      const piece = sealed.subarray(at, at + sealedPieceBytes);
-      pieces.push(await openPiece(ciphers, key, nonceOf(number, number === last), piece));
+    const bytes = Math.min(sealed.length, sealedSize - offset);
+    if ((await read(offset, sealed.subarray(0, bytes))) !== bytes) throw new E2eeError("cannot-open");
+    hash.update(sealed.subarray(0, bytes));
+    let length = 0;
+    for (let at = 0, number = first; at < bytes; at += sealedPieceBytes, number++) {
+      const piece = sealed.subarray(at, Math.min(at + sealedPieceBytes, bytes));
+      const into = plain.subarray(length, length + piece.length - tagBytes);
+      await openPiece(ciphers, key, nonceOf(number, number === last), piece, into);
+      length += into.length;
     }
-    const opened = joinBytes(...pieces);
-    const own = opened.subarray(0, Math.min(opened.length, left));
-    if (opened.subarray(own.length).some((byte) => byte !== 0)) throw new E2eeError("cannot-open");
-    left -= own.length;
-    if (own.length > 0) await write(own);
+    const own = Math.min(length, left);
+    if (plain.subarray(own, length).some((byte) => byte !== 0)) throw new E2eeError("cannot-open");
+    left -= own;
+    if (own > 0) await write(plain.subarray(0, own));
   }
-  const isLonger = (await read(sealedSize, 1)).length > 0;
+  const isLonger = (await read(sealedSize, new Uint8Array(1))) > 0;
   if (isLonger || !sameBytes(hash.digest(), options.hash)) throw new E2eeError("cannot-open");
 }
 
@@ -149,9 +153,10 @@ async function openPiece(
   key: Uint8Array,
   nonce: Uint8Array,
   sealed: Uint8Array,
-): Promise<Uint8Array> {
+  into: Uint8Array,
+): Promise<void> {
   try {
-    return await ciphers.open(key, nonce, sealed);
+    await ciphers.open(key, nonce, sealed, into);
   } catch (cause) {
     throw new E2eeError("cannot-open", { cause });
   }

@@ -14,13 +14,13 @@ function keyOf(bytes: Uint8Array): Promise<CryptoKey> {
 }
 
 export const browserCiphers: AttachmentCiphers = {
-  async seal(key, iv, plaintext) {
+  async seal(key, iv, plaintext, into) {
     const algorithm = { name: "AES-GCM", iv: new Uint8Array(iv) };
-    return new Uint8Array(await crypto.subtle.encrypt(algorithm, await keyOf(key), new Uint8Array(plaintext)));
+    into.set(new Uint8Array(await crypto.subtle.encrypt(algorithm, await keyOf(key), new Uint8Array(plaintext))));
   },
-  async open(key, iv, sealed) {
+  async open(key, iv, sealed, into) {
     const algorithm = { name: "AES-GCM", iv: new Uint8Array(iv) };
-    return new Uint8Array(await crypto.subtle.decrypt(algorithm, await keyOf(key), new Uint8Array(sealed)));
+    into.set(new Uint8Array(await crypto.subtle.decrypt(algorithm, await keyOf(key), new Uint8Array(sealed))));
   },
   createHash: () => nobleCiphers.createHash(),
 };

@@ -2,6 +2,7 @@
  * Files in a browser: what a page was handed, and the origin's private file system for sealed bytes on their way. A saved file
  * is handed back as a Blob: giving it a name on a disk is the browser's. Runs in a worker, where files can be written in place.
  */
+import { blobSource } from "../blob-source.ts";
 import { ClientError } from "../errors.ts";
 import type { FileReference, Files, FileSource, FileTarget, SealedFile } from "../platform.ts";
 
@@ -46,12 +47,7 @@ export function browserFiles(name: string): Files {
 function openSource(file: FileReference): FileSource {
   if (typeof file === "string")
     throw new ClientError("file-unreadable", `attach ${file}: a page has no paths; hand the file itself in`);
-  return {
-    name: "name" in file && typeof file.name === "string" ? file.name : "file",
-    size: file.size,
-    read: async (offset, length) => new Uint8Array(await file.slice(offset, offset + length).arrayBuffer()),
-    close: async () => {},
-  };
+  return blobSource(file);
 }
 
 function createTarget(): FileTarget {
@@ -69,10 +65,7 @@ function sealedFile(access: FileInPlace): SealedFile {
     get size() {
       return access.getSize();
     },
-    async read(offset, length) {
-      const bytes = new Uint8Array(length);
-      return bytes.subarray(0, access.read(bytes, { at: offset }));
-    },
+    read: async (offset, into) => access.read(into, { at: offset }),
     async append(bytes) {
       const at = access.getSize();
       for (let written = 0; written < bytes.length;) {

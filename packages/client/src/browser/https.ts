@@ -2,6 +2,7 @@
 import { type Https, TransportError } from "../platform.ts";
 
 export const browserHttps: Https = {
+  streams: false,
   connect(address, judge) {
     const host = address.host.includes(":") ? `[${address.host}]` : address.host;
     const closing = new AbortController();
@@ -18,7 +19,7 @@ export const browserHttps: Https = {
             redirect: "error",
             referrerPolicy: "no-referrer",
             signal: AbortSignal.any(signal === undefined ? [closing.signal] : [closing.signal, signal]),
-            ...(body === undefined ? {} : { body: new Uint8Array(body) }),
+            ...(body instanceof Uint8Array ? { body: new Uint8Array(body) } : {}),
           });
         } catch (cause) {
           throw new TransportError("unreachable", "the browser could not connect", cause);

@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import * as path from "node:path";
+import { blobSource } from "../blob-source.ts";
 import { numbered } from "../file-names.ts";
 import { ClientError } from "../errors.ts";
 import type { FileReference, Files, FileSource, FileTarget, SealedFile, SealedFiles } from "../platform.ts";
@@ -29,7 +30,7 @@ async function openSource(file: FileReference): Promise<FileSource> {
       return {
         name: path.basename(file),
         size: stats.size,
-        read: (offset, length) => readAt(handle, offset, length),
+        read: (offset, into) => readAt(handle, offset, into),
         close: () => handle.close(),
       };
     } catch (error) {
@@ -39,15 +40,6 @@ async function openSource(file: FileReference): Promise<FileSource> {
   } catch (error) {
     throw new ClientError("file-unreadable", `attach ${file}: ${reasonOf(error)}`, { cause: error });
   }
-}
-
-export function blobSource(file: Blob): FileSource {
-  return {
-    name: "name" in file && typeof file.name === "string" ? file.name : "file",
-    size: file.size,
-    read: async (offset, length) => new Uint8Array(await file.slice(offset, offset + length).arrayBuffer()),
-    close: async () => {},
-  };
 }
 
 async function createTarget(folder: string | undefined, name: string): Promise<FileTarget> {
@@ -126,7 +118,7 @@ function sealedFilesIn(folder: string): SealedFiles {
         get size() {
           return size;
         },
-        read: (offset, length) => readAt(file, offset, length),
+        read: (offset, into) => readAt(file, offset, into),
         async append(bytes) {
           for (let written = 0; written < bytes.length;) {
             const { bytesWritten } = await file.write(bytes, written, bytes.length - written, size);
@@ -181,7 +173,7 @@ function memorySealedFiles(): SealedFiles {
         get size() {
           return files.get(name)?.length ?? 0;
         },
-        read: async (offset, length) => new Uint8Array(files.get(name)!.subarray(offset, offset + length)),
+        read: async (offset, into) => files.get(name)!.copy(into, 0, offset),
         append: async (bytes) => void files.set(name, Buffer.concat([files.get(name)!, bytes])),
         sync: async () => {},
         close: async () => {},
@@ -192,15 +184,14 @@ function memorySealedFiles(): SealedFiles {
   };
 }
 
-async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+async function readAt(file: FileHandle, offset: number, into: Uint8Array): Promise<number> {
   let read = 0;
-  while (read < length) {
-    const { bytesRead } = await file.read(bytes, read, length - read, offset + read);
+  while (read < into.length) {
+    const { bytesRead } = await file.read(into, read, into.length - read, offset + read);
     if (bytesRead === 0) break;
     read += bytesRead;
   }
-  return bytes.subarray(0, read);
+  return read;
 }
 
 async function syncFolder(folder: string): Promise<void> {

@@ -3,7 +3,7 @@
  * before the first byte of a request, so that no token reaches anybody else.
  */
 import { createHash } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import type { Duplex } from "node:stream";
 import * as tls from "node:tls";
@@ -23,6 +23,7 @@ const idleTimeoutMs = 60_000;
 type Judge = (seen: Pick<Socket, "tlsKey" | "publicRoot">) => void;
 
 export const nodeHttps: Https = {
+  streams: true,
   connect(address, judge) {
     const agent = new JudgingAgent(address, judge);
     return { request: (request) => ask(agent, address, request), close: () => agent.destroy() };
@@ -111,8 +112,24 @@ function ask(
       body: isRead ? bodyOf(response) : nothing(),
     });
   });
-  request.end(body);
+  if (body === undefined || body instanceof Uint8Array) request.end(body);
+  else void send(request, body.pieces());
   return promise;
+}
+
+/** A piece at a time: what is lent may change once the next one is asked for. */
+async function send(request: ClientRequest, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  try {
+    for await (const piece of pieces) {
+      if (request.destroyed) return;
+      await new Promise<void>((resolve, reject) =>
+        request.write(piece, (error) => (error ? reject(error) : resolve())),
+      );
+    }
+    request.end();
+  } catch (error) {
+    request.destroy(error as Error);
+  }
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -54,18 +54,22 @@ const invalid: Vectors["invalid"] = [
 ];
 
 const plaintextOf = (size: number) => Uint8Array.from({ length: size }, (_, at) => at % 251);
-const readFrom = (bytes: Uint8Array) => async (offset: number, length: number) => bytes.slice(offset, offset + length);
+const readFrom = (bytes: Uint8Array) => async (offset: number, into: Uint8Array) => {
+  const some = bytes.subarray(offset, offset + into.length);
+  into.set(some);
+  return some.length;
+};
 
 async function seal(key: Uint8Array, size: number): Promise<SealedAttachment & { sealed: Uint8Array }> {
   const written: Uint8Array[] = [];
-  const write = async (bytes: Uint8Array) => void written.push(bytes);
+  const write = async (bytes: Uint8Array) => void written.push(bytes.slice());
   const made = await sealAttachment({ key: new Secret(key), size, read: readFrom(plaintextOf(size)), write, ciphers });
   return { ...made, sealed: new Uint8Array(Buffer.concat(written)) };
 }
 
 async function open(sealed: Uint8Array, attachment: SealedAttachment): Promise<Uint8Array> {
   const written: Uint8Array[] = [];
-  const write = async (bytes: Uint8Array) => void written.push(bytes);
+  const write = async (bytes: Uint8Array) => void written.push(bytes.slice());
   await openAttachment({ ...attachment, read: readFrom(sealed), write, ciphers });
   return new Uint8Array(Buffer.concat(written));
 }
