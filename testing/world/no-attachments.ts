@@ -15,6 +15,7 @@ export const withoutAttachments: Pick<Platform, "files" | "https" | "ciphers"> =
     sealed: { open: noFiles, remove: () => Promise.resolve(), list: () => Promise.resolve([]) },
   },
   https: {
+    streams: true,
     connect: () => ({
       request: () => Promise.reject(new TransportError("unreachable", "there is no HTTPS in this world")),
       close: () => {},

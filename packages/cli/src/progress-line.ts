@@ -8,12 +8,14 @@ const clearLine = "\r\x1b[K";
 export class ProgressLine {
   readonly #context: Context;
   readonly #rewrites: boolean;
-  #shownAtMs = Number.NEGATIVE_INFINITY;
+  #shownAtMs: number;
   #isShown = false;
 
-  constructor(context: Context) {
+  /** @param options.isOftenQuick the first line comes after some seconds too: what is quick needs none */
+  constructor(context: Context, { isOftenQuick = false } = {}) {
     const { stderr, variables } = context.environment;
     this.#context = context;
+    this.#shownAtMs = isOftenQuick ? context.environment.now() : Number.NEGATIVE_INFINITY;
     this.#rewrites = stderr.isTTY === true && variables["TERM"] !== "dumb";
   }
 

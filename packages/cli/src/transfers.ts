@@ -12,7 +12,7 @@ export async function showingTransfers<T>(
   client: Client,
   run: (moves: { readonly lastMovedMs: number }) => Promise<T>,
 ): Promise<T> {
-  const line = new ProgressLine(context);
+  const line = new ProgressLine(context, { isOftenQuick: true });
   const moves = { lastMovedMs: Number.NEGATIVE_INFINITY };
   const unsubscribe = client.subscribe((event) => {
     if (event.type !== "transfer") return;
