@@ -150,7 +150,49 @@ describe("how a message is shown", () => {
   });
 });
 
-describe("in the conversation of the client with the menu", () => {
+describe("in the client with the menu", () => {
+  test("outside of the conversation a reaction is told quietly, and who is named is called though it is muted", async () => {
+    const { client, id } = await talking();
+    const { conversation } = (await client.history({ with: "@bob" }))[0]!;
+    const session = startCli(["--home", "/tmp/alice"], {
+      client,
+      terminal: { keys: [] },
+      screen: true,
+      variables: { NO_COLOR: "1" },
+    });
+    const shown = async (text: string) => {
+      for (let n = 0; n < 500 && !session.stdout().includes(text); n++)
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.ok(session.stdout().includes(text), session.stdout());
+    };
+    await shown("sotto @alice> ");
+    client.tell({
+      type: "reaction",
+      id,
+      conversation,
+      from: "@bob",
+      at: new Date(testNowMs).toISOString(),
+      emoji: "🎉",
+    });
+    await shown("* @bob reacted 🎉 to a message of yours");
+    assert.ok(!session.stdout().includes("\u0007"));
+    const message: Message = {
+      id: "99".repeat(16),
+      conversation,
+      from: "@bob",
+      at: new Date(testNowMs).toISOString(),
+      text: "nothing for you",
+      state: "received",
+      unread: true,
+    };
+    client.tell({ type: "message", ...message, muted: true });
+    client.tell({ type: "message", ...message, muted: true, mentions: ["@alice"] });
+    await shown("★ new message from @bob, who names you");
+    assert.equal(session.stdout().match(/★/g)?.length, 1);
+    session.stdin.write("q\r");
+    assert.equal((await session.ended).exitCode, 0);
+  });
+
   test("a message is answered, edited, reacted to, pinned and deleted by the number behind it", async () => {
     const { client, id, answer } = await talking();
     const script = [

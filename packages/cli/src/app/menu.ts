@@ -85,7 +85,7 @@ async function choose(session: Session, typed: string): Promise<Next> {
 }
 
 async function showMenu({ screen, client, output }: Session): Promise<void> {
-  const notified = (await client.notifications()).filter(({ muted }) => !muted);
+  const notified = (await client.notifications()).filter(({ muted, mentions }) => !muted || mentions);
   const waiting = notified.reduce((sum, { unread }) => sum + unread, 0);
   const asking = (await client.requests()).length;
   screen.say("");

@@ -2,7 +2,7 @@
  * What the screens of the client share: the account, whether it is connected, and where events go: to the open
  * conversation if they belong there, else a short notice above the prompt.
  */
-import type { Client, ClientEvent, WhoAmI } from "@sotto/client";
+import type { Client, ClientEvent, Message, WhoAmI } from "@sotto/client";
 import type { Context } from "../context.ts";
 import type { Output } from "../output.ts";
 import { person } from "../people.ts";
@@ -75,10 +75,17 @@ export class Session {
       this.screen.say(this.output.style("dim", `* ${printable(event.from)} asks to write to you: r shows it`));
       return;
     }
-    if (event.type === "message" && event.unread && !event.muted) {
+    if (event.type === "reaction") {
+      const said = `* ${printable(event.from)} reacted ${printable(event.emoji)} to a message of yours`;
+      this.screen.say(this.output.style("dim", said));
+      return;
+    }
+    // Who is named is called, in a muted conversation too.
+    if (event.type === "message" && event.unread && (!event.muted || this.#names(event))) {
       const bell = this.screen.interactive ? "\u0007" : "";
       const title = await this.#titleOf(event.conversation, event.from);
-      this.screen.say(`${bell}${this.output.style("green", `★ new message from ${title}`)}`);
+      const named = this.#names(event) ? ", who names you" : "";
+      this.screen.say(`${bell}${this.output.style("green", `★ new message from ${title}${named}`)}`);
     }
     if (event.type === "receipt" && event.state === "failed") {
       this.screen.say(
@@ -88,6 +95,10 @@ export class Session {
         ),
       );
     }
+  }
+
+  #names({ mentions }: Message): boolean {
+    return mentions?.includes(this.self.user) ?? false;
   }
 
   #onConnection(event: Extract<ClientEvent, { type: "connection" }>): void {
