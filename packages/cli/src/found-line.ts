@@ -11,6 +11,8 @@ import { shortTime } from "./times.ts";
 /** How much of the text is shown where output is no terminal, in columns. */
 const textColumnsDefault = 160;
 const textColumnsMin = 24;
+/** What the names of files may take of it. */
+const fileColumnsMax = 40;
 const shownIdDigits = 8;
 const segmenter = new Intl.Segmenter();
 
@@ -25,12 +27,14 @@ export function foundLine(
   const time = shortTime(message.at, nowMs);
   const id = ids ? `  [${printable(message.id.slice(0, shownIdDigits))}]` : "";
   const columns = output.columns();
-  const rest = textWidth(`${time}  ${names} ${id}`);
+  const files = (message.attachments ?? []).map(({ name }) => printable(name)).join(", ");
+  const shownFiles = files === "" ? "" : ` (${firstColumns(files, fileColumnsMax)})`;
+  const rest = textWidth(`${time}  ${names} ${shownFiles}${id}`);
   const room = columns === undefined ? textColumnsDefault : Math.max(textColumnsMin, columns - rest);
   const text = around(message, room)
     .map(({ part, isMatch }) => (isMatch ? output.style("yellow", part) : part))
     .join("");
-  return `${output.style("dim", time)}  ${output.style("bold", names)} ${text}${output.style("dim", id)}`;
+  return `${output.style("dim", time)}  ${output.style("bold", names)} ${text}${output.style("dim", `${shownFiles}${id}`)}`;
 }
 
 interface Piece {

@@ -554,6 +554,14 @@ describe("search", () => {
     assert.deepEqual(callsOf(client, "markRead"), [], "what was found is not read");
   });
 
+  test("files are named behind the text", async () => {
+    const client = alice();
+    client.receive("bob", "the lunch menu");
+    Object.assign(client.rows[0]!, { attachments: [{ name: "menu\u001b[2J.pdf", size: 5, type: "application/pdf" }] });
+    const { stdout } = await runCli(["search", "lunch"], { client });
+    assert.equal(stdout, "14:03  @bob: the lunch menu (menu␛[2J.pdf)  [00000001]\n");
+  });
+
   test("words are joined as in a search box; older pages, nothing found and what is to come are said", async () => {
     const client = alice();
     for (const text of ["see you at one", "see you at one then"]) client.receive("bob", text);

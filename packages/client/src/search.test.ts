@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encodeContent } from "@sotto/e2ee";
+import { encodeContent, sealedAttachmentBytes } from "@sotto/e2ee";
 import type { ClientError } from "./errors.ts";
 import { Lookup } from "./lookup.ts";
 import { type MessageRow, keys, pendingPlaceOf, placeOf } from "./records.ts";
@@ -111,6 +111,34 @@ test("words, phrases and filters find what they name, newest first, with what to
     search.search({ words: "x", limit: 0 }),
     (error) => (error as ClientError).code === "invalid-argument",
   );
+});
+
+test("messages with files are found by has:file and by the files' names; what is deleted for everyone is not", async () => {
+  const { put, row, found } = await begin();
+  const file = (name: string) => ({
+    name,
+    type: "application/pdf",
+    size: 5,
+    blob: random.bytes(16),
+    key: random.bytes(32),
+    hash: random.bytes(32),
+    sealedSize: sealedAttachmentBytes(5),
+  });
+  const said = { salt: random.bytes(16), sentAtMs: 2, head: { n: 0, hash: new Uint8Array(32) } };
+  const files = [file("Menü_2026.pdf"), file("map.png")];
+  const withFiles: MessageRow = {
+    ...row("", 2),
+    content: encodeContent({ kind: "attachments", text: "for lunch", files, ...said }),
+  };
+  await put([
+    [placeOf(1), row("lunch", 1)],
+    [placeOf(2), withFiles],
+  ]);
+  assert.deepEqual(await found("has:file lunch"), ["for lunch"]);
+  assert.deepEqual(await found("menu_2026"), ["for lunch"]);
+  assert.deepEqual(await found("map lunch"), ["for lunch"]);
+  await put([[placeOf(2), { ...withFiles, changes: { deleted: { place: placeOf(3), at: 3, by: bob.account } } }]]);
+  assert.deepEqual(await found("has:file"), []);
 });
 
 test("pages follow each other without a gap and without a second time, also at equal times", async () => {
