@@ -623,6 +623,7 @@ test("who misses a commit joins again by itself, says so, and reads on", async (
   );
   await alice.say(bob, "welcome back");
   await bob.hears(alice, "welcome back");
+  await bob.hears(alice, "renewed");
   await bob.say(alice, "thanks");
   await alice.hears(bob, "thanks");
 });

@@ -109,6 +109,7 @@ export interface ConversationEvent {
     | "not-understood"
     | "rejoined"
     | "on-the-way"
+    | "came-late"
     | "expiry"
     | "edited"
     | "deleted"

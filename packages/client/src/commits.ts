@@ -76,6 +76,7 @@ export class Commits {
     const { platform, profiles, restore, state } = this.#options;
     const { conversation, id, sequence } = at;
     const cameBack = external && conversation.phase !== "new";
+    const isFirst = conversation.joinedAt === undefined;
     // Who came by an external commit renews its keys once more, by a commit that the others' secrets go into (rule 9).
     conversation.renewedAt = external ? 0 : platform.clock.now();
     if (external) {
@@ -87,9 +88,15 @@ export class Commits {
     if (external && conversation.kind === "group" && !conversation.profile) profiles.request(transaction, conversation);
     if (!cameBack) return;
     delete conversation.brokenAt;
-    if (conversation.restore) return;
-    const text = `this device had lost the thread and joined again; what came between cannot be read here`;
-    await this.#note(transaction, at, state.account!.account, "rejoined", text);
+    if (conversation.restore && isFirst) return;
+    await this.#note(
+      transaction,
+      at,
+      state.account!.account,
+      "rejoined",
+      "this device had lost the thread and joined again",
+    );
+    await restore.askForLost(transaction, conversation, sequence);
   }
 
   /** A line for everything that a group's roster says differently now. */

@@ -347,7 +347,7 @@ export class Conversations {
     if (left && left.standing === "active" && current.epoch <= left.epoch) {
       // A false alarm: nobody has moved on. What could not be read was no commit.
       await state.transact((transaction) => {
-        const { brokenAt: _, ...record } = transaction.conversation(id)!;
+        const { brokenAt: _, lostFrom: __, ...record } = transaction.conversation(id)!;
         transaction.putConversation(record);
       });
       return;

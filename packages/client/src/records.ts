@@ -206,8 +206,10 @@ interface ConversationFacts {
   restoredTo?: number;
   /** The sequence of the commit by which this device came in by itself. */
   joinedAt?: number;
-  /** On a new device: what came after the last one went silent, asked for again from its authors. */
-  gap?: { from: number; to: number };
+  /** The first entry that this device could not read when it lost the thread, until it has joined again. */
+  lostFrom?: number;
+  /** What this device has missed and asked its authors for: on a new one, what came after the last went silent. */
+  gap?: Gap;
   /** What came late and took an old place: archived under the sequence at which it came. */
   late?: { place: string; sequence: number }[];
   lastAt: number;
@@ -290,6 +292,17 @@ export interface ArchiveAnchor {
   hash?: Uint8Array;
 }
 
+export interface Gap {
+  from: number;
+  to: number;
+  /** The range that was asked for last. */
+  asked: { from: number; to: number };
+  /** Where the history says so, which devices have not yet sent what they wrote there, and how many messages came. */
+  place: string;
+  unanswered: string[];
+  came: number;
+}
+
 export interface ArchiveTail {
   number: number;
   from: number;
@@ -311,6 +324,7 @@ export interface OutboxItem {
     | "read"
     | "resend-request"
     | "resend"
+    | "resent"
     | "profile"
     | "profile-request"
     | "group-change";

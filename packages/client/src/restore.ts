@@ -4,7 +4,7 @@
  * asked for in the conversation itself, encrypted; every author's device answers when it is next online, with the same content,
  * so the same id. Until then the history says that messages are on their way.
  */
-import { contentId, decodeContent, encodeContent, encodeRoster } from "@sotto/e2ee";
+import { chainDevice, contentId, decodeContent, encodeContent, encodeRoster } from "@sotto/e2ee";
 import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
 import {
@@ -207,38 +207,101 @@ export class Restore {
 
   /** Once both the archive's end and this device's place in the log are known, asks for what lies between. */
   async askForGap(transaction: Transaction, id: string): Promise<void> {
-    const { state, contacts, platform, outbox, timeline } = this.#options;
     const conversation = transaction.conversation(id);
-    if (
-      !conversation ||
-      conversation.restoredTo === undefined ||
-      conversation.joinedAt === undefined ||
-      conversation.gap ||
-      !state.account ||
-      this.#options.isQuiet(conversation)
-    )
-      return;
-    const gap = { from: conversation.restoredTo + 1, to: conversation.joinedAt - 1 };
-    if (gap.from > gap.to) return;
+    if (conversation?.restoredTo === undefined || conversation.joinedAt === undefined || conversation.gap) return;
+    const range = { from: conversation.restoredTo + 1, to: conversation.joinedAt - 1 };
+    await this.#ask(transaction, conversation, range, "while no device of yours was there");
+    transaction.putConversation(conversation);
+  }
+
+  /** This device had lost the thread and has joined again at `joinedAt`: asks for what came between. Changes `conversation`. */
+  async askForLost(transaction: Transaction, conversation: ConversationRecord, joinedAt: number): Promise<void> {
+    const { lostFrom } = conversation;
+    delete conversation.lostFrom;
+    if (lostFrom === undefined) return;
+    const range = { from: lostFrom, to: joinedAt - 1 };
+    await this.#ask(transaction, conversation, range, "while this device had lost the thread");
+  }
+
+  /** Changes `conversation`. */
+  async #ask(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    asked: { from: number; to: number },
+    when: string,
+  ): Promise<void> {
+    const { state, contacts, platform, outbox, timeline } = this.#options;
+    if (asked.from > asked.to || !state.account || this.#options.isQuiet(conversation)) return;
     const now = platform.clock.now();
     outbox.put(transaction, conversation, {
       kind: "resend-request",
       content: encodeContent({
         kind: "resend-request",
-        ...gap,
+        ...asked,
         salt: platform.random.bytes(16),
         sentAtMs: now,
         head: contacts.ownHead(),
       }),
     });
-    transaction.putConversation({ ...conversation, gap });
-    await timeline.note(transaction, conversation, gap.to, {
+    const authors = conversation.kind === "direct" ? contacts.nameOf(conversation.peer) : "those who wrote it";
+    const place = await timeline.note(transaction, conversation, asked.to, {
       kind: "event",
       id: platform.random.bytes(16),
       sentAt: now,
       event: "on-the-way",
-      text: `what was written while no device of yours was there, if anything was, is on its way from ${conversation.kind === "direct" ? contacts.nameOf(conversation.peer) : "those who wrote it"}`,
+      text: `what was written ${when}, if anything was, is on its way from ${authors}`,
     });
+    const { gap } = conversation;
+    conversation.gap = {
+      from: Math.min(asked.from, gap?.from ?? asked.from),
+      to: Math.max(asked.to, gap?.to ?? asked.to),
+      asked,
+      place,
+      unanswered: await this.#othersDevicesIn(transaction, conversation),
+      came: 0,
+    };
+  }
+
+  /** The devices of others that have a place in a conversation: what one's own wrote, they archived. */
+  async #othersDevicesIn(transaction: Transaction, { conversation }: ConversationRecord): Promise<string[]> {
+    const { contacts, state } = this.#options;
+    const group = await transaction.group(toHex(conversation));
+    const leaves = (group?.leaves() ?? []).filter(({ account, device }) => {
+      const chain = contacts.chain(account);
+      const isRemoved = chain && chainDevice(chain, device)?.revokedN !== undefined;
+      return !isRemoved && !sameBytes(account, state.account!.account);
+    });
+    return leaves.map(({ device }) => toHex(device));
+  }
+
+  /** A device has sent again what it wrote in a gap: when all have, the history says what came. Changes `conversation`. */
+  async onResent(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    sender: { account: Uint8Array; device: Uint8Array },
+    range: { from: number; to: number },
+  ): Promise<void> {
+    const { state, contacts, timeline } = this.#options;
+    const { gap } = conversation;
+    const id = toHex(conversation.conversation);
+    if (!gap || range.from !== gap.asked.from || range.to !== gap.asked.to) return;
+    const device = toHex(sender.device);
+    if (!gap.unanswered.includes(device)) return;
+    const present = await this.#othersDevicesIn(transaction, conversation);
+    const unanswered = gap.unanswered.filter((one) => one !== device && present.includes(one));
+    conversation.gap = { ...gap, unanswered };
+    const row = await transaction.row(id, gap.place);
+    if (row?.kind !== "event" || !state.account) return;
+    const came = gap.came === 1 ? "1 message came" : `${gap.came} messages came`;
+    if (unanswered.length > 0) {
+      // Only a device that is there can say that there is nothing: of the others one waits still.
+      const text = `${came} again from ${contacts.nameOf(sender.account)}; other devices have not answered yet`;
+      timeline.noteAt(transaction, conversation, gap.place, { ...row, text });
+    } else {
+      const text =
+        gap.came === 0 ? "nothing was written meanwhile" : `${came} late, sent again by those who wrote them`;
+      timeline.noteAt(transaction, conversation, gap.place, { ...row, event: "came-late", text });
+    }
   }
 
   /** Somebody of this conversation lacks a range: what this device wrote in it goes out once more. */
@@ -271,6 +334,18 @@ export class Restore {
         });
       }
     }
+    outbox.put(transaction, conversation, {
+      kind: "resent",
+      content: encodeContent({
+        kind: "resent",
+        from: requested.from,
+        to: requested.to,
+        count: Math.min(count, resendsMax),
+        salt: platform.random.bytes(16),
+        sentAtMs: platform.clock.now(),
+        head: contacts.ownHead(),
+      }),
+    });
   }
 
   /** A message that its author sends once more. It takes its old place, unless it is known. Changes `conversation`. */
@@ -310,8 +385,10 @@ export class Restore {
           ...row,
           ...(expiresAt === undefined ? {} : { expiresAt }),
         });
+    if (place === undefined) return;
+    conversation.gap = { ...gap, came: gap.came + 1 };
     // The archive has passed that place: it takes the message where it came.
-    if (place !== undefined) conversation.late = [...(conversation.late ?? []), { place, sequence }];
+    conversation.late = [...(conversation.late ?? []), { place, sequence }];
   }
 }
 

@@ -215,6 +215,7 @@ export class Sync {
         await state.transact(async (transaction) => {
           const conversation = transaction.conversation(id)!;
           const lost = remote.expired - conversation.cursor;
+          conversation.lostFrom ??= conversation.cursor + 1;
           conversation.cursor = remote.expired;
           const text = `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`;
           await this.#note(transaction, conversation, remote.expired, undefined, "unreadable", text);
@@ -511,6 +512,7 @@ export class Sync {
       case "needs":
         // The server has it in the log, so the group has moved on; without it nothing later can be read.
         if (at.isCommit || (processed.kind === "unreadable" && processed.reason === "future-epoch")) {
+          if (conversation.brokenAt === undefined) conversation.lostFrom ??= sequence;
           conversation.brokenAt ??= this.#options.platform.clock.now();
         }
         if (isReadAgain(conversation, sequence) && processed.kind === "unreadable" && processed.reason === "key-gone")
@@ -638,6 +640,9 @@ export class Sync {
       case "resend":
         if (!this.#isThisDevice(sender))
           await this.#options.restore.onResend(transaction, conversation, sender, sequence, content);
+        return;
+      case "resent":
+        await this.#options.restore.onResent(transaction, conversation, sender, content);
         return;
       case "profile":
         await this.#options.profiles.take(transaction, conversation, sender.account, at, content);

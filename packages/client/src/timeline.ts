@@ -409,15 +409,16 @@ export class Timeline {
     return { place, row };
   }
 
-  /** Something that happened and is no message. */
+  /** Something that happened and is no message; resolves with its place. */
   async note(
     transaction: Transaction,
     conversation: ConversationRecord,
     sequence: number,
     row: EventRow,
-  ): Promise<void> {
-    const id = toHex(conversation.conversation);
-    this.noteAt(transaction, conversation, await freePlace(transaction, id, sequence), row);
+  ): Promise<string> {
+    const place = await freePlace(transaction, toHex(conversation.conversation), sequence);
+    this.noteAt(transaction, conversation, place, row);
+    return place;
   }
 
   /** The same at a place that nothing else has, such as one's own deed before the server has it. */

@@ -72,7 +72,9 @@ export type ContentBody =
   /** A new device of this account cannot read this range of the conversation: whoever wrote in it, please send it again. */
   | { readonly kind: "resend-request"; readonly from: number; readonly to: number }
   /** A message of the sender's own once more, as it was, with its place in the conversation. */
-  | { readonly kind: "resend"; readonly sequence: number; readonly content: Uint8Array };
+  | { readonly kind: "resend"; readonly sequence: number; readonly content: Uint8Array }
+  /** The sending device has sent again what it wrote in this range: so many messages, or none. */
+  | { readonly kind: "resent"; readonly from: number; readonly to: number; readonly count: number };
 
 export type Content = ContentFrame & ContentBody;
 
@@ -138,6 +140,8 @@ function encodeBody(content: ContentBody): unknown {
       return { from: content.from, to: content.to };
     case "resend":
       return { sequence: content.sequence, content: content.content };
+    case "resent":
+      return { from: content.from, to: content.to, count: content.count };
   }
 }
 
@@ -235,6 +239,11 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
       if (!isRecord(body) || !isCount(body["sequence"]) || !(body["content"] instanceof Uint8Array))
         return malformed("resend");
       return { kind, sequence: body["sequence"], content: body["content"] };
+    case "resent": {
+      if (!isRecord(body)) return malformed("resent");
+      const { from, to, count } = body;
+      return isCount(from) && isCount(to) && isCount(count) ? { kind, from, to, count } : malformed("resent");
+    }
     default:
       return undefined;
   }
