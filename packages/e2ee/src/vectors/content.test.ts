@@ -80,6 +80,7 @@ const contents: Record<string, Content> = {
   "a read receipt": { ...frame, kind: "read", upTo: 12 },
   "a request to send again": { ...frame, kind: "resend-request", from: 3, to: 9 },
   "a message sent again": { ...frame, kind: "resend", sequence: 4, content: Uint8Array.of(1, 2, 3) },
+  "all that was asked for has been sent again": { ...frame, kind: "resent", from: 3, to: 9, count: 1 },
 };
 
 type Fields = unknown[];
