@@ -181,6 +181,37 @@ test("what cannot be is refused with a reason, and what is so already is not sen
   assert.equal((await client.history({ with: bob.at, pinned: true })).length, 0);
 });
 
+test("in a group everybody sees what everybody does, and only who is named is called", async () => {
+  const { alice, bob } = await createPair(server);
+  const carol = await Device.register(server, "carol");
+  const { conversation: group } = await alice.client.createGroup({ name: "walrus", members: [bob.at, carol.at] });
+  const { id } = await alice.client.send({ to: group, text: `@${carol.name} brings the oysters` });
+  const shown = async (device: Device) => {
+    const known = (await device.client.conversations()).some(({ conversation }) => conversation === group);
+    const rows = known ? await device.client.history({ with: group }) : [];
+    return rows.find((row): row is Message => row.id === id);
+  };
+  await eventually("both have it", async () => (await Promise.all([bob, carol].map(shown))).every(Boolean));
+  const called = async (device: Device) =>
+    (await device.client.notifications()).find(({ conversation }) => conversation === group)?.mentions;
+  assert.deepEqual(await Promise.all([bob, carol].map(called)), [undefined, 1]);
+  await bob.client.react({ id, emoji: "🦪" });
+  await carol.client.react({ id, emoji: "🦪" });
+  await bob.client.pin({ id });
+  await assert.rejects(bob.client.deleteMessage({ id }), { code: "not-your-message" });
+  await alice.client.editMessage({ id, text: `@${bob.name} brings the oysters` });
+  await eventually("all three see all of it", async () =>
+    (await Promise.all([alice, bob, carol].map(shown))).every(
+      (message) =>
+        message?.reactions?.[0]?.users.toSorted().join() === [bob.at, carol.at].toSorted().join() &&
+        message.pinned === true &&
+        message.mentions?.join() === bob.at,
+    ),
+  );
+  // An edit calls nobody a second time.
+  assert.deepEqual(await Promise.all([bob, carol].map(called)), [undefined, 1]);
+});
+
 test("the same call made again is carried out once", async () => {
   const { alice, bob } = await createPair(server);
   const { id } = await first(alice, bob);

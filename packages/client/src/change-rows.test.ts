@@ -4,6 +4,8 @@ import { test } from "node:test";
 import { type Content, type ContentBody, contentId, encodeContent } from "@sotto/e2ee";
 import { toHex } from "@sotto/protocol";
 import type { Message } from "./api.ts";
+import { diagnose } from "./diagnose.ts";
+import type { Platform } from "./platform.ts";
 import { type ChangeRow, type ConversationRecord, type MessageRow, decodeRecord, keys, sequenceOf } from "./records.ts";
 import type { Transaction } from "./state.ts";
 import { makeAccount, makeConversation, makeState } from "./testing/made-account.ts";
@@ -74,7 +76,7 @@ async function begin() {
 }
 
 test("an edit or a deletion by somebody else changes nothing, is kept nowhere, and is counted", async () => {
-  const { alice, bob, message, change, receive, receiveChange, messages, rows, ignored } = await begin();
+  const { alice, bob, message, change, receive, receiveChange, messages, rows, ignored, state } = await begin();
   const row = message(alice, "mine");
   await receive(1, row);
   await receiveChange(2, change(bob, row.id, { kind: "text", text: "never said" }));
@@ -85,6 +87,17 @@ test("an edit or a deletion by somebody else changes nothing, is kept nowhere, a
   assert.equal(shown.deleted, undefined);
   assert.equal((await rows()).length, 1);
   assert.equal(await ignored(), 2);
+  const checks = await diagnose({
+    state,
+    platform: {} as Platform,
+    pin: undefined,
+    shared: { bytes: 0, bytesMax: 1 },
+    sync: async () => ({ connected: false }),
+  });
+  assert.equal(
+    checks.find(({ check }) => check === "messages")?.detail,
+    "2 edits or deletions of messages by others than their authors ignored",
+  );
 });
 
 test("what is done to a message that comes later waits for it, and what nobody may do is ignored then", async () => {
