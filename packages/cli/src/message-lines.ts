@@ -89,12 +89,18 @@ export function receiptLines(message: Message, options: { output: Output; nowMs:
   return [...line("read by", receipts.read), ...line("delivered to", delivered)];
 }
 
-/** @param options.label stands behind the message in place of its id; nothing does if it is empty */
-export function messageLines(message: Message, options: { output: Output; nowMs: number; label?: string }): string[] {
-  const { output, nowMs, label = `[${printable(message.id.slice(0, shownIdDigits))}]` } = options;
+/**
+ * @param options.label stands behind the message in place of its id; nothing does if it is empty
+ * @param options.group where it was written, if that is not plain from what stands around it
+ */
+export function messageLines(
+  message: Message,
+  options: { output: Output; nowMs: number; label?: string; group?: string | undefined },
+): string[] {
+  const { output, nowMs, group, label = `[${printable(message.id.slice(0, shownIdDigits))}]` } = options;
   const time = shortTime(message.at, nowMs);
   const own = message.state !== "received";
-  const author = own ? "you" : printable(message.from);
+  const author = `${own ? "you" : printable(message.from)}${group === undefined ? "" : ` in ${printable(group)}`}`;
   const replied = beforeText(message);
   const indent = " ".repeat(time.length + 2);
   const columns = output.columns() ?? Number.POSITIVE_INFINITY;

@@ -38,6 +38,13 @@ export function sinceNow(
   return Object.fromEntries(othersIn(conversation, own).map((account) => [toHex(account), { since: sequence }]));
 }
 
+/** Since which sequence the newest of the others is a member, as far as that is known: 0 if nobody came while this device looked on. */
+export function newestSince(conversation: ConversationRecord, own: Uint8Array): number {
+  if (conversation.kind === "direct") return 0;
+  const marks = othersIn(conversation, own).map((account) => conversation.members?.[toHex(account)]?.since ?? 0);
+  return Math.max(0, ...marks);
+}
+
 /** Whether a roster is that of a direct conversation between these two. */
 export function isOfTwo(roster: Roster, a: Uint8Array, b: Uint8Array): boolean {
   return sameBytes(rosterHash(roster), rosterHash(directRoster(a, b)));

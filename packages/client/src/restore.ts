@@ -31,6 +31,7 @@ import {
   placeOf,
   sequenceOf,
 } from "./records.ts";
+import { newestSince } from "./members.ts";
 import { groupFactsOf } from "./vault-groups.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
@@ -314,7 +315,9 @@ export class Restore {
     const own = state.account!;
     const id = toHex(conversation.conversation);
     let count = 0;
-    for await (const page of transaction.rows(id, placeOf(requested.from), placeOf(requested.to + 1))) {
+    // What is sent again is for all who are in the group now: nothing of before any of them came.
+    const from = Math.max(requested.from, newestSince(conversation, own.account) + 1);
+    for await (const page of transaction.rows(id, placeOf(from), placeOf(requested.to + 1))) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
         const isMine = row.kind !== "event" && sameBytes(row.from, own.account) && sameBytes(row.device, own.device);

@@ -220,6 +220,24 @@ describe("at a terminal", () => {
     assert.equal((await at.session.ended).exitCode, 0);
   });
 
+  test("a group is made from the menu, and opened by its name", async () => {
+    const client = alice();
+    const at = sitDown(client);
+    await at.see("sotto @alice> ");
+    at.type("g\r");
+    await at.see("What is the group called?");
+    at.type("Team\r");
+    await at.see("Who is in it besides you?");
+    at.type("bob, @carol\r");
+    await at.see("Made Team.");
+    assert.deepEqual(client.calls.find(({ method }) => method === "createGroup")?.options, {
+      name: "Team",
+      members: ["@bob", "@carol"],
+    });
+    at.session.interrupt();
+    assert.equal((await at.session.ended).exitCode, 0);
+  });
+
   test("a name that nobody has is told at once, with what to do", async () => {
     const at = sitDown(alice());
     await at.see("sotto @alice> ");

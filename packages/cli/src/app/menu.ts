@@ -4,12 +4,14 @@ import type { Conversation, Settings } from "@sotto/client";
 import { stillComing } from "../commands/search.ts";
 import { isClientError } from "../errors.ts";
 import { foundLine } from "../found-line.ts";
+import { groupTitles } from "../group-titles.ts";
 import { messageLines } from "../message-lines.ts";
 import { person } from "../people.ts";
 import { printable } from "../printable.ts";
 import { shortTime } from "../times.ts";
 import { answerRequests } from "./requests.ts";
 import { openConversation, type Partner, partnerOf } from "./conversation-view.ts";
+import { makeGroup } from "./groups.ts";
 import { changePassword, manageDevices } from "./own-account.ts";
 import { sayFailure } from "./sign-in.ts";
 import type { Session } from "./session.ts";
@@ -37,6 +39,7 @@ const choices: Choice[] = [
   { key: "8", words: ["devices"], label: "your devices", run: manageDevices },
   { key: "9", words: ["password"], label: "change the password", run: changePassword },
   { key: "0", words: ["log out", "logout"], label: "log out", run: logOut },
+  { key: "g", words: ["group", "new group"], label: "make a group", run: newGroup },
   { key: "r", words: ["requests"], label: "requests of strangers", run: answerRequests },
   {
     key: "/",
@@ -70,8 +73,12 @@ async function choose(session: Session, typed: string): Promise<Next> {
     await showMenu(session);
     return "menu";
   }
-  // "@bob" alone opens the conversation.
+  // "@bob" alone opens the conversation, and so does a group's name.
   if (typed.startsWith("@")) return await write(session, typed);
+  const isGroup = (await session.client.conversations()).some(
+    ({ kind, title }) => kind === "group" && title.toLowerCase() === lower,
+  );
+  if (isGroup) return await write(session, typed);
   for (const choice of choices) {
     const word = [choice.key, ...choice.words].find(
       (each) => lower === each || lower.startsWith(each === "/" ? each : `${each} `),
@@ -105,9 +112,13 @@ async function showUnread(session: Session): Promise<Next> {
     screen.say("No unread messages.");
     return "menu";
   }
-  for (const message of unread) screen.say(...messageLines(message, { output, nowMs: session.now(), label: "" }));
+  const groupOf = await groupTitles(client);
+  for (const message of unread) {
+    const where = { output, nowMs: session.now(), label: "", group: groupOf(message) };
+    screen.say(...messageLines(message, where));
+  }
   await client.markRead({ ids: unread.map(({ id }) => id) });
-  const authors = [...new Set(unread.map(({ from }) => from))];
+  const authors = [...new Set(unread.map((message) => groupOf(message) ?? message.from))];
   screen.say(output.style("dim", `To answer, type ${authors.map((author) => printable(author)).join(" or ")}.`));
   return "menu";
 }
@@ -120,6 +131,12 @@ async function write(session: Session, argument: string): Promise<Next> {
     await session.client.verify({ user: partner.to });
   }
   if (!(await openConversation(session, partner))) return "quit";
+  await showMenu(session);
+  return "menu";
+}
+
+async function newGroup(session: Session, argument: string): Promise<Next> {
+  if (!(await makeGroup(session, argument))) return "quit";
   await showMenu(session);
   return "menu";
 }
@@ -258,7 +275,9 @@ async function choosePartner(session: Session, argument: string, question: strin
   }
   if (!typed) return undefined;
   const numbered = /^\d{1,2}$/.test(typed) ? all[Number(typed) - 1] : undefined;
-  const found = numbered ?? all.find(({ title }) => title === typed || title === person(typed.toLowerCase()));
+  const found =
+    numbered ??
+    all.find(({ title }) => title.toLowerCase() === typed.toLowerCase() || title === person(typed.toLowerCase()));
   if (found) return partnerOf(found);
   const user = person(typed.toLowerCase());
   return { to: user, title: user };

@@ -3,6 +3,7 @@
  * broken pipe did not take is unread still. `--peek` changes nothing.
  */
 import { type Context, withReader } from "../context.ts";
+import { groupTitles } from "../group-titles.ts";
 import { messageLines } from "../message-lines.ts";
 import { naming } from "../people.ts";
 
@@ -14,10 +15,12 @@ export async function inbox(
   const { output, environment } = context;
   await withReader(context, async (client) => {
     const unread = await naming(from ?? "", client.inbox({ from, requests: options.requests }));
+    const groupOf = await groupTitles(client);
     const shown: string[] = [];
     try {
       for (const message of unread) {
-        await output.row(message, () => messageLines(message, { output, nowMs: environment.now() }));
+        const where = { output, nowMs: environment.now(), group: groupOf(message) };
+        await output.row(message, () => messageLines(message, where));
         shown.push(message.id);
       }
     } finally {
