@@ -1,5 +1,6 @@
 /** Groups, as every host's engine must have them. Suite 1 where nothing depends on the suite: it is faster. */
 import * as assert from "node:assert/strict";
+import { decodeFrame } from "@sotto/protocol";
 import type { ConversationEvent, Message } from "../api.ts";
 import { ClientError } from "../errors.ts";
 import { type Person, type Story, eventually, patienceMs } from "./engine-person.ts";
@@ -197,6 +198,55 @@ export function groupStories(story: Story): void {
     await say(alice, group, "three");
     assert.equal((await texts(laptop, group)).at(-1), "two");
   });
+
+  story(
+    "what a new device asks for again comes from all authors, and nothing of it from before another member came",
+    async (create) => {
+      const alice = await (await create("alice", quick)).register();
+      const bob = await (await create("bob", quick)).register();
+      const carol = await (await create("carol", quick)).register();
+      const dave = await (await create("dave", quick)).register();
+      const { conversation: group } = await alice.client.createGroup({ name: "Team", members: [bob.at, carol.at] });
+      await eventually("carol is in", async () => (await titleOf(carol, group)) === "Team");
+      await eventually("bob is in", async () => (await titleOf(bob, group)) === "Team");
+      await bob.client.flush({ timeoutMs: patienceMs });
+      bob.network.goOffline();
+      await say(alice, group, "from alice");
+      await say(carol, group, "from carol");
+      const laptop = await create("bob-laptop", quick);
+      await laptop.signIn(bob);
+      await eventually(
+        "both came again",
+        async () => (await texts(laptop, group)).sort().join() === "from alice,from carol",
+      );
+      await laptop.client.flush({ timeoutMs: patienceMs });
+      laptop.network.goOffline();
+      await say(alice, group, "before dave");
+      await alice.client.addMembers({ group, members: [dave.at] });
+      await eventually("dave is in", async () => (await titleOf(dave, group)) === "Team");
+      const sentBefore = sentBy(alice, "sendMessage");
+      const tablet = await create("bob-tablet", quick);
+      await tablet.signIn(bob);
+      await say(tablet, group, "i am back");
+      await eventually("alice has it", async () => (await texts(alice, group)).at(-1) === "i am back");
+      await alice.client.flush({ timeoutMs: patienceMs });
+      await say(alice, group, "welcome");
+      await eventually(
+        "dave has all that is his",
+        async () => (await texts(dave, group)).join() === "i am back,welcome",
+      );
+      // The receipt, perhaps, and the last message; no message of before.
+      assert.ok(sentBy(alice, "sendMessage") - sentBefore <= 2, "nothing was sent again");
+      assert.ok(!(await texts(tablet, group)).includes("before dave"));
+    },
+  );
+}
+
+function sentBy(person: Person, method: string): number {
+  return person.network.sent.filter((frame) => {
+    const decoded = decodeFrame(frame);
+    return decoded.kind === "request" && decoded.method === method;
+  }).length;
 }
 
 const failsWith = (code: string) => (error: unknown) => error instanceof ClientError && error.code === code;
