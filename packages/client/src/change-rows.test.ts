@@ -209,6 +209,28 @@ test("what was deleted for oneself does not come back, by whatever way", async (
   await work((transaction, record) => timeline.insert(transaction, record, 1, row));
   await work((transaction, record) => timeline.restore(transaction, record, 1, row));
   assert.deepEqual(await messages(), []);
+  const later = change(bob, row.id, { kind: "text", text: "gone as well" });
+  await receiveChange(3, later);
+  await work((transaction, record) => timeline.restoreChange(transaction, record, 3, later));
+  assert.deepEqual(await rows(), []);
+});
+
+test("what was to be done to a message that the server refused is not sent", async () => {
+  const { alice, message, change, work, timeline, messages, rows, state } = await begin();
+  const row = message(alice, "too much");
+  const edit = change(alice, row.id, { kind: "text", text: "less" });
+  await work(async (transaction, record) => {
+    await timeline.putPending(transaction, record, 1, row);
+    await timeline.putPendingChange(transaction, record, 2, edit);
+    const { conversation } = record;
+    for (const order of [1, 2])
+      transaction.putOutboxItem({ order, conversation, kind: "text", submission: random.bytes(16) });
+  });
+  await work((transaction, record) => timeline.fail(transaction, record, 1, "the log is full"));
+  assert.deepEqual([...state.outbox.keys()], [1]);
+  assert.equal((await rows()).length, 1);
+  const [shown] = await messages();
+  assert.deepEqual([shown?.text, shown?.state, shown?.change], ["too much", "failed", undefined]);
 });
 
 test("a reply shows what it answers as it is now", async () => {

@@ -217,7 +217,7 @@ export class Timeline {
     sequence: number,
     row: ChangeRow,
   ): Promise<string | undefined> {
-    if (await transaction.place(row.id)) return undefined;
+    if ((await transaction.place(row.id)) || isHidden(transaction, row.target)) return undefined;
     const id = toHex(conversation.conversation);
     const place = await freePlace(transaction, id, sequence);
     const done = await putChange(transaction, id, place, row);
@@ -232,7 +232,7 @@ export class Timeline {
     sequence: number,
     row: ChangeRow,
   ): Promise<void> {
-    if (await transaction.place(row.id)) return;
+    if ((await transaction.place(row.id)) || isHidden(transaction, row.target)) return;
     const id = toHex(conversation.conversation);
     const done = await putChange(transaction, id, await freePlace(transaction, id, sequence), row);
     if (done.kind === "done") this.#takeBackUnread(conversation, done);
@@ -289,6 +289,7 @@ export class Timeline {
     const place = await freePlace(transaction, id, sequence);
     transaction.deleteRow(id, pending);
     if (row.kind === "change") {
+      if (isHidden(transaction, row.target)) return;
       const done = await placeChange(transaction, id, order, place, { ...row, acceptedAt });
       await this.#tellDone(transaction, conversation, row, done);
       return;
@@ -321,7 +322,13 @@ export class Timeline {
       await this.#tellDone(transaction, conversation, row, done);
     }
     if (row?.kind !== "message") return;
-    const failed: MessageRow = { ...row, failure };
+    // What was to be done to it names a message that nobody will have.
+    const { pending = [], ...rest } = row;
+    for (const one of pending) {
+      transaction.deleteOutboxItem(one.order);
+      transaction.deleteRow(id, pendingPlaceOf(one.order));
+    }
+    const failed: MessageRow = { ...rest, failure };
     transaction.putRow(id, place, failed);
     await this.#tell(transaction, "receipt", conversation, place, failed);
   }
