@@ -387,6 +387,44 @@ test("a new device of the account still gets what was attached before it was the
   assert.equal(readFileSync(saved!.path!, "utf8"), "the content");
 });
 
+/** Names of the blobs that the server keeps. */
+const blobsOnServer = (): string[] =>
+  readdirSync(path.join(data, "blobs"), { recursive: true })
+    .map(String)
+    .filter((name) => /[0-9a-f]{32}$/.test(name));
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !isSo(); await sleep(20))
+    if (Date.now() > end) throw new Error("it did not come");
+}
+
+test("what was deleted for everyone goes from the server, unless somebody sent it on", async () => {
+  const before = new Set(blobsOnServer());
+  const [lake, notes] = [alice.file("lake.jpg", "lake"), alice.file("notes.txt", "notes")];
+  const sent = await alice.client.send({ to: bob.at, text: "look", attachments: [{ file: lake }, { file: notes }] });
+  const other = await alice.client.send({ to: bob.at, text: "", attachments: [{ file: notes }] });
+  await alice.accepted(other);
+  await bob.received(other, alice);
+  assert.equal(blobsOnServer().filter((blob) => !before.has(blob)).length, 3);
+  bob.requests.length = 0;
+  const forwarded = await bob.client.forward({ id: sent.id, to: alice.at });
+  await bob.accepted(forwarded);
+  assert.deepEqual(bob.requests, [], "not a byte of it is sent again");
+  assert.equal((await alice.received(forwarded, bob)).attachments?.length, 2);
+
+  await alice.client.deleteMessage({ id: sent.id });
+  await alice.client.deleteMessage({ id: other.id });
+  await until(() => blobsOnServer().filter((blob) => !before.has(blob)).length === 2);
+  const to = alice.folder("forwarded");
+  const saved = await alice.client.save({ id: forwarded.id, folder: to });
+  assert.deepEqual(
+    saved.map((file) => readFileSync(file.path ?? "", "utf8")),
+    ["lake", "notes"],
+  );
+  await bob.client.deleteMessage({ id: forwarded.id });
+  await until(() => blobsOnServer().every((blob) => before.has(blob)));
+});
+
 test("without a connection the message and its sealed file are kept, and go by themselves later", async () => {
   await alice.client.close();
   await alice.open();

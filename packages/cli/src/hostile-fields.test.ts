@@ -56,6 +56,7 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
     readAt: at,
     replyTo: id,
     failure: reason,
+    attachments: [{ name, size: 5, type: title }],
   });
   const conversation: Conversation = { conversation: id, title, kind: "group", members: 2, unread: 1, lastAt: at };
   const messages = (["received", "failed", "read"] as const).map(message);
@@ -63,6 +64,7 @@ function hostileClient([name, text, id, at, title, reason]: readonly [
     inbox: () => Promise.resolve(messages),
     history: () =>
       Promise.resolve([...messages, { id, conversation: id, at, event: "not-understood", text, from: name }]),
+    save: () => Promise.resolve([{ name, size: 5, type: title, path: text }]),
     requests: () => Promise.resolve([{ user: name, conversation: id, messages: 1, lastAt: at }]),
     blocked: () => Promise.resolve([{ user: name }]),
     block: () => Promise.resolve({ user: name }),
@@ -108,6 +110,7 @@ const verbs = [
   ["inbox"],
   ["history", "@bob", "--events"],
   ["search", "hi"],
+  ["save", "1a2b"],
   ["requests"],
   ["requests", "block", "@bob"],
   ["block"],

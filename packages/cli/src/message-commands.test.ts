@@ -231,6 +231,38 @@ describe("in the client with the menu", () => {
     assert.match(shown, /it is written \/edit N TEXT: other words, if it is yours\n/);
     assert.match(shown, /\/react N 👍 +react to it\n/);
   });
+
+  test("files are sent with /attach and saved by the number of their message", async () => {
+    const client = FakeClient.registered(() => testNowMs);
+    const { id } = client.receive("bob", "look", [{ name: "lake.jpg", size: 312_000, type: "image/jpeg" }]);
+    const script = [
+      "@bob",
+      "/save 1 /tmp/x",
+      "/save 1",
+      '/attach "my notes.txt" as promised',
+      "/attach a.txt",
+      "/attach",
+      "/cancel 2",
+      "/back",
+      "q",
+    ];
+    const session = startCli(["--home", "/tmp/alice"], { client, stdin: script.map((line) => `${line}\n`).join("") });
+    assert.equal((await session.ended).exitCode, 0);
+    assert.deepEqual(callsOf(client, "save"), [
+      { id, folder: "/tmp/x" },
+      { id, folder: "." },
+    ]);
+    assert.deepEqual(callsOf(client, "send"), [
+      { to: "@bob", text: "as promised", attachments: [{ file: "my notes.txt" }] },
+      { to: "@bob", text: "", attachments: [{ file: "a.txt" }] },
+    ]);
+    assert.equal(callsOf(client, "cancel").length, 1);
+    const shown = session.stdout();
+    assert.match(shown, /@bob: look\n +\[file\] lake\.jpg \(image\/jpeg, 312 kB\) {2}#1\n/);
+    assert.match(shown, /saved \/tmp\/x\/lake\.jpg \(312 kB\)\n/);
+    assert.match(shown, /you: as promised\n +\[file\] my notes\.txt/);
+    assert.match(shown, /it is written \/attach FILE \[TEXT\]/);
+  });
 });
 
 describe("messages for later", () => {

@@ -555,6 +555,29 @@ describe("export", () => {
     assert.deepEqual(callsOf(client, "markRead"), []);
   });
 
+  test("what came with messages is saved beside the file, and lines say which is which", async () => {
+    const client = withHistory();
+    const lake = { name: "lake.jpg", size: 1_400, type: "image/jpeg" };
+    client.receive("bob", "look", [lake]);
+    const file = join(folder, "with-files.jsonl");
+    const { stdout, stderr } = await runCli(["export", file], { client });
+    assert.equal(
+      stdout,
+      `exported 5 messages of 2 conversations, with 1 attachment, to ${file}; it is not encrypted, keep it safe\n`,
+    );
+    assert.equal(stderr, "");
+    const withFile = jsonLines(await readFile(file, "utf8")).find(({ text }) => text === "look");
+    assert.deepEqual(withFile?.["attachments"], [{ ...lake, file: "with-files.jsonl.attachments/lake.jpg" }]);
+    assert.equal((callsOf(client, "save")[0] as { folder: string }).folder, `${file}.attachments`);
+
+    client.failures.set("save", clientFailure("missing", "attachment-gone", "save lake.jpg: it is gone"));
+    const again = await runCli(["export", file, "--force", "--json"], { client });
+    assert.equal(jsonLines(again.stdout)[0]?.["complete"], false);
+    assert.match(again.stderr, /1 attachment could not be saved/);
+    const without = jsonLines(await readFile(file, "utf8")).find(({ text }) => text === "look");
+    assert.deepEqual(without?.["attachments"], [{ ...lake, missing: "save lake.jpg: it is gone" }]);
+  });
+
   test("reads long conversations page by page and misses nothing", async () => {
     const client = alice();
     for (let n = 1; n <= 1234; n++) client.receive("bob", String(n));
@@ -573,7 +596,7 @@ describe("export", () => {
     client.restores = false;
     const file = join(folder, "partial.jsonl");
     const { stdout, stderr } = await runCli(["export", file, "--json"], { client });
-    assert.deepEqual(jsonLines(stdout), [{ file, conversations: 2, messages: 4, complete: false }]);
+    assert.deepEqual(jsonLines(stdout), [{ file, conversations: 2, messages: 4, attachments: 0, complete: false }]);
     assert.equal(
       stderr,
       "restoring: 2 of 2 conversations, 4 messages\nsotto: part of the history is still on the server and not in this export\n",

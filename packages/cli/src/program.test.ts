@@ -536,6 +536,59 @@ describe("notifications, history, conversations", () => {
   });
 });
 
+describe("attachments", () => {
+  const lake = { name: "lake\u001b[2J.jpg", size: 312_000, type: "image/jpeg" };
+
+  test("send --attach hands the files over, with or without words", async () => {
+    const client = alice();
+    const { exitCode } = await runCli(["send", "@bob", "look", "--attach", "lake.jpg", "notes.txt"], { client });
+    assert.equal(exitCode, 0);
+    assert.equal((await runCli(["send", "@bob", "--attach", "notes.txt"], { client })).exitCode, 0);
+    assert.deepEqual(
+      callsOf(client, "send").map((call) => (({ text, attachments }) => [text, attachments])(call as never)),
+      [
+        ["look", [{ file: "lake.jpg" }, { file: "notes.txt" }]],
+        ["", [{ file: "notes.txt" }]],
+      ],
+    );
+  });
+
+  test("the history names each file on a line of its own, harmlessly, and --json lists them", async () => {
+    const client = alice();
+    client.receive("bob", "look", [lake, { ...lake, name: "b.ogg", type: "audio/ogg", voice: true }]);
+    client.receive("bob", "", [lake]);
+    const { stdout } = await runCli(["history", "@bob"], { client });
+    assert.ok(!stdout.includes("\u001b"));
+    assert.match(stdout, /@bob: look\n +\[file\] lake.*\.jpg \(image\/jpeg, 312 kB\)\n +\[voice\] b\.ogg/);
+    assert.match(stdout, /@bob: \[file\] lake/);
+    const rows = jsonLines((await runCli(["history", "@bob", "--json"], { client })).stdout) as {
+      attachments: object[];
+    }[];
+    assert.deepEqual(rows[0]!.attachments[0], lake);
+  });
+
+  test("save names what it saved, for people and as JSON", async () => {
+    const client = alice();
+    const { id } = client.receive("bob", "look", [{ ...lake, name: "lake.jpg" }]);
+    const { stdout } = await runCli(["save", id, "--to", "/tmp/x"], { client });
+    assert.equal(stdout, "/tmp/x/lake.jpg  312 kB\n");
+    assert.deepEqual(callsOf(client, "save"), [{ id, folder: "/tmp/x" }]);
+    const asJson = await runCli(["save", id, "--json"], { client });
+    assert.deepEqual(jsonLines(asJson.stdout), [
+      { name: "lake.jpg", size: 312_000, type: "image/jpeg", path: "./lake.jpg" },
+    ]);
+  });
+
+  test("what is not what was sent ends with 6, and says that nothing was saved", async () => {
+    const client = alice();
+    const { id } = client.receive("bob", "look", [lake]);
+    const refused = "save lake.jpg: what the server delivered is not what @bob sent; nothing was saved";
+    client.failures.set("save", clientFailure("security", "attachment-rejected", refused));
+    const { exitCode, stderr } = await runCli(["save", id], { client });
+    assert.deepEqual([exitCode, stderr], [6, `sotto: ${refused}\n`]);
+  });
+});
+
 describe("search", () => {
   test("shows what was found on one line each, newest first, and whole messages with --json", async () => {
     const client = alice();

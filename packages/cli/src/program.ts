@@ -586,10 +586,11 @@ Examples:
   });
 
   addSharedOptions(
-    verb("export <file>", "write your whole history as JSON Lines; `-` writes it to standard output", [
-      "sotto export history.jsonl",
-      "sotto export - | jq -r 'select(.title == \"@bob\") | .text'",
-    ]).option("--force", "replace the file if it is there"),
+    verb(
+      "export <file>",
+      "write your whole history as JSON Lines, and its attachments beside it; `-` writes it to standard output",
+      ["sotto export history.jsonl", "sotto export - | jq -r 'select(.title == \"@bob\") | .text'"],
+    ).option("--force", "replace the file if it is there, and the folder of its attachments"),
   ).action(async (file: string, options: { force?: boolean }, command: Command) => {
     const { exportHistory } = await import("./commands/export.ts");
     await exportHistory(contextOf(command), file, options);

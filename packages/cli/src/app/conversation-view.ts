@@ -3,6 +3,7 @@
  * once they are on the screen; one's own show how far they got, in place while they are on the screen.
  */
 import type { ClientEvent, Conversation, Message } from "@sotto/client";
+import { sizeText } from "../transfers.ts";
 import { askStatus } from "../commands/status.ts";
 import { eventLines, isMessage, messageLines } from "../message-lines.ts";
 import { printable } from "../printable.ts";
@@ -304,17 +305,30 @@ class ConversationView {
         ? `was last seen ${shortTime(lastSeenAt, this.#session.now())}`
         : "is not online, or does not show it";
       screen.say(`${printable(user)} ${online ? "is online" : seen}`);
-    } else if (!(await this.#changeMessage(text))) {
+    } else if (word === "attach") await this.#attach(text.replace(/^\s*\S+\s*/, ""));
+    else if (!(await this.#changeMessage(text))) {
       if (!["help", "h", "?"].includes(word))
         screen.say(`There is no /${printable(word)} here; a text that begins with a slash is written with two.`);
       screen.say(
         output.style("dim", "  /back    return to the menu        /more    earlier messages"),
         output.style("dim", "  /verify  compare safety numbers    /status  online, or last seen"),
+        output.style("dim", "  /attach FILE [TEXT]  send a file; in quotes if its name has spaces"),
         ...messageCommandLines().map((line) => output.style("dim", line)),
         output.style("dim", "  ✓ on the server   ✓✓ on their device   … not sent yet, goes out by itself"),
       );
     }
     return true;
+  }
+
+  /** FILE or "FILE", and what is said with it. */
+  async #attach(typed: string): Promise<void> {
+    const { client, screen } = this.#session;
+    const [, quoted, plain, text = ""] = /^(?:"([^"]+)"|(\S+))\s*([^]*)$/.exec(typed) ?? [];
+    const file = quoted ?? plain;
+    if (file === undefined) return void screen.say("it is written /attach FILE [TEXT]: send a file");
+    const message = await client.send({ to: this.#partner.to, text, attachments: [{ file }] });
+    this.#partner.conversation ??= message.conversation;
+    await this.#showSent(message);
   }
 
   /** Whether it was a command that does something to a message. */
@@ -323,6 +337,10 @@ class ConversationView {
     const result = await runMessageCommand(client, this.#partner, text, (number) => this.#numbered[number - 1]);
     if (result.kind === "usage") screen.say(result.text);
     if (result.kind === "done" && result.sent) await this.#showSent(result.sent);
+    if (result.kind === "done" && result.saved) {
+      for (const { name, path, size } of result.saved)
+        screen.say(`saved ${printable(path ?? name)} (${sizeText(size)})`);
+    }
     return result.kind !== "other";
   }
 }
