@@ -61,6 +61,11 @@ test("a message goes at its time, as if it were written then; one that is taken 
   for (const wrong of [later(alice, -1), later(alice, 31 * dayMs), "soon", ""])
     await assert.rejects(alice.client.schedule({ to: bob.at, at: wrong, text: "x" }), { code: "invalid-argument" });
   await assert.rejects(alice.client.schedule({ to: bob.at, at: later(alice), text: " " }), { code: "text-empty" });
+  const long = () => alice.client.schedule({ to: bob.at, at: later(alice), text: "x".repeat(60 * 1024) });
+  await long();
+  await long();
+  await assert.rejects(long(), { code: "account-data-full" });
+  await alice.flush();
 });
 
 test("two devices that send it at once make one message, and neither is taken for a server that lies", async () => {

@@ -148,6 +148,8 @@ class Engine implements Client {
   readonly #ownDevices: OwnDevices;
   #pin: ServerPin | undefined;
   #boot: Promise<BootRecord> | undefined;
+  /** What this connection's first look at the account vault brings is here. */
+  #decisionsRead: Promise<void> = Promise.resolve();
   #connection: Connection | undefined;
   /** Ends the waiting of calls that only wait, when the client closes. */
   readonly #closing = new Set<() => void>();
@@ -537,7 +539,8 @@ class Engine implements Client {
       link.retry();
       await Promise.race([link.settled(), tooLate]);
       if (link.connected) {
-        await Promise.race([this.#sync.untilSynced(), tooLate]);
+        // What another device decided counts for whatever is done or shown next.
+        await Promise.race([Promise.all([this.#sync.untilSynced(), this.#decisionsRead]), tooLate]);
         // Long texts are shown whole, if they come in time.
         await Promise.race([this.#attachments.settle(), tooLate]).catch(() => {});
       } else throw link.lastError ?? late;
@@ -1096,12 +1099,18 @@ class Engine implements Client {
 
   /** What a new connection brings beside the logs: the past, places in groups, what other devices wrote. */
   async #catchUp(): Promise<void> {
+    const read = this.#vault.sync();
+    this.#decisionsRead = read.then(
+      () => this.#scheduled.onCaughtUp(),
+      () => {
+        // It is told below.
+      },
+    );
     try {
       if (this.#restore.isDue) await this.#restore.run();
       void this.#conversations.joinAll();
-      await this.#vault.sync();
+      await read;
       await this.#people.tellBlocked();
-      this.#scheduled.onCaughtUp();
     } catch (error) {
       const refused = refusedBy("catch up", error);
       if (refused.kind === "security") this.#emit({ type: "security", code: refused.code, text: refused.message });

@@ -594,6 +594,11 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
         (await laptop.client.devices()).some(({ name }) => name === "desk"),
       );
 
+      laptop.network.goOffline();
+      await alice.client.setSettings({ typing: false });
+      await alice.client.flush({ timeoutMs: patienceMs });
+      await laptop.online();
+      assert.equal((await laptop.client.getSettings()).typing, false, "who has caught up knows it");
       await laptop.client.flush({ timeoutMs: patienceMs });
       await alice.client.flush({ timeoutMs: patienceMs });
       const requests = (person: Person, method: string) =>
