@@ -175,6 +175,37 @@ test("muted is quiet for as long as it was said; archived comes back with a mess
   assert.deepEqual(await marks(), { muted: undefined, archived: undefined, pinned: undefined });
 });
 
+test("in a group that both are in, what a blocked person writes is hidden from the one who blocks alone", async () => {
+  const { conversation } = await carol.client.createGroup({ name: "choir", members: [alice.at, bob.at] });
+  const inGroup = async (device: Device) =>
+    (await device.client.history({ with: conversation })).map((row) => ("state" in row ? row.text : ""));
+  const say = async (device: Device, text: string) => {
+    const { id } = await device.client.send({ to: conversation, text });
+    return device.client.waitFor({ id, state: "accepted", timeoutMs: 5_000 });
+  };
+  for (const device of [alice, bob])
+    await eventually("the group is there", async () =>
+      (await device.client.conversations()).some((each) => each.conversation === conversation),
+    );
+  await alice.client.block({ user: bob.at });
+  assert.notEqual((await say(bob, `la la @${alice.name}`)).state, "failed", "the others hear it");
+  await say(carol, "do re mi");
+  await eventually("carol's is there", async () => (await inGroup(alice)).includes("do re mi"));
+  assert.deepEqual(await inGroup(alice), ["do re mi"]);
+  assert.ok((await inGroup(carol)).length === 2);
+  const listed = (await alice.client.conversations()).find((each) => each.conversation === conversation);
+  assert.deepEqual([listed?.unread, listed?.mentions], [1, undefined]);
+  const unread = (await alice.client.inbox({ from: conversation })).map(({ text }) => text);
+  assert.deepEqual(unread, ["do re mi"]);
+  assert.deepEqual((await alice.client.search({ words: "la la", in: conversation })).results, []);
+  assert.equal(announced(alice, `la la @${alice.name}`), undefined);
+  await assert.rejects(bob.client.createGroup({ name: "quartet", members: [alice.at] }), code("not-accepted"));
+  const titles = (await alice.client.conversations()).map(({ title }) => title);
+  assert.ok(!titles.includes("quartet"), "nor does a blocked person bring anybody into a group");
+  await alice.client.unblock({ user: bob.at });
+  assert.ok((await inGroup(alice)).length === 2, "what was hidden is there again");
+});
+
 test("whose invite brought somebody here is no stranger to them", async () => {
   const { createInviteLink } = await import("@sotto/server");
   const link = await createInviteLink(server.dataFolder, { from: alice.at });

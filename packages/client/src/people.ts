@@ -104,7 +104,9 @@ export class People {
     const conversation = this.#options.state.conversations.get(event.conversation);
     if (!conversation) return event;
     const author = "from" in event ? event.from : "user" in event ? event.user : undefined;
-    if (author !== undefined && conversation.kind === "group" && this.#isBlockedName(author)) return undefined;
+    // Who comes and goes is told of everybody: it is the group's business, not theirs alone.
+    const isHidden = author !== undefined && event.type !== "event" && this.#isBlockedName(author);
+    if (conversation.kind === "group" && isHidden) return undefined;
     const isPassing = event.type === "event" || event.type === "typing" || event.type === "reaction";
     if (event.type !== "message") return isPassing && this.isQuiet(conversation) ? undefined : event;
     if (this.isRequest(conversation)) return { ...event, type: "request" };
