@@ -111,8 +111,23 @@ async function setUp() {
     return { alices: next, bobs: joined.group };
   };
   return {
-    ...{ server, alices, bobs, carols, alice, bob, carol, directory, conversation },
-    ...{ roster, create, paramsOf, stage, claim, follow, list, openWithAll },
+    server,
+    alices,
+    bobs,
+    carols,
+    alice,
+    bob,
+    carol,
+    directory,
+    conversation,
+    roster,
+    create,
+    paramsOf,
+    stage,
+    claim,
+    follow,
+    list,
+    openWithAll,
     async [Symbol.asyncDispose]() {
       for (const client of clients) client.close();
       await server[Symbol.asyncDispose]();

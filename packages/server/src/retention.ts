@@ -6,7 +6,7 @@
  *
  * Holders are the devices with a leaf in the conversation that are neither revoked nor lapsed (below), logged out or not, from
  * their leaf's first entry on: a device that was added and has not yet come to fetch its Welcome holds everything after
- * it. The sender's own device is a holder like the others, so a submission is recognised when it is repeated for as long
+ * it. One whose leaf was taken out, or whose account left, holds it until it has the entry that did so. The sender's own device is a holder like the others, so a submission is recognised when it is repeated for as long
  * as its device may repeat it.
  *
  * An account settles what it has archived, or passed by because it archives nothing. So a member account that has no leaf,

@@ -26,6 +26,7 @@ import type {
   NewCommit,
   NewKeyPackage,
   NewMessage,
+  Role,
   Store,
 } from "./store.ts";
 
@@ -101,6 +102,10 @@ export async function createPerson(store: Store, name: string, change: Partial<N
   const account = newAccount(name, change);
   assert.equal(await store.createAccount(account), "created");
   return { account: account.account, device: account.device.device, signatureKey: account.device.signatureKey };
+}
+
+async function createPeople(store: Store): Promise<[Person, Person, Person]> {
+  return [await createPerson(store, "alice"), await createPerson(store, "bob"), await createPerson(store, "carol")];
 }
 
 const leafOf = (person: Person, leaf: number) => ({
@@ -1012,6 +1017,227 @@ export function storeSuite(name: string, open: OpenStore): void {
         for (const epoch of [0, 1, 2]) await store.appendCommit(newCommit(conversation, alice, epoch));
         assert.equal((await store.getGroupInfo(conversation, "current"))?.epoch, 3);
         assert.equal((await store.getGroupInfo(conversation, "previous"))?.epoch, 2);
+      });
+    });
+
+    describe("members, resets, large structures", () => {
+      const member = ({ account }: Person, role: Role = "member") => ({ account, role });
+      const large = (): Uint8Array => random.bytes(limits.structureInlineBytesMax + 1);
+      const refOf = (bytes: Uint8Array) => ({
+        hash: new Uint8Array(createHash("sha256").update(bytes).digest()),
+        size: bytes.length,
+      });
+
+      it("members come and go with a commit, and keep what they were", async ({ store, reopen }) => {
+        const [alice, bob, carol] = await createPeople(store);
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendMessage(newMessage(conversation, alice));
+        const members = [member(alice), member(carol, "admin")];
+        assert.equal(sequenceOf(await store.appendCommit(newCommit(conversation, alice, 0, { members }))), 2);
+        same(await store.appendMessage(newMessage(conversation, alice)), { kind: "stale", epoch: 1, sequence: 2 });
+        const check = async (from: Store): Promise<void> => {
+          const found = await from.getConversation(conversation);
+          same(
+            found?.members.map(({ account, role }) => ({ account, role })),
+            members,
+          );
+          same(await from.listConversations(bob.account), []);
+          const [ended, ...others] = await from.listEndedConversations(bob.account, 10);
+          same(others, []);
+          same(
+            { ...ended, conversation: ended?.conversation.conversation },
+            { conversation, role: "member", until: 2 },
+          );
+          same(await from.getMembership(conversation, bob.account), { role: "member", from: 0, until: 2 });
+          same(await from.getMembership(conversation, carol.account), { role: "admin", from: 2, until: undefined });
+          assert.equal(await from.getMembership(conversation, id()), undefined);
+        };
+        await check(store);
+        const reopened = await reopen();
+        await check(reopened);
+        const again = [...members, member(bob)];
+        await reopened.appendCommit(newCommit(conversation, alice, 1, { members: again }));
+        same(await reopened.getMembership(conversation, bob.account), { role: "member", from: 3, until: undefined });
+        same(await reopened.listEndedConversations(bob.account, 10), []);
+      });
+
+      it(
+        "a commit that would take somebody beyond their conversations changes nothing",
+        async ({ store }) => {
+          const [alice, bob, carol] = await createPeople(store);
+          const conversation = await createConversationOf(store, alice, bob);
+          await createConversationOf(store, carol);
+          const another = await createConversationOf(store, carol);
+          const members = [member(alice), member(bob), member(carol)];
+          const bringing = newCommit(conversation, alice, 0, { members });
+          same(await store.appendCommit(bringing), { kind: "full" });
+          assert.equal((await store.getConversation(conversation))?.epoch, 0);
+          await store.appendCommit(newCommit(another, carol, 0, { members: [] }));
+          assert.equal((await store.appendCommit(bringing)).kind, "accepted", "one that ended counts no more");
+        },
+        { conversationsPerAccountMax: 2 },
+      );
+
+      it("a leaf that is taken out is owed what came before, and holds the log until then", async ({
+        store,
+        reopen,
+      }) => {
+        const [alice, bob] = await createPeople(store);
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        await store.appendMessage(newMessage(conversation, alice, { epoch: 1 }));
+        await store.appendCommit(newCommit(conversation, alice, 1, { removedLeaves: [1], members: [member(alice)] }));
+        await store.appendMessage(newMessage(conversation, alice, { epoch: 2 }));
+        const ended = { conversation, device: bob.device, from: 1, until: 3 };
+        same(await store.listEndedLeavesOf(bob.device), [ended]);
+        same(await store.listEndedLeavesIn(conversation), [ended]);
+
+        store.setCursor(alice.device, conversation, 4);
+        await store.settle({ account: alice.account, conversation, from: 0, to: 4 });
+        let reopened = await reopen();
+        await deleteAllExpired(reopened, { acceptedBefore: 0, now });
+        assert.equal((await reopened.getConversation(conversation))?.expired, 1, "bob lacks what follows");
+        reopened.setCursor(bob.device, conversation, 3);
+        reopened = await reopen();
+        await deleteAllExpired(reopened, { acceptedBefore: 0, now });
+        assert.equal((await reopened.getConversation(conversation))?.expired, 4, "and settles nothing that holds it");
+        same(await reopened.listEndedLeavesIn(conversation), []);
+      });
+
+      it("who left is owed nothing more, though their leaf is still there", async ({ store, reopen }) => {
+        const [alice, bob] = await createPeople(store);
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        await store.appendCommit(newCommit(conversation, bob, 1, { members: [member(alice)] }));
+        await store.appendMessage(newMessage(conversation, alice, { epoch: 2 }));
+        assert.equal((await store.getConversation(conversation))?.leaves[1]?.until, 2);
+        const reopened = await reopen();
+        assert.equal((await reopened.getConversation(conversation))?.leaves[1]?.until, 2);
+        await reopened.appendCommit(newCommit(conversation, alice, 2, { removedLeaves: [1] }));
+        same(await reopened.listEndedLeavesOf(bob.device), [{ conversation, device: bob.device, from: 1, until: 2 }]);
+        await reopened.appendCommit({
+          ...newAdd(conversation, alice, 3, [[1, bob]]),
+          members: [member(alice), member(bob)],
+        });
+        same(await reopened.listEndedLeavesOf(bob.device), []);
+        assert.equal((await reopened.getConversation(conversation))?.leaves[1]?.from, 5);
+      });
+
+      it("a new member needs nothing from before, and holds nothing of it", async ({ store, reopen }) => {
+        const [alice, bob, carol] = await createPeople(store);
+        const conversation = await createConversationOf(store, alice);
+        for (let i = 0; i < 3; i++) await store.appendMessage(newMessage(conversation, alice));
+        const members = [member(alice), member(bob), member(carol)];
+        await store.appendCommit({ ...newAdd(conversation, alice, 0, [[1, bob]]), members });
+        store.setCursor(alice.device, conversation, 4);
+        await store.settle({ account: alice.account, conversation, from: 0, to: 4 });
+        const reopened = await reopen();
+        await deleteAllExpired(reopened, { acceptedBefore: 0, now });
+        assert.equal((await reopened.getConversation(conversation))?.expired, 4);
+      });
+
+      it("a reset puts another group in the place of the one that was, once, and the log goes on", async ({
+        store,
+        reopen,
+      }) => {
+        const [alice, bob] = await createPeople(store);
+        const conversation = await createConversationOf(store, alice, bob);
+        await store.appendCommit(newAdd(conversation, alice, 0, [[1, bob]]));
+        const report = { conversation, account: bob.account, generation: 0, epoch: 1 };
+        assert.equal(await store.reportBroken({ ...report, epoch: 0 }), "stale");
+        same(await store.reportBroken(report), [bob.account]);
+        same(await store.reportBroken(report), [bob.account]);
+        same(await store.reportBroken({ ...report, account: alice.account }), [alice.account, bob.account]);
+        const resetOf = (generation: number, groupInfo = random.bytes(100)) => ({
+          conversation,
+          id: refOf(groupInfo).hash,
+          generation,
+          suite: 1,
+          leaf: leafOf(bob, 0),
+          groupInfo,
+          acceptedAt: now,
+        });
+        const [first, second] = [resetOf(1), resetOf(1)];
+        same(await store.resetConversation(resetOf(2)), { kind: "conflict" });
+        const outcomes = await Promise.all([store.resetConversation(first), store.resetConversation(second)]);
+        same(outcomes, [{ kind: "accepted", sequence: 2, acceptedAt: now, repeated: false }, { kind: "conflict" }]);
+        const check = async (from: Store): Promise<void> => {
+          same(await from.resetConversation(first), { ...outcomes[0], repeated: true });
+          const found = await from.getConversation(conversation);
+          const { generation, suite, epoch, minSendEpoch, head, leaves } = found!;
+          same(
+            { generation, suite, epoch, minSendEpoch, head },
+            { generation: 1, suite: 1, epoch: 0, minSendEpoch: 0, head: 2 },
+          );
+          same(leaves, [{ ...leafOf(bob, 0), firstEpoch: 0, from: 1 }]);
+          same(await from.getGroupInfo(conversation, "current"), { epoch: 0, bytes: first.groupInfo });
+          assert.equal(await from.getGroupInfo(conversation, "previous"), undefined);
+          same(await from.listBrokenReports(conversation), []);
+          same((await from.readLog(conversation, 1, 10, 1e6)).at(-1), {
+            sequence: 2,
+            kind: "reset",
+            epoch: 0,
+            bytes: first.groupInfo,
+            acceptedAt: now,
+          });
+          same(
+            (await from.listEndedLeavesIn(conversation)).map(({ device, until }) => ({ device, until })),
+            [{ device: alice.device, until: 2 }],
+          );
+        };
+        await check(store);
+        const reopened = await reopen();
+        await check(reopened);
+        same(await reopened.appendMessage(newMessage(conversation, bob)), { kind: "stale", epoch: 0, sequence: 2 });
+        same(await reopened.appendCommit(newCommit(conversation, bob, 0)), { kind: "stale", epoch: 0, sequence: 2 });
+        assert.equal(sequenceOf(await reopened.appendMessage(newMessage(conversation, bob, { generation: 1 }))), 3);
+      });
+
+      it("a large structure is kept once, for those it is meant for, as long as something names it", async ({
+        store,
+        reopen,
+      }) => {
+        const [alice, bob, carol] = await createPeople(store);
+        const conversation = await createConversationOf(store, alice, bob);
+        const [bytes, groupInfo, welcome] = [large(), large(), large()];
+        const add = newAdd(conversation, alice, 0, [[1, bob]]);
+        await store.appendCommit({
+          ...add,
+          bytes,
+          groupInfo,
+          welcomes: add.welcomes.map((one) => ({ ...one, bytes: welcome })),
+        });
+        let reopened = await reopen();
+        same((await reopened.readLog(conversation, 0, 10, 1e6))[0]?.bytes, refOf(bytes));
+        same((await reopened.readInbox(bob.device, 0, 10))[0]?.bytes, refOf(welcome));
+        same(await reopened.getGroupInfo(conversation, "current"), { epoch: 1, bytes: refOf(groupInfo) });
+        assert.equal((await reopened.getConversation(conversation))?.logBytes, bytes.length);
+        same(await reopened.readStructure(refOf(groupInfo)), groupInfo);
+        same(await reopened.readStructure(bytes), bytes);
+
+        const part = (person: Person, named: Uint8Array, offset = 0) =>
+          reopened.readStructurePart(person.device, { hash: refOf(named).hash, offset, length: 100 });
+        for (const named of [bytes, groupInfo]) {
+          for (const person of [alice, bob])
+            same(await part(person, named, 7), { bytes: named.slice(7, 107), size: named.length });
+          assert.equal(await part(carol, named), undefined, "a stranger");
+        }
+        same(await part(bob, welcome, welcome.length - 3), { bytes: welcome.slice(-3), size: welcome.length });
+        same((await part(bob, welcome, welcome.length))?.bytes, new Uint8Array(0));
+        assert.equal(await part(alice, welcome), undefined, "a Welcome is for its device alone");
+
+        await reopened.appendCommit(newCommit(conversation, alice, 1, { members: [member(alice)] }));
+        assert.equal(await part(bob, groupInfo), undefined, "who left sees no GroupInfo");
+        same((await part(bob, bytes))?.size, bytes.length);
+        await reopened.appendCommit(newCommit(conversation, alice, 2, { bytes: large(), groupInfo }));
+        same(await reopened.readStructure(refOf(groupInfo)), groupInfo);
+        reopened.acknowledgeInbox(bob.device, 1);
+        reopened = await reopen();
+        assert.equal(await reopened.readStructure(refOf(welcome)), undefined, "it was acknowledged");
+        await deleteAllExpired(reopened, { acceptedBefore: now + 1, now });
+        assert.equal(await reopened.readStructure(refOf(bytes)), undefined, "the entry is gone");
+        for (const epoch of [3, 4]) await reopened.appendCommit(newCommit(conversation, alice, epoch));
+        assert.equal(await reopened.readStructure(refOf(groupInfo)), undefined, "its epoch is over");
       });
     });
 

@@ -207,7 +207,10 @@ export function logRows(
     reset(reset: NewReset): ResetOutcome {
       const state = stateOf(reset.conversation);
       const before = repeated(reset.id, state);
-      if (before?.kind === "accepted") return before;
+      if (before?.kind === "accepted") {
+        const { kind, sequence, acceptedAt } = before;
+        return { kind, sequence, acceptedAt, repeated: true };
+      }
       if (before !== undefined || reset.generation !== state.generation + 1) return { kind: "conflict" };
       if (sql.revoked.get(reset.leaf.device) !== undefined) return { kind: "refused" };
       const { acceptedAt, id, groupInfo } = reset;
