@@ -1,6 +1,6 @@
 /**
  * A client is killed before every write and every changing request of registering, signing in, taking a place, removing a device,
- * changing the password, recovering and making a recovery code; then the person does the same again. It has happened or not, the
+ * changing the password, rotating the identity, recovering and making a recovery code; then the person does the same again. It has happened or not, the
  * second try succeeds, the account opens with one password, and no half device is left.
  */
 import assert from "node:assert/strict";
@@ -128,6 +128,31 @@ test("changing the password, killed at each step, has happened or not: one passw
     },
   });
   assert.ok(steps.includes("replaceRoot"), steps.join());
+});
+
+test("rotating the identity, killed at each step, has happened or not: the account goes on, and it can be done again", async () => {
+  const { alice, bob } = await createPair(server);
+  const laptop = await Device.signedIn(alice);
+  let said = 0;
+  const steps = await killAtEachStep({
+    prepare: async () => ({ device: alice }),
+    act: (client) => client.rotateIdentity({ password }),
+    check: async () => {
+      await alice.online();
+      await alice.client.rotateIdentity({ password });
+      for (const device of [alice, laptop]) {
+        const text = `message ${said++}`;
+        await device.say(bob, text);
+        await bob.hears(alice, text);
+      }
+    },
+  });
+  assert.ok(steps.includes("replaceRoot"), steps.join());
+  assert.deepEqual(
+    laptop.securityCodes().filter((code) => code === "share-rejected"),
+    [],
+  );
+  assert.ok(laptop.securityCodes().includes("identity-rotated"));
 });
 
 test("making a recovery code, killed at each step: another can be made, and that one recovers", async () => {
