@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appendDevice, appendRotation, createDeviceKeys, createIdentity, devicePublicKeys } from "@sotto/e2ee";
+import {
+  appendDevice,
+  appendRotation,
+  createDeviceKeys,
+  createIdentity,
+  devicePublicKeys,
+  encodeRoster,
+} from "@sotto/e2ee";
 import { chainEntryHash } from "@sotto/protocol";
 import { plainName } from "./contacts.ts";
 import type { ConversationRecord } from "./records.ts";
@@ -183,7 +190,7 @@ test("showing another chain than the one that was spoken of does not end a stop"
 
 for (const wasCompared of [false, true]) {
   test(`a new identity key is said, and ${wasCompared ? "stops sending, because the old one was compared" : "goes on, because nobody compared the old one"}`, async () => {
-    const { bob, contacts, answers, events, state } = await withConversation();
+    const { bob, contacts, answers, events, own, record, state } = await withConversation();
     if (wasCompared) await contacts.confirm(bob.account.toHex());
     const { entry } = appendRotation(bob.chain, bob.identity.seed, { identity: createIdentity(random), nowMs: 3 });
     answers.push(() => ({ chains: [{ account: bob.account, entries: [entry] }] }));
@@ -193,7 +200,30 @@ for (const wasCompared of [false, true]) {
     if (wasCompared)
       assert.throws(() => contacts.requireTrusted(bob.account), { code: "identity-changed", kind: "security" });
     else contacts.requireTrusted(bob.account);
+    const group: ConversationRecord = {
+      ...withoutPeer(record),
+      kind: "group",
+      roster: encodeRoster(rosterWith(own, bob)),
+    };
+    if (wasCompared) assert.throws(() => contacts.requireTrustedIn(group), /nothing is sent to @bob/);
+    else contacts.requireTrustedIn(group);
+    assert.deepEqual(
+      events.flatMap((event) => (event.type === "security" ? [event.user] : [])),
+      ["@bob"],
+    );
   });
+}
+
+function withoutPeer(record: ConversationRecord) {
+  assert.ok(record.kind === "direct");
+  const { kind: _, peer: __, ...facts } = record;
+  return facts;
+}
+
+function rosterWith(own: { account: Uint8Array }, other: { account: Uint8Array }) {
+  const carol = makeAccount("carol");
+  const members = [own, other, carol].map(({ account }) => ({ account, role: "member" as const }));
+  return { version: 2, invites: "members" as const, members };
 }
 
 test("who was fetched just now has no devices but those named", async () => {

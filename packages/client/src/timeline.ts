@@ -3,7 +3,7 @@
  * receipts set on them. Everything here runs inside a transaction and touches nothing but the store.
  */
 import { type AttachedFile, type DecodedContent, decodeContent, isForwarded, mentionsOf } from "@sotto/e2ee";
-import { directConversationId, sameBytes, toHex } from "@sotto/protocol";
+import { sameBytes, toHex } from "@sotto/protocol";
 import type { Attachment, ConversationEvent, Message, MessageState } from "./api.ts";
 import { noteFiles } from "./blob-uses.ts";
 import {
@@ -17,6 +17,7 @@ import {
   withWaitingChanges,
 } from "./change-rows.ts";
 import type { Contacts } from "./contacts.ts";
+import { othersIn } from "./members.ts";
 import { viewOf } from "./message-changes.ts";
 import {
   type ChangeRow,
@@ -434,11 +435,16 @@ export class Timeline {
     transaction.emit({ type: "event", ...this.toEvent(conversation, row) });
   }
 
-  /** Something that happened to a person: it stands at the end of the conversation with them, if there is one. */
+  /** Something that happened to a person: it stands at the end of every conversation that they are in. */
   async noteOnPerson(transaction: Transaction, account: Uint8Array, row: EventRow): Promise<void> {
-    const own = this.#state.account;
-    const conversation = own && transaction.conversation(toHex(directConversationId(own.account, account)));
-    if (conversation) await this.note(transaction, conversation, conversation.cursor, row);
+    const own = this.#state.account?.account;
+    if (!own) return;
+    for (const [id, known] of this.#state.conversations) {
+      const isOver = known.kind === "group" && known.ended !== undefined;
+      if (isOver || !othersIn(known, own).some((other) => sameBytes(other, account))) continue;
+      const conversation = transaction.conversation(id)!;
+      await this.note(transaction, conversation, conversation.cursor, row);
+    }
   }
 
   /** Somebody has everything up to `upTo`, or has read it. Cumulative; changes `conversation`. */
