@@ -4,7 +4,7 @@
  */
 import * as assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeFrame } from "@sotto/protocol";
+import { decodeFrame, limits } from "@sotto/protocol";
 import type { Message } from "../api.ts";
 import { ClientError } from "../errors.ts";
 import { groupStories } from "./engine-groups.ts";
@@ -320,7 +320,7 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     const bob = await (await create("bob")).register();
     await assert.rejects(alice.client.send({ to: bob.at, text: "  \n" }), failsWith("text-empty"));
     await assert.rejects(
-      alice.client.send({ to: bob.at, text: "x".repeat(60 * 1024 + 1) }),
+      alice.client.send({ to: bob.at, text: "x".repeat(limits.longTextBytesMax + 1) }),
       failsWith("text-too-large"),
     );
     await alice.say(bob, "x".repeat(60 * 1024));
