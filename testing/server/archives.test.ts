@@ -137,7 +137,7 @@ test("an archive is its account's: others see nothing of it, and who is no membe
   await alices.request("putArchive", chunkOf(pair, 1, 1, 4));
   const nothing = { chunks: [], settled: 0, newest: 0 };
   assert.deepEqual(await bobs.request("getArchive", { conversation, before: 0, limit: 8 }), nothing);
-  assert.deepEqual(await bobs.request("listArchives", {}), { archives: [] });
+  assert.deepEqual(await bobs.request("listArchives", {}), { archives: [], more: false });
   await using carols = await RawClient.connect(server);
   await register(carols, "carol");
   assert.equal(await refusal(carols.request("getArchive", { conversation, before: 0, limit: 8 })), "not-found");

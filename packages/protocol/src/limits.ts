@@ -114,6 +114,7 @@ export const limits = {
   archiveChunkBytesMax: 96 * KiB,
   archiveChunksPerReplyMax: 8,
   archiveReplyBytesMax: 200 * KiB,
+  archivesPerReplyMax: 2_000,
   archiveBytesPerAccountMax: 2048 * MiB,
 
   // Attachments: what people may send, and what it becomes with padding and tags.

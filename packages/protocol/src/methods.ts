@@ -526,12 +526,13 @@ export const methods = {
   },
   listArchives: {
     about:
-      "What the account has archived: for each conversation its newest chunk, its settled mark, and how many bytes.",
+      "What the account has archived: for each conversation its newest chunk, its settled mark, and how many bytes; those of conversations that ended too. The ones after the conversation `after`, if there is `more`.",
     caller: "device",
     bucket: "request",
-    params: v.strictObject({}),
+    params: v.strictObject({ after: v.optional(id) }),
     result: v.object({
       archives: v.array(v.object({ conversation: id, newest: count, settled: count, bytes: count })),
+      more: v.boolean(),
     }),
     failures: [],
   },

@@ -10,8 +10,7 @@
  * as its device may repeat it.
  *
  * An account settles what it has archived, or passed by because it archives nothing. So a member account that has no leaf,
- * or whose devices have all lapsed or gone, holds the log from its mark on, until its time. The conversation among an
- * account's own devices is not archived: there acknowledgements alone count, and without a holder the retention time.
+ * or whose devices have all lapsed or gone, holds the log from its mark on, until its time.
  *
  * A device lapses when it was not seen for `deviceUnseenMs`: it stops to hold any log. It lapses in a single conversation
  * when it is away and more than `deviceBacklogEntriesMax` entries or `deviceBacklogBytesMax` behind in that one: it stops to

@@ -181,7 +181,8 @@ export interface Store extends AsyncDisposable {
     limit: number,
     bytesMax: number,
   ): Promise<{ chunks: ArchiveChunk[]; settled: number; newest: number }>;
-  listArchives(account: AccountId): Promise<Archive[]>;
+  /** In an order that stays; those after the conversation `after`. */
+  listArchives(account: AccountId, page?: { after: ConversationId | undefined; limit: number }): Promise<Archive[]>;
 
   // Blobs: what is known of them; their bytes are in files (blobs/blob-files.ts)
   /**

@@ -1584,6 +1584,23 @@ export function storeSuite(name: string, open: OpenStore): void {
         same(await store.listArchives(alice.account), [{ conversation, newest: 1, settled: 6, bytes: first.length }]);
       });
 
+      it("archives are listed a page at a time", async ({ store }) => {
+        const alice = await createPerson(store, "alice");
+        const conversations: ConversationId[] = [];
+        for (let i = 0; i < 5; i++) {
+          const conversation = await createConversationOf(store, alice);
+          await store.settle({ account: alice.account, conversation, from: 0, to: 0 });
+          conversations.push(conversation);
+        }
+        const listed: ConversationId[] = [];
+        for (const length of [2, 2, 1, 0]) {
+          const page = await store.listArchives(alice.account, { after: listed.at(-1), limit: 2 });
+          assert.equal(page.length, length);
+          listed.push(...page.map(({ conversation }) => conversation));
+        }
+        same(listed, conversations);
+      });
+
       it("archives are each account's own", async ({ store }) => {
         const { alice, conversation, put, first } = await archive(store);
         await put(1, 1, 4, { bytes: first });

@@ -58,7 +58,8 @@ export function archiveRows(
     ),
     list: database.prepare(
       `SELECT c.conversation, r.newest, r.settled, r.bytes FROM archives r JOIN conversations c ON c.number = r.conversation
-       WHERE r.account = (SELECT number FROM accounts WHERE account = ?) ORDER BY c.number`,
+       WHERE r.account = (SELECT number FROM accounts WHERE account = ?1)
+         AND c.number > coalesce((SELECT number FROM conversations WHERE conversation = ?2), 0) ORDER BY c.number LIMIT ?3`,
     ),
   };
 
@@ -139,6 +140,7 @@ export function archiveRows(
       return { chunks, settled, newest };
     },
 
-    list: (account: AccountId): Archive[] => (sql.list.all(account) as unknown as Archive[]).map((row) => ({ ...row })),
+    list: (account: AccountId, after: ConversationId | undefined, limit: number): Archive[] =>
+      (sql.list.all(account, after ?? null, limit) as unknown as Archive[]).map((row) => ({ ...row })),
   };
 }

@@ -281,7 +281,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     },
     getArchive: (account, conversation, before, limit, bytesMax) =>
       read(() => archives.get(account, conversation, before, limit, bytesMax)),
-    listArchives: (account) => read(() => archives.list(account)),
+    listArchives: (account, page) => read(() => archives.list(account, page?.after, page?.limit ?? -1)),
 
     addReport: (report) => write(() => reports.add(report)),
     listReports: (after, limit) => read(() => reports.list(after, limit)),
