@@ -18,6 +18,11 @@ function keyStretching(stretching: number) {
   return { "argon2id-custom": row };
 }
 
+/** What registration and login must agree on, or the password opens nothing. */
+function boundTo({ password, client, server, stretching }: FinishOptions) {
+  return { password, identifiers: { client, server }, keyStretching: keyStretching(stretching) };
+}
+
 const toText = (bytes: Uint8Array) => bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 const toBytes = (text: string) => Uint8Array.fromBase64(text, { alphabet: "base64url" });
 
@@ -31,11 +36,9 @@ export const passwordProtocol: PasswordProtocol = {
   async finishRegistration(options: FinishOptions) {
     await ready;
     const finished = client.finishRegistration({
-      password: options.password,
+      ...boundTo(options),
       clientRegistrationState: toText(options.state),
       registrationResponse: toText(options.response),
-      identifiers: { client: options.client, server: options.server },
-      keyStretching: keyStretching(options.stretching),
     });
     return { record: toBytes(finished.registrationRecord), exportKey: toBytes(finished.exportKey) };
   },
@@ -49,11 +52,9 @@ export const passwordProtocol: PasswordProtocol = {
   async finishLogin(options: FinishOptions) {
     await ready;
     const finished = client.finishLogin({
-      password: options.password,
+      ...boundTo(options),
       clientLoginState: toText(options.state),
       loginResponse: toText(options.response),
-      identifiers: { client: options.client, server: options.server },
-      keyStretching: keyStretching(options.stretching),
     });
     return finished && { finish: toBytes(finished.finishLoginRequest), exportKey: toBytes(finished.exportKey) };
   },
