@@ -74,6 +74,8 @@ export class Restore {
   async begin(request: Session["request"], stored: StoredVault): Promise<void> {
     const { state, contacts, platform } = this.#options;
     const own = state.account!;
+    // Another device that was added meanwhile wrote it, perhaps.
+    if (!chainDevice(contacts.chain(own.account)!, stored.device)) await contacts.fetch([own.account], request);
     const content = openVault(own, stored, contacts.chain(own.account)!);
     const accounts = Object.keys(content.contacts).map((id) => Uint8Array.fromHex(id));
     await contacts.fetch(accounts, request);
