@@ -18,7 +18,7 @@ for (; !isTimeUp(); seed += step) {
   for (const [mark, count] of outcome.marks) marks.set(mark, (marks.get(mark) ?? 0) + count);
   if (outcome.violations.length === 0) continue;
   failed++;
-  const small = isTimeUp() ? outcome : await shrink(outcome, runPlan);
+  const small = await shrink(outcome, runPlan, isTimeUp);
   const { invariant, what } = small.violations[0]!;
   console.log(`seed ${seed}: ${invariant}: ${what}\n${JSON.stringify(small.plan)}`);
 }

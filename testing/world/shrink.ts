@@ -5,18 +5,20 @@
 import type { Plan } from "./plan.ts";
 import type { Outcome } from "./world.ts";
 
-/** @param run lets a plan happen; @param triesMax bounds how often */
+const triesMax = 200;
+
+/** @param run lets a plan happen; @param isTimeUp then the smallest so far has to do */
 export async function shrink(
   failing: Outcome,
   run: (plan: Plan) => Promise<Outcome>,
-  triesMax = 200,
+  isTimeUp: () => boolean = () => false,
 ): Promise<Outcome> {
   const wanted = failing.violations[0]?.invariant;
   let best = failing;
   let triesLeft = triesMax;
   for (let size = Math.ceil(best.plan.steps.length / 2); ; size = Math.ceil(size / 2)) {
     let from = 0;
-    while (from < best.plan.steps.length && triesLeft-- > 0) {
+    while (from < best.plan.steps.length && triesLeft-- > 0 && !isTimeUp()) {
       const outcome = await run({ ...best.plan, steps: best.plan.steps.toSpliced(from, size) });
       if (outcome.violations.some(({ invariant }) => invariant === wanted)) best = outcome;
       else from += size;
