@@ -11,6 +11,7 @@ import {
   type EntryKind,
   encodeEvent,
   limits,
+  nameStructure,
   sameBytes,
   toHex,
 } from "@sotto/protocol";
@@ -46,6 +47,7 @@ interface Received {
 /** One connection of a device: what it was sent, and how full its socket is. */
 class Line {
   readonly received: Received[] = [];
+  readonly payloads: unknown[] = [];
   unsent = 0;
   ended: DeliveryEnd | undefined;
   readonly session: DeliverySession;
@@ -73,6 +75,7 @@ class Line {
           ...(kind && { kind }),
         };
         this.received.push(received);
+        this.payloads.push(frame.payload);
         onSend(received);
       },
     });
@@ -296,6 +299,27 @@ describe("delivery", () => {
     assert.equal(conversations[0]!.until, undefined, "and its account is a member still");
     await settle();
     assert.deepEqual(shown(again), ["entry 2", "synced 0"], "who was away gets it later");
+  });
+
+  test("a large commit goes by name, live and later", async () => {
+    const delivery = createTestDelivery();
+    const { alice, bob, conversation } = await pair(delivery);
+    const line = new Line(delivery, bob);
+    await line.session.subscribe({ cursors: [[conversation, 1]], inbox: 1 });
+    await settle();
+    const bytes = new Uint8Array(limits.structureInlineBytesMax + 1).fill(5);
+    await store.appendCommit(newCommit(conversation, alice, 1, { bytes }));
+    const name = nameStructure(bytes);
+    delivery.appended(conversation, { sequence: 2, kind: "commit", epoch: 1, bytes: name, acceptedAt: 1 });
+    await settle();
+    const again = new Line(delivery, bob);
+    await again.session.subscribe({ cursors: [[conversation, 1]], inbox: 1 });
+    await settle();
+    const entry = { conversation, kind: "commit", epoch: 1, bytes: name };
+    for (const { payloads } of [line, again]) {
+      const [sent] = payloads.filter((payload) => "bytes" in (payload as object)) as { acceptedAt: number }[];
+      assert.deepEqual({ ...sent, acceptedAt: 0 }, { ...entry, acceptedAt: 0 });
+    }
   });
 
   test("who leaves gets everything up to that, hears that it ended, and nothing more", async () => {
