@@ -512,7 +512,7 @@ describe("set history", () => {
     await runCli(["set", "history", "off"], { client });
     assert.equal(client.settings.history, false);
     assert.deepEqual(jsonLines((await runCli(["set", "history", "on", "--json"], { client })).stdout), [
-      { receipts: true, presence: true, history: true },
+      { receipts: true, presence: true, typing: true, history: true },
     ]);
   });
 });
