@@ -1,6 +1,6 @@
 /**
  * Files in a browser: what a page was handed, and the origin's private file system for sealed bytes on their way. A saved file
- * is handed back as a Blob: giving it a name on a disk is the browser's. Runs in a worker, where files can be written in place.
+ * is handed back as a Blob: giving it a name on a disk is the browser's. Best run in a worker, where files can be written in place.
  */
 import { blobSource } from "../blob-source.ts";
 import { ClientError } from "../errors.ts";
@@ -14,7 +14,7 @@ interface FileInPlace {
   flush(): void;
   close(): void;
 }
-type WorkersFileHandle = FileSystemFileHandle & { createSyncAccessHandle(): Promise<FileInPlace> };
+type WorkersFileHandle = FileSystemFileHandle & { createSyncAccessHandle?(): Promise<FileInPlace> };
 
 /** @param name of the account's databases; the folder of its sealed files is called the same */
 export function browserFiles(name: string): Files {
@@ -25,7 +25,9 @@ export function browserFiles(name: string): Files {
     sealed: {
       async open(file) {
         const handle = (await (await folder()).getFileHandle(file, { create: true })) as WorkersFileHandle;
-        return sealedFile(await handle.createSyncAccessHandle());
+        return handle.createSyncAccessHandle
+          ? sealedFile(await handle.createSyncAccessHandle())
+          : sealedFileOfPage(handle);
       },
       async remove(file) {
         await (await folder()).removeEntry(file).catch((error: unknown) => {
@@ -76,5 +78,31 @@ function sealedFile(access: FileInPlace): SealedFile {
     },
     sync: async () => access.flush(),
     close: async () => access.close(),
+  };
+}
+
+/** A page can write a file only as a whole: what is appended is kept in memory until `sync` or `close`. */
+async function sealedFileOfPage(handle: FileSystemFileHandle): Promise<SealedFile> {
+  let content: Blob = await handle.getFile();
+  let isWritten = true;
+  const write = async () => {
+    if (isWritten) return;
+    const writable = await handle.createWritable();
+    await writable.write(content);
+    await writable.close();
+    content = await handle.getFile();
+    isWritten = true;
+  };
+  return {
+    get size() {
+      return content.size;
+    },
+    read: (offset, into) => blobSource(content).read(offset, into),
+    async append(bytes) {
+      content = new Blob([content, new Uint8Array(bytes)]);
+      isWritten = false;
+    },
+    sync: write,
+    close: write,
   };
 }

@@ -296,6 +296,27 @@ export function engineSuite(name: string, createHost: () => Promise<EngineHost>)
     await alice.online();
   });
 
+  story(
+    "a text that is longer than a message is one text at the other end, and a file comes with its measures",
+    async (create) => {
+      const [alice, bob] = [await (await create("alice")).register(), await (await create("bob")).register()];
+      const text = "a long story, ".repeat(6_000);
+      await alice.say(bob, text);
+      await eventually("bob has all of it", async () => (await bob.texts(alice))[0] === text);
+      const file = new Blob([new Uint8Array(200_000).fill(7)]);
+      await alice.client.send({
+        to: bob.at,
+        text: "look",
+        attachments: [{ file, name: "lake.png", width: 20, height: 10 }],
+      });
+      await eventually("bob hears of the file", async () => (await bob.texts(alice))[1] === "look");
+      const [, message] = await bob.client.inbox({ from: alice.at });
+      assert.deepEqual(message?.attachments, [
+        { name: "lake.png", size: 200_000, type: "image/png", width: 20, height: 10 },
+      ]);
+    },
+  );
+
   story("what cannot be done says so with its own code, and nothing is kept of it", async (create) => {
     const alice = await create("alice");
     const server = (await host!).server;
