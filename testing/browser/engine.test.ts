@@ -8,8 +8,10 @@ import { type Surroundings, testInChromium } from "./run-in-chromium.ts";
 
 testInChromium("the engine, in Chromium", {
   entry: import.meta.resolve("../../packages/client/src/testing/engine-in-browser.ts"),
-  // The policy of the web client: OPAQUE's WebAssembly is all that it needs beyond scripts of its own.
-  headers: { "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src wss:" },
+  // The policy of the web client: OPAQUE's WebAssembly is all that it needs beyond scripts of its own, and HTTPS for attachments.
+  headers: {
+    "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src wss: https:",
+  },
   limitMs: 110_000,
   prepare: startServer,
 });
