@@ -159,7 +159,9 @@ describe("alice and bob", { concurrency: false }, () => {
 
   test("logging out ends the session; the password brings it back with everything", async () => {
     (await bob.run("logout")).succeeded();
-    (await bob.run("inbox")).failed(4, /logged out/);
+    const away = (await bob.run("inbox")).succeeded();
+    assert.match(away.stderr, /@bob is logged out\); showing what is on this device/);
+    (await bob.run("send", "@alice", "and now?")).failed(4, /logged out/);
     assert.equal((await bob.run("whoami", "--json")).succeeded().row["loggedOut"], true);
     (await alice.run("send", "@bob", "while you were out")).succeeded();
     (await bob.runWithPassword("login", "bob")).succeeded();

@@ -282,8 +282,9 @@ class Engine implements Client {
       onFailure: (error) => this.#link().fail(error),
     });
     const marks = new ConversationMarks({ vault: this.#vault, clock: platform.clock });
-    this.#people = new People({ ...parts, vault: this.#vault, outbox: this.#outbox, marks, lookup, connected, own });
     const ownHere = () => this.#accountHere();
+    const vault = this.#vault;
+    this.#people = new People({ ...parts, vault, outbox: this.#outbox, marks, lookup, connected, own, ownHere });
     this.#search = new Search({ ...parts, lookup, own: ownHere, people: this.#people, clock: platform.clock });
     this.#reports = new Reports({ ...parts, lookup });
     const shared = {

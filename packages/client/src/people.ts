@@ -36,6 +36,8 @@ export interface PeopleOptions {
   connected: (attempted: string) => Promise<void>;
   /** The account, if there is one that is signed in. @throws ClientError */
   own: () => AccountRecord;
+  /** The same, also while it is logged out: what is here can be read. @throws ClientError */
+  ownHere: () => AccountRecord;
 }
 
 export class People {
@@ -115,8 +117,8 @@ export class People {
   }
 
   async requests(): Promise<MessageRequest[]> {
-    const { state, contacts, own } = this.#options;
-    own();
+    const { state, contacts, ownHere } = this.#options;
+    ownHere();
     return [...state.conversations.values()]
       .filter((conversation) => this.isRequest(conversation))
       .sort((a, b) => a.lastAt - b.lastAt)
