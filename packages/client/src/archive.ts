@@ -85,7 +85,12 @@ export class Archive {
     const { state, connection } = this.#options;
     for (const [id, conversation] of state.conversations) {
       if (this.#closed || !connection().connected) return;
-      if (isDue(conversation)) await this.#archive(id);
+      if (!isDue(conversation)) continue;
+      await this.#archive(id).catch((error: unknown) => {
+        // Where this account is no member any more, what is left may not be the server's to take; the others go on.
+        const isEnded = conversation.kind === "group" && conversation.ended !== undefined;
+        if (!isEnded || !(error instanceof ProtocolError)) throw error;
+      });
     }
   }
 
