@@ -38,6 +38,8 @@ import type { Timeline } from "./timeline.ts";
 
 /** Messages that are sent again for one request; who lacks more asks again. */
 const resendsMax = 1_000;
+/** Conversations whose newest page is fetched at the same time: the way to the server takes longer than what is done with a page. */
+const readersMax = 4;
 /** What surrounds a message that is sent again must fit too. */
 const resendBytesMax = 60 * 1024;
 
@@ -187,10 +189,17 @@ export class Restore {
       await conversations.joinAll();
       return;
     }
-    for (const [done, id] of all.entries()) {
-      messages += await archive.newestPage(id);
-      this.#progress(done + 1, all.length, messages);
-    }
+    const left = all.values();
+    let done = 0;
+    const readNewest = async () => {
+      for (const id of left) {
+        const came = await archive.newestPage(id);
+        messages += came;
+        this.#progress(++done, all.length, messages);
+      }
+    };
+    const readers = await Promise.allSettled(Array.from({ length: readersMax }, readNewest));
+    for (const reader of readers) if (reader.status === "rejected") throw reader.reason;
     // At the same time: until this device has its place, nobody can write to an account that has no other.
     const joined = conversations.joinAll();
     for (const id of due()) {
