@@ -30,7 +30,7 @@ if (chosen.length === 0 || !(minutes > 0) || !(processes >= 1) || !Number.isSafe
 }
 
 const shares = chosen.reduce((sum, { share }) => sum + share, 0);
-const rows: string[][] = [["suite", "amount", "result", "seeds", "a minute"]];
+const rows: string[][] = [["suite", "amount", "result", "seeds", "a minute", "a minute of a core"]];
 let failed = false;
 for (const suite of chosen) {
   const suiteMinutes = (minutes * suite.share) / shares;
@@ -41,6 +41,7 @@ for (const suite of chosen) {
   const tookMinutes = (performance.now() - startedMs) / 60_000;
   const done = reports.filter((report): report is SuiteReport => report !== undefined);
   const amount = done.reduce((sum, report) => sum + report.amount, 0);
+  const cpuMs = done.reduce((sum, report) => sum + report.cpuMs, 0);
   const failures = done.reduce((sum, report) => sum + report.failed, 0) + (reports.length - done.length);
   failed ||= failures > 0;
   const marks = new Map<string, number>();
@@ -53,6 +54,7 @@ for (const suite of chosen) {
     failures === 0 ? "0 violations" : `${failures} FAILED`,
     `${from} to ${Math.max(from, ...done.map(({ lastSeed }) => lastSeed))}`,
     (amount / tookMinutes).toFixed(0),
+    ((amount * 60_000) / Math.max(1, cpuMs)).toFixed(0),
   ]);
 }
 const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));

@@ -19,6 +19,7 @@ export function readSuiteArguments(): SuiteArguments {
   return { minutes: Number(values.minutes), from: Number(values.from), step: Number(values.step) };
 }
 
-export function reportSuite(report: SuiteReport): void {
-  console.log(JSON.stringify(report));
+export function reportSuite(report: Omit<SuiteReport, "cpuMs">): void {
+  const { user, system } = process.cpuUsage();
+  console.log(JSON.stringify({ ...report, cpuMs: (user + system) / 1000 } satisfies SuiteReport));
 }

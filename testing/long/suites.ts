@@ -19,6 +19,8 @@ export interface SuiteReport {
   readonly unit: string;
   readonly failed: number;
   readonly lastSeed: number;
+  /** Of the processor, over all its cores. */
+  readonly cpuMs: number;
   /** What ought to have been reached, and how often it was. */
   readonly marks: Readonly<Record<string, number>>;
 }

@@ -21,6 +21,9 @@ export interface Timer {
   isCancelled: boolean;
 }
 
+/** Hundreds of times what a plan takes: beyond it something goes round in circles. */
+const eventsMax = 500_000;
+
 export class Scheduler {
   nowMs: number;
   /** Whose code runs: what it starts is its own. */
@@ -56,7 +59,7 @@ export class Scheduler {
       this.#pop();
       if (next.isCancelled || !next.process.isAlive) continue;
       this.nowMs = Math.max(this.nowMs, next.atMs);
-      this.count++;
+      if (++this.count > eventsMax) throw new RangeError(`the world does not come to rest within ${eventsMax} events`);
       this.process = next.process;
       next.action();
       await settled();

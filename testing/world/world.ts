@@ -563,6 +563,10 @@ export async function runPlan(plan: Plan, { keepsTrace = false } = {}): Promise<
     await world.pass(1_000);
     await world.heal();
     await world.judge();
+  } catch (error) {
+    world.violate("I9", error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+  try {
     const { violations, marks, trace } = world;
     return { plan, violations, marks, traceHash: world.traceHash(), trace, events: world.scheduler.count };
   } finally {
