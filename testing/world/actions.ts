@@ -7,7 +7,7 @@ import { canary } from "./ledger.ts";
 import { goodConditions } from "./network.ts";
 import type { ActionKind, FaultKind, Step } from "./plan.ts";
 import { passwordOf } from "./village.ts";
-import type { Person, World } from "./world.ts";
+import type { Person, World, Written } from "./world.ts";
 
 type Action = (world: World, step: Step) => void | Promise<void>;
 
@@ -32,7 +32,7 @@ function peerOf(world: World, device: Device, number: number): Person | undefine
 function write(world: World, device: Device, to: Person): void {
   const order = world.written.length;
   const text = `${canary} ${order} ${device.name} → ${to.name}`;
-  const written = {
+  const written: Written = {
     text,
     from: world.ownerOf(device),
     to,
@@ -47,6 +47,8 @@ function write(world: World, device: Device, to: Person): void {
   world.call(device, "send", async (client) => {
     await client.send({ to: `@${to.name}`, text });
     written.isDurable = true;
+    // Of two calls at once the one that was answered first came first.
+    written.order = world.written.filter(({ isDurable }) => isDurable).length;
   });
 }
 

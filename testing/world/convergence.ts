@@ -96,7 +96,9 @@ function checkConversation(
       violate("I3", `${device.name} and ${first!.name} show ${between} in another order`);
   }
   for (const device of new Set(written.map((message) => message.device))) {
-    const ordered = written.filter((message) => message.device === device && expected.has(message.text));
+    const ordered = written
+      .filter((message) => message.device === device && message.isDurable && expected.has(message.text))
+      .sort((a, b) => a.order - b.order);
     const places = ordered.map(({ text }) => common?.indexOf(text) ?? -1).filter((place) => place >= 0);
     if (places.some((place, i) => i > 0 && place < places[i - 1]!))
       violate("I3", `what ${device.name} wrote is out of order between ${between}`);

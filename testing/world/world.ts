@@ -55,7 +55,8 @@ export interface Written {
   readonly from: Person;
   readonly to: Person;
   readonly device: Device;
-  readonly order: number;
+  /** Among all that are durable. */
+  order: number;
   readonly atMs: number;
   /** `send` resolved: it is on the device's disk. */
   isDurable: boolean;
