@@ -78,7 +78,7 @@ describe("nobody reads along", { concurrency: false }, () => {
 
   before(async () => {
     // Whoever comes through the tap does not count as local.
-    server = await TestServer.start({ argv: ["--registration", "open"] });
+    server = await TestServer.start({ argv: ["--registration", "open", "--strangers", "allow"] });
     wire = await tap(server.facts.port);
     for (const person of [alice, bob]) {
       (await person.runWithPassword("register", person.name, "--server", `localhost:${wire.port}`)).succeeded();
