@@ -103,19 +103,17 @@ describe("what goes wrong is said", { concurrency: false }, () => {
     test("an empty text, one that is too large, one that is no text", async () => {
       (await alice.run("send", "@bob", "")).failed(2, /nothing to send/);
       (await alice.runWithInput("\n", "send", "@bob", "-")).failed(2, /nothing to send/);
-      (await alice.runWithInput("x".repeat(61 * 1024), "send", "@bob", "-")).failed(2, /61440|62464|bytes/);
-      (await alice.runWithInput(new Uint8Array(2 * 1024 * 1024).fill(97), "send", "@bob", "-")).failed(
-        2,
-        /larger than/,
-      );
+      const tooLarge = new Uint8Array(1024 * 1024 + 1).fill(97);
+      (await alice.runWithInput(tooLarge, "send", "@bob", "-")).failed(2, /larger than|bytes/);
       (await alice.runWithInput(new Uint8Array([0xc3, 0x28]), "send", "@bob", "-")).failed(2, /UTF-8/);
       assert.equal((await alice.history("@bob")).length, 1);
     });
 
-    test("the largest text that is allowed arrives whole", async () => {
-      const text = "ü".repeat(30 * 1024);
-      (await alice.runWithInput(text, "send", "@bob", "-")).succeeded();
-      assert.equal((await bob.run("inbox", "--json")).succeeded().row["text"], text);
+    test("the largest text of a message, and one beyond it, arrive whole", async () => {
+      for (const text of ["ü".repeat(30 * 1024), "ü".repeat(40 * 1024)]) {
+        (await alice.runWithInput(text, "send", "@bob", "-")).succeeded();
+        assert.equal((await bob.run("inbox", "--json")).succeeded().row["text"], text);
+      }
     });
 
     test("a reply to a message that does not exist", async () => {

@@ -163,7 +163,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     bug: "the same content is shown twice",
     file: `${client}/timeline.ts`,
-    find: "if ((await transaction.place(received.id)) || isHidden(transaction, received.id)) return false;",
+    find: "if (known || isHidden(transaction, received.id)) return false;",
     plant: "if (isHidden(transaction, received.id)) return false;",
     caughtBy: ["client/src/timeline.test"],
   },
