@@ -13,6 +13,7 @@ import {
 } from "@sotto/client";
 import { nodePlatform, nodeTransport } from "@sotto/client/node";
 import { FaultyNetwork, JumpingClock, LyingServer, MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
+import type { Suite } from "@sotto/e2ee";
 import { decodeFrame } from "@sotto/protocol";
 import type { Server } from "@sotto/server";
 
@@ -37,6 +38,8 @@ export class Device {
   readonly lies: LyingServer;
   readonly events: ClientEvent[] = [];
   readonly clock = new JumpingClock();
+  /** Of what it opens. Suite 1 is faster, and most tests do not depend on it. */
+  suite: Suite = 1;
   client!: Client;
 
   private constructor(server: Pick<Server, "port">, name: string, disk: MemoryDisk, transport: Transport) {
@@ -106,7 +109,7 @@ export class Device {
     const platform = nodePlatform(await openMemoryStorage(this.disk));
     this.client = await createClient(
       { ...platform, transport: this.lies, clock: this.clock },
-      { stretching: 0, suite: 1 },
+      { stretching: 0, suite: this.suite },
     );
     this.client.subscribe((event) => this.events.push(event));
   }
