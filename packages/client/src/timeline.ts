@@ -140,7 +140,9 @@ export class Timeline {
       message.reactions = view.reactions.map(({ emoji, accounts }) => ({ emoji, users: accounts.map(name) }));
     if (view.isPinned) message.pinned = true;
     if (isForwarded(content)) message.forwarded = true;
-    if (view.mentions.length > 0) message.mentions = view.mentions.map(name);
+    // Whoever is a member is known here; a sender may have named anybody.
+    const mentioned = view.mentions.filter((account) => this.#contacts.chain(account) !== undefined);
+    if (mentioned.length > 0) message.mentions = mentioned.map(name);
   }
 
   toEvent(conversation: ConversationRecord, row: EventRow): ConversationEvent {
