@@ -108,6 +108,7 @@ export interface ConversationEvent {
     | "unreadable"
     | "not-understood"
     | "rejoined"
+    | "reset"
     | "on-the-way"
     | "came-late"
     | "expiry"

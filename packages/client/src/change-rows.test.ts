@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { type Content, type ContentBody, contentId, encodeContent } from "@sotto/e2ee";
 import { toHex } from "@sotto/protocol";
 import type { Message } from "./api.ts";
+import type { Contacts } from "./contacts.ts";
 import { diagnose } from "./diagnose.ts";
 import type { Platform } from "./platform.ts";
 import { type ChangeRow, type ConversationRecord, type MessageRow, decodeRecord, keys, sequenceOf } from "./records.ts";
@@ -89,6 +90,7 @@ test("an edit or a deletion by somebody else changes nothing, is kept nowhere, a
   assert.equal(await ignored(), 2);
   const checks = await diagnose({
     state,
+    contacts: {} as Contacts,
     platform: {} as Platform,
     pin: undefined,
     shared: { bytes: 0, bytesMax: 1 },

@@ -64,6 +64,7 @@ import { Scheduled } from "./scheduled.ts";
 import { OwnDevices, accountNews } from "./own-devices.ts";
 import { People } from "./people.ts";
 import { Reports } from "./reports.ts";
+import { Resets } from "./resets.ts";
 import { Restore } from "./restore.ts";
 import { currentStretching } from "./stretching.ts";
 import type { Address, Platform } from "./platform.ts";
@@ -128,6 +129,7 @@ class Engine implements Client {
   readonly #conversations: Conversations;
   readonly #outbox: Outbox;
   readonly #groups: Groups;
+  readonly #resets: Resets;
   readonly #profiles: GroupProfiles;
   readonly #sync: Sync;
   readonly #keyPackages: KeyPackages;
@@ -198,10 +200,13 @@ class Engine implements Client {
     const isQuiet = (conversation: ConversationRecord) => this.#people.isQuiet(conversation);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     this.#keyPackages = new KeyPackages(parts);
+    this.#resets = new Resets({ ...parts, restore: () => this.#restore, outbox: () => this.#outbox });
     this.#conversations = new Conversations({
       ...parts,
       suite: this.#options.suite,
       onMet,
+      remake: (id) => this.#resets.remake(id),
+      isSynced: () => this.#sync.synced,
     });
     const onSecurity = (error: ClientError, user?: string) =>
       this.#emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
@@ -268,6 +273,7 @@ class Engine implements Client {
       conversations: this.#conversations,
       outbox: this.#outbox,
       restore: this.#restore,
+      resets: this.#resets,
       expiry: this.#expiry,
       groups: this.#groups,
       profiles: this.#profiles,
@@ -798,7 +804,8 @@ class Engine implements Client {
   diagnose(): Promise<{ check: string; ok: boolean; detail: string }[]> {
     const sync = () => this.sync({ timeoutMs: 5_000 });
     const { size } = this.#vault;
-    return diagnose({ state: this.#state, platform: this.#platform, pin: this.#pin, shared: size, sync });
+    const parts = { state: this.#state, contacts: this.#contacts, platform: this.#platform };
+    return diagnose({ ...parts, pin: this.#pin, shared: size, sync });
   }
 
   subscribe(listener: (event: ClientEvent) => void): () => void {
@@ -811,6 +818,8 @@ class Engine implements Client {
     this.#closed = true;
     this.#messages.close();
     this.#groups.close();
+    this.#resets.close();
+    this.#conversations.close();
     this.#profiles.close();
     for (const end of this.#closing) end();
     this.#search.close();
@@ -925,6 +934,7 @@ class Engine implements Client {
         onDisconnected: (error, retryInMs) => {
           this.#sync.onDisconnected(error);
           this.#groups.onDisconnected();
+          this.#conversations.onDisconnected();
           this.#emit({
             type: "connection",
             connected: false,

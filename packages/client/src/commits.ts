@@ -13,6 +13,7 @@ import type { Groups } from "./groups.ts";
 import { isOfTwo, rosterOf, sinceNow } from "./members.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord, GroupFacts, MemberMarks } from "./records.ts";
+import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
@@ -34,6 +35,7 @@ interface CommitsOptions {
   timeline: Timeline;
   platform: Platform;
   restore: Restore;
+  resets: Resets;
   groups: Groups;
   profiles: GroupProfiles;
 }
@@ -72,8 +74,8 @@ export class Commits {
     await this.#noteGone(transaction, at, commit);
   }
 
-  async #takeOwn(transaction: Transaction, at: CommitPlace, { external }: Commit): Promise<void> {
-    const { platform, profiles, restore, state } = this.#options;
+  async #takeOwn(transaction: Transaction, at: CommitPlace, { external, group }: Commit): Promise<void> {
+    const { platform, profiles, resets, restore, state } = this.#options;
     const { conversation, id, sequence } = at;
     const cameBack = external && conversation.phase !== "new";
     const isFirst = conversation.joinedAt === undefined;
@@ -87,6 +89,10 @@ export class Commits {
     }
     if (external && conversation.kind === "group" && !conversation.profile) profiles.request(transaction, conversation);
     if (!cameBack) return;
+    if (conversation.reset && !conversation.reset.isIn) {
+      resets.onIn(conversation, sequence, group);
+      return;
+    }
     delete conversation.brokenAt;
     if (conversation.restore && isFirst) return;
     await this.#note(
@@ -152,6 +158,8 @@ export class Commits {
     const leaves = commit.group.leaves();
     for (const { account, device } of commit.external ? [commit.committer] : commit.added) {
       if (roleOf(commit.rosterBefore, account) === undefined) continue;
+      // Everybody comes back into a group that was made anew.
+      if (this.#options.resets.isReturn(at.conversation, { account, device })) continue;
       // A device that takes the place of its own leaf was there before.
       const back = commit.removed.some((removed) => sameBytes(removed.device, device));
       const others = leaves.some((leaf) => sameBytes(leaf.account, account) && !sameBytes(leaf.device, device));

@@ -50,6 +50,15 @@ import type { Timeline } from "./timeline.ts";
 export const defaultSuite: Suite = 83;
 /** How long the loser of a race to open a conversation waits for the winner's Welcome before it joins by itself. */
 const welcomePatienceMs = 3_000;
+/** Steps in a row, races lost included, before it is put off. */
+const attemptsMax = 16;
+/** How long the entry that shows a new group may be on its way when the server speaks of it already. */
+const resetPatienceMs = 1_000;
+/** Between attempts to come back; each longer than the one before. */
+const retryMs = 1_000;
+const longestRetryMs = 60_000;
+/** When a group was made anew all come at once, and each has to be alone for a moment. */
+const arrivalMs = 60;
 /** At most one external join of a conversation in this time (rule 8). */
 const rejoinPauseMs = 10 * 60_000;
 /** A device that is in use renews its keys in a group after this time, so that what was stolen of it once is worth nothing later. */
@@ -68,12 +77,18 @@ export interface ConversationsOptions {
   suite: Suite;
   /** Somebody brought this account into a conversation that was not there before. */
   onMet: (transaction: Transaction, conversation: ConversationRecord) => void;
+  /** The group can be neither followed nor joined: true if there is a new one now (resets.ts). */
+  remake: (id: string) => Promise<boolean>;
+  /** Whether all that the server had when this connection was made has been taken in. */
+  isSynced: () => boolean;
 }
 
 export class Conversations {
   readonly #options: ConversationsOptions;
   /** One at a time for each conversation: the outbox and `comeBack` may both want it. */
   readonly #opening = new Map<string, Promise<void>>();
+  /** Conversations in which this device will try to come back, and into which group. */
+  readonly #returns = new Map<string, { stop: () => void; generation: number | undefined }>();
 
   constructor(options: ConversationsOptions) {
     this.#options = options;
@@ -114,17 +129,28 @@ export class Conversations {
   }
 
   async #open(id: string): Promise<void> {
-    for (let attempt = 0; attempt < 8; attempt++) {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const conversation = this.#options.state.conversations.get(id);
       if (!conversation) throw new ClientError("no-conversation", `there is no conversation ${id}`);
       if (conversation.kind === "group" && conversation.ended) throw groupRefusal("not-a-member");
+      if (conversation.resetRefused !== undefined) {
+        throw new ClientError(
+          "reset-refused",
+          "the keys of this conversation were made anew for other people than those in it; nothing was sent",
+        );
+      }
       const group = await this.#group(id);
       if (group?.standing === "joining") await this.#submit(id, group);
       else if (conversation.phase === "new") await (group ? this.#create(id, group) : this.#begin(id));
       else if (!group || conversation.brokenAt !== undefined) await this.#joinByItself(id, group);
       else if (group.staged) await this.#submit(id, group);
       else if (await this.#stageSiblings(id, conversation, group)) continue;
-      else if (conversation.kind === "direct" && !hasLeafOf(group, conversation.peer))
+      else if (this.#isAwaitingReturn(conversation, group)) {
+        throw new ClientError(
+          "no-device",
+          "waiting for the others to come back: the keys of this conversation were made anew",
+        );
+      } else if (conversation.kind === "direct" && !hasLeafOf(group, conversation.peer))
         await this.#add(id, conversation, conversation.peer);
       else if (!(await this.#stageDue(id, conversation, group))) return;
     }
@@ -133,20 +159,58 @@ export class Conversations {
 
   /** The group has moved on without this device: it joins again, once in ten minutes at most. What fails is tried again later. */
   comeBack(id: string): void {
-    void this.open(id).catch(() => {
-      // Whoever sends is told; the next entry, or the next connection, tries again.
+    const conversation = this.#options.state.conversations.get(id);
+    const { reset } = conversation ?? {};
+    const planned = this.#returns.get(id);
+    if (planned && planned.generation === conversation?.generation) return;
+    planned?.stop();
+    this.#returns.delete(id);
+    if (reset && !reset.isIn) this.#comeBackAfter(id, this.#chance(arrivalMs * reset.returning.length), retryMs);
+    else this.#tryToComeBack(id, retryMs);
+  }
+
+  #tryToComeBack(id: string, pauseMs: number): void {
+    void this.open(id).catch((error: unknown) => {
+      // Whoever sends is told; the next connection tries again as well.
+      const { connection, state } = this.#options;
+      if (!connection().connected || !isOutside(state.conversations.get(id)) || this.#returns.has(id)) return;
+      const waitMs = error instanceof ClientError ? (error.retryAfterMs ?? 0) : 0;
+      const nextMs = Math.min(Math.max(pauseMs, waitMs), longestRetryMs);
+      this.#comeBackAfter(id, nextMs + this.#chance(nextMs / 2), Math.min(pauseMs * 2, longestRetryMs));
     });
+  }
+
+  #comeBackAfter(id: string, delayMs: number, pauseMs: number): void {
+    const stop = this.#options.platform.clock.after(delayMs, () => {
+      this.#returns.delete(id);
+      this.#tryToComeBack(id, pauseMs);
+    });
+    this.#returns.set(id, { stop, generation: this.#options.state.conversations.get(id)?.generation });
+  }
+
+  onDisconnected(): void {
+    for (const { stop } of this.#returns.values()) stop();
+    this.#returns.clear();
+  }
+
+  close(): void {
+    this.onDisconnected();
+  }
+
+  #chance(belowMs: number): number {
+    const [high, low] = this.#options.platform.random.bytes(2) as unknown as [number, number];
+    return ((high * 256 + low) / 65_536) * belowMs;
   }
 
   /** Commits everywhere what is due: leaves of devices that were removed, above all. */
   openEverywhere(): void {
-    for (const [id, { phase, brokenAt }] of this.#options.state.conversations)
-      if (phase === "open" && brokenAt === undefined) this.comeBack(id);
+    for (const [id, conversation] of this.#options.state.conversations)
+      if (conversation.phase === "open" && !isOutside(conversation)) this.#tryToComeBack(id, retryMs);
   }
 
   /** Joins all groups in which this device has no place; resolves when each has been tried. */
   async joinAll(): Promise<void> {
-    const missing = [...this.#options.state.conversations].filter(([, { brokenAt }]) => brokenAt !== undefined);
+    const missing = [...this.#options.state.conversations].filter(([, conversation]) => isOutside(conversation));
     await Promise.allSettled(missing.map(([id]) => this.open(id)));
   }
 
@@ -195,7 +259,8 @@ export class Conversations {
     const current = await transaction.group(id);
     // A Welcome that was sent before: its message keys have been used (rules 7 and 8).
     if (!isAfter(joined.group, before?.epochSeen)) return undefined;
-    if (before?.phase === "open" && current && current.epoch >= joined.group.epoch) return undefined;
+    const isSameGroup = current?.generation === joined.group.generation;
+    if (before?.phase === "open" && isSameGroup && current.epoch >= joined.group.epoch) return undefined;
     const identity = identityOf(joined.group, own.account, before);
     if (!identity || !this.#mayInvite(joined, identity.kind)) {
       transaction.emit({
@@ -224,6 +289,7 @@ export class Conversations {
       cursor: Math.max(known.cursor, welcome.from - 1),
       renewedAt: now,
     };
+    if (conversation.reset) conversation.reset = { ...conversation.reset, isIn: true };
     if (conversation.kind === "group") {
       delete conversation.ended;
       conversation.members = sinceNow(conversation, own.account, welcome.from - 1);
@@ -334,23 +400,27 @@ export class Conversations {
   async #joinByItself(id: string, left: Group | undefined): Promise<void> {
     const { state, contacts, platform, connection } = this.#options;
     const conversation = state.conversations.get(id)!;
-    const now = platform.clock.now();
-    const waitMs = (conversation.rejoinedAt ?? -rejoinPauseMs) + rejoinPauseMs - now;
-    if (waitMs > 0) {
-      throw new ClientError(
-        "timed-out",
-        "this device lost the thread of the conversation and joins again in a few minutes",
-        { retryAfterMs: waitMs },
-      );
-    }
     const current = await connection().request("getGroupInfo", { conversation: conversation.conversation });
-    if (left && left.standing === "active" && current.epoch <= left.epoch) {
+    if (left && current.generation > left.generation) {
+      if (!(await this.#isPastReset(id, left.generation))) return;
+    } else if (left && left.standing === "active" && current.epoch <= left.epoch) {
       // A false alarm: nobody has moved on. What could not be read was no commit.
       await state.transact((transaction) => {
         const { brokenAt: _, lostFrom: __, ...record } = transaction.conversation(id)!;
         transaction.putConversation(record);
       });
       return;
+    }
+    const now = platform.clock.now();
+    const isAnew = conversation.reset !== undefined && !conversation.reset.isIn;
+    const waitMs = (conversation.rejoinedAt ?? -rejoinPauseMs) + rejoinPauseMs - now;
+    if (waitMs > 0 && !isAnew) {
+      if (await this.#options.remake(id)) return;
+      throw new ClientError(
+        "timed-out",
+        "this device lost the thread of the conversation and joins again in a few minutes",
+        { retryAfterMs: waitMs },
+      );
     }
     const own = state.account!;
     const seen = conversation.epochSeen;
@@ -382,8 +452,10 @@ export class Conversations {
       await contacts.fetch(joined.accounts);
       joined = await join(joined.accounts);
     }
-    if (joined.kind !== "staged")
+    if (joined.kind !== "staged") {
+      if (await this.#options.remake(id)) return;
       throw new ClientError("commit-refused", "join the conversation: the server's description of it is not valid");
+    }
     const { group } = joined;
     this.#requireExpected(conversation, group, own);
     await state.transact(async (transaction) => {
@@ -394,6 +466,18 @@ export class Conversations {
       transaction.putGroup(id, group);
       transaction.putConversation({ ...record, generation: current.generation, suite: group.suite, rejoinedAt: now });
     });
+  }
+
+  /** The log shows a new group to whoever was in the old one; false while it is on its way. True if it was lost with the log. */
+  async #isPastReset(id: string, generation: number): Promise<boolean> {
+    const { isSynced, platform, state } = this.#options;
+    await new Promise<void>((resolve) => platform.clock.after(resetPatienceMs, resolve));
+    if (state.conversations.get(id)?.generation !== generation) return false;
+    if (isSynced()) return true;
+    throw new ClientError(
+      "timed-out",
+      "the keys of this conversation were made anew; this device has yet to read that",
+    );
   }
 
   /** What the server describes must be the conversation that is known here, and not an older one (rule 8). */
@@ -448,6 +532,14 @@ export class Conversations {
     return true;
   }
 
+  /** In a group that was made anew nothing is said before somebody else is back to hear it. */
+  #isAwaitingReturn({ reset }: ConversationRecord, group: Group): boolean {
+    const own = this.#options.state.account!.account;
+    const isOwn = (account: string) => account.startsWith(toHex(own));
+    if (!reset || reset.returning.every(isOwn)) return false;
+    return group.leaves().every(({ account }) => sameBytes(account, own));
+  }
+
   #mayRemove(group: Group, leaf: GroupLeaf, revoked: readonly GroupLeaf[], now: number): boolean {
     const hasAnother = group
       .leaves()
@@ -485,6 +577,8 @@ export class Conversations {
     const { state, contacts, platform } = this.#options;
     const { account } = state.account!;
     const chain = contacts.chain(account);
+    // Into a group that was made anew they come by themselves: they have yet to be sent the end of the old one.
+    if (conversation.reset) return false;
     const isNew = conversation.kind === "group" ? group.epoch === 0 : conversation.phase === "created";
     if (!chain || !isNew || conversation.siblingsAsked) return false;
     const isComplete = missingDevices(chain, group).length === 0;
@@ -592,6 +686,12 @@ export const emptyConversation = {
   receivedUpTo: 0,
   unread: 0,
 };
+
+/** Whether this device has no place in the group as it is now, and should have one. */
+export function isOutside(conversation: ConversationRecord | undefined): boolean {
+  if (!conversation) return false;
+  return conversation.brokenAt !== undefined || (conversation.reset !== undefined && !conversation.reset.isIn);
+}
 
 export function hasLeafOf(group: Group, account: Uint8Array): boolean {
   return group.leaves().some((leaf) => sameBytes(leaf.account, account));

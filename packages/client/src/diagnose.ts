@@ -1,8 +1,10 @@
 /** What `doctor` asks: the state of this home, the store, the server and the session; no secrets. */
 import { openSession } from "./connection/session.ts";
+import type { Contacts } from "./contacts.ts";
+import { isOutside } from "./conversations.ts";
 import { refusedBy } from "./errors.ts";
 import type { Platform } from "./platform.ts";
-import { decodeRecord, keys } from "./records.ts";
+import { type ConversationRecord, decodeRecord, keys } from "./records.ts";
 import { type ServerPin, formatAddress } from "./server-pin.ts";
 import type { State } from "./state.ts";
 
@@ -15,12 +17,14 @@ interface Check {
 /** @param options.sync connects and catches up, within a few seconds */
 export async function diagnose({
   state,
+  contacts,
   platform,
   pin,
   shared,
   sync,
 }: {
   state: State;
+  contacts: Contacts;
   platform: Platform;
   pin: ServerPin | undefined;
   /** How much of its place what the account's devices share takes. */
@@ -80,5 +84,17 @@ export async function diagnose({
     ok: synced.connected,
     detail: synced.connected ? "signed in, up to date" : (synced.reason ?? "not signed in"),
   });
+  const all = [...state.conversations.values()];
+  const names = (those: ConversationRecord[]) => those.map((one) => contacts.titleOf(one)).join(", ");
+  const outside = all.filter(isOutside);
+  if (outside.length > 0) {
+    const detail = `this device lost the thread of ${names(outside)}, and comes back by itself while it is connected`;
+    checks.push({ check: "keys", ok: false, detail });
+  }
+  const refused = all.filter(({ resetRefused }) => resetRefused !== undefined);
+  if (refused.length > 0) {
+    const detail = `of ${names(refused)} they were made anew for other people; nothing is sent there`;
+    checks.push({ check: "new keys", ok: false, detail });
+  }
   return checks;
 }

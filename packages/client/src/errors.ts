@@ -93,6 +93,10 @@ const ownFailures = {
     kind: "security",
     hint: "the server offers a device that its account never named; tell its operator",
   },
+  "reset-refused": {
+    kind: "security",
+    hint: "whoever did it, or the server, put others into it; tell its operator, and write to each other in a new group",
+  },
   "store-copied": { kind: "security", hint: "another copy of this folder has been used; do not use both" },
   "store-locked": { kind: "local", hint: undefined },
   "store-newer": { kind: "local", hint: "update sotto" },

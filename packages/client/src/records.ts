@@ -181,6 +181,10 @@ interface ConversationFacts {
   brokenAt?: number;
   /** When this device last came back so: no more than once in ten minutes. */
   rejoinedAt?: number;
+  /** The newest time that the group was made anew. */
+  reset?: Reset;
+  /** Where the log has a new group that is not this conversation's: nothing is joined or sent. */
+  resetRefused?: number;
   /** This device opened it, and has asked for key packages of the account's other devices. */
   siblingsAsked?: true;
   /** When this device's keys in the group were last renewed by a commit of its own; 0 when that is due now. */
@@ -214,6 +218,20 @@ interface ConversationFacts {
   late?: { place: string; sequence: number }[];
   lastAt: number;
   lastFrom: Uint8Array;
+}
+
+/** A group that took the place of a broken one (resets.ts). */
+export interface Reset {
+  /** Its entry in the log, and when this device took that in. */
+  sequence: number;
+  at: number;
+  /** Devices that were in the old group and have not come into this one, as `<account>/<device>`. */
+  returning: string[];
+  /** This device is in it. */
+  isIn?: true;
+  /** What this device lacks ends here; of how many devices less than all it was asked for. */
+  lostTo?: number;
+  asked?: number;
 }
 
 export type Row = MessageRow | EventRow | ChangeRow;

@@ -1,3 +1,4 @@
+import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -62,6 +63,7 @@ async function begin() {
     connection: () => connection,
     isQuiet: () => false,
     restore: {} as Restore,
+    resets: { tend() {} } as unknown as Resets,
     expiry: {} as Expiry,
     groups: { tend() {} } as unknown as Groups,
     profiles: {} as GroupProfiles,

@@ -20,7 +20,7 @@ import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { mayReport } from "./receipts.ts";
 import { type CommitPlace, Commits } from "./commits.ts";
-import type { Conversations } from "./conversations.ts";
+import { type Conversations, isOutside } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import type { Expiry } from "./expiry.ts";
 import { changeIn } from "./message-changes.ts";
@@ -30,6 +30,7 @@ import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
 import { keepProof } from "./reports.ts";
+import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
@@ -45,6 +46,7 @@ export interface SyncOptions {
   timeline: Timeline;
   outbox: Outbox;
   restore: Restore;
+  resets: Resets;
   expiry: Expiry;
   groups: Groups;
   profiles: GroupProfiles;
@@ -296,7 +298,7 @@ export class Sync {
 
   /** Takes a batch in; resolves with the conversation in which entries are missing, if the batch was left off there. */
   async #take(batch: readonly Event[]): Promise<string | undefined> {
-    const { state, contacts, conversations, connection, groups, outbox } = this.#options;
+    const { state, contacts, conversations, connection, groups, outbox, resets } = this.#options;
     const asked: Uint8Array[] = [];
     let taken: Taken;
     for (;;) {
@@ -324,8 +326,9 @@ export class Sync {
       waiter.resolve();
     }
     for (const id of taken.acks.keys()) {
-      if (state.conversations.get(id)?.brokenAt !== undefined) conversations.comeBack(id);
+      if (isOutside(state.conversations.get(id))) conversations.comeBack(id);
       groups.tend(id);
+      resets.tend(id);
     }
     // Whoever messages waited for has perhaps just come in.
     for (const { name, payload } of batch)
@@ -453,6 +456,10 @@ export class Sync {
     if (own) {
       // The log's echo of what we sent: the answer may still be on its way, or lost.
       await this.#options.outbox.onPlaced(transaction, conversation, own, { sequence, acceptedAt });
+    } else if (entry.kind === "reset") {
+      const place = { conversation, id, sequence, acceptedAt };
+      const missing = await this.#options.resets.take(transaction, place, entry.bytes, asked);
+      if (missing.length > 0) throw new ChainsNeeded(missing);
     } else if (group) {
       const processed = await processMessage(group, entry.bytes, {
         directory: contacts.after(asked),
@@ -517,6 +524,14 @@ export class Sync {
         }
         if (isReadAgain(conversation, sequence) && processed.kind === "unreadable" && processed.reason === "key-gone")
           return;
+        if (processed.kind === "unreadable" && processed.reason === "cannot-follow" && processed.signed) {
+          const { by, roster } = processed.signed;
+          // What it says of the members is signed like any other: whoever makes the keys anew goes on with that.
+          if (roster && conversation.kind === "group") conversation.roster = roster;
+          const text = `${contacts.nameOf(by.account)} changed the conversation's keys so that this device cannot follow`;
+          await this.#note(transaction, conversation, sequence, by.account, "unreadable", text);
+          return;
+        }
         await this.#note(
           transaction,
           conversation,

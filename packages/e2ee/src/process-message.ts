@@ -7,6 +7,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import {
   type AccountId,
   chainDevice,
+  decodeCredential,
   type DeviceId,
   type MessageProof,
   type Roster,
@@ -14,11 +15,11 @@ import {
   toHex,
 } from "@sotto/protocol";
 import { guardCommit } from "@sotto/protocol/commit-guard";
-import { decodeCommit, decodeMlsBytes, type PublicCommit } from "@sotto/protocol/mls-public";
+import { decodeCommit, decodeMlsBytes, type PublicCommit, readCommit } from "@sotto/protocol/mls-public";
 import { type Directory, judgeCredential } from "./credential.ts";
 import { confirmCommit, groupIdOf } from "./group.ts";
 import { decodeContent } from "./content.ts";
-import { credentialCheck } from "./group-engine.ts";
+import { credentialCheck, type EngineState } from "./group-engine.ts";
 import { knownRoster } from "./group-info.ts";
 import { applyCommit, openMessage } from "./group-read.ts";
 import { Group, type GroupLeaf } from "./group-state.ts";
@@ -63,7 +64,9 @@ export type Processed =
   /** Forged or against the rules; the group stays as it is. */
   | { kind: "rejected"; reason: string }
   /** Genuine for all we know, but this device cannot read it. A commit: the group has moved on without us. */
-  | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "too-far-ahead" | "future-epoch" | "cannot-follow" }
+  | { kind: "unreadable"; reason: "cannot-decrypt" | "key-gone" | "too-far-ahead" | "future-epoch" }
+  /** `signed`: by whom it is, and the encoded roster that it set, if its signature holds: what its path does to others is theirs. */
+  | { kind: "unreadable"; reason: "cannot-follow"; signed?: { by: Holder; roster?: Uint8Array } }
   /** Fetch these chains, then process the same bytes again. */
   | { kind: "needs"; accounts: AccountId[] };
 
@@ -181,10 +184,16 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
   try {
     next = await applyCommit(current, commit.message, group.suite, check);
   } catch {
-    // A forged one and one with wrong path secrets look alike from here; either way this device stays in its epoch.
-    return check.missing.length > 0
-      ? { kind: "needs", accounts: check.missing }
-      : { kind: "unreadable", reason: "cannot-follow" };
+    // Forged or with wrong path secrets: either way this device stays in its epoch.
+    if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
+    if (!(await isSigned(group, current, bytes))) return { kind: "unreadable", reason: "cannot-follow" };
+    const { committer: by } = facts(commit, leaves);
+    const { changed } = verdict;
+    return {
+      kind: "unreadable",
+      reason: "cannot-follow",
+      signed: { by, ...(changed ? { roster: changed.encoded } : {}) },
+    };
   }
   if (check.missing.length > 0) return { kind: "needs", accounts: check.missing };
 
@@ -204,6 +213,19 @@ async function processCommit(group: Group, bytes: Uint8Array, options: ProcessOp
     rosterBefore: before.roster,
     removedSelf: nextGroup.standing === "removed",
   };
+}
+
+/** Whether a commit of the current epoch was made by the device that it says, as far as can be told without its secrets. */
+async function isSigned(group: Group, { groupContext }: EngineState, bytes: Uint8Array): Promise<boolean> {
+  const leaves = group.leaves().map((leaf) => ({ ...leaf, ...decodeCredential(leaf.identity)! }));
+  const read = await readCommit(bytes, {
+    suite: group.suite,
+    groupId: groupContext.groupId,
+    epoch: group.epoch,
+    leaves,
+    context: groupContext,
+  });
+  return read.kind === "commit";
 }
 
 function ownCommit(

@@ -352,7 +352,10 @@ export function decodeCommit(bytes: Uint8Array): PublicCommit | Refused {
  * sender's over the commit, the committer's over its new leaf, each added device's over its key package. Who may do what is
  * left to the caller; whether the path secrets are right only members can tell.
  */
-export async function readCommit(bytes: Uint8Array, current: PublicGroupInfo): Promise<VerifiedCommit | Refused> {
+export async function readCommit(
+  bytes: Uint8Array,
+  current: Pick<PublicGroupInfo, "suite" | "groupId" | "epoch" | "leaves" | "context">,
+): Promise<VerifiedCommit | Refused> {
   try {
     const commit = decodeCommit(bytes);
     if ("kind" in commit) return commit;

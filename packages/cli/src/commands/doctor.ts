@@ -20,6 +20,8 @@ const kindsByCheck: Readonly<Record<string, FailureKind>> = {
   account: "usage",
   server: "unreachable",
   session: "refused",
+  keys: "refused",
+  "new keys": "security",
 };
 
 export async function doctor(context: Context): Promise<number> {

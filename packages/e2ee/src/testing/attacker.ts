@@ -5,6 +5,8 @@
 import { encodeCredential, encodeRosterClaim } from "@sotto/protocol";
 import { decodeMlsBytes } from "@sotto/protocol/mls-public";
 import { type ClientConfig, createCommit, encodeMlsMessage, joinGroupExternal, type Proposal } from "ts-mls";
+import { signFramedContentTBS, toTbs } from "ts-mls/framedContent.js";
+import { confirmCommit, stageCommit } from "../group.ts";
 import { closedConfig, engineSuite, makeKeyPackage, withConfig } from "../group-engine.ts";
 import type { Group } from "../group-state.ts";
 import { nowMs, type Seat } from "./people.ts";
@@ -68,4 +70,24 @@ export async function externalCommitOf(
 async function packageOf(seat: Seat, group: Group) {
   const identity = encodeCredential({ account: seat.account, device: seat.keys.device, certificate: seat.certificate });
   return makeKeyPackage({ device: seat.keys, identity, suite: group.suite, notAfterMs: nowMs * 2, lastResort: false });
+}
+
+/**
+ * A commit that the server takes and no other member can follow: the path secrets in it open for nobody. The GroupInfo beside it, and
+ * the group that it leads to, work.
+ */
+export async function wedgeOf(group: Group): Promise<{ commit: Uint8Array; groupInfo: Uint8Array; next: Group }> {
+  const { group: made, staged } = await stageCommit(group, { update: true });
+  const decoded = decodeMlsBytes(staged.commit);
+  if (decoded?.wireformat !== "mls_public_message" || decoded.publicMessage.content.contentType !== "commit")
+    throw new Error("not a commit");
+  const { content, auth } = decoded.publicMessage;
+  for (const node of content.commit.path?.nodes ?? [])
+    for (const secret of node.encryptedPathSecret) secret.ciphertext[0]! ^= 1;
+  const { groupContext, signaturePrivateKey } = group.parts().current!;
+  const { signature } = await engineSuite(group.suite);
+  const tbs = toTbs(content, "mls_public_message", groupContext);
+  const signed = { ...auth, signature: await signFramedContentTBS(signaturePrivateKey, tbs, signature) };
+  const commit = encodeMlsMessage({ ...decoded, publicMessage: { ...decoded.publicMessage, auth: signed } });
+  return { commit, groupInfo: staged.groupInfo, next: confirmCommit(made, staged.id) };
 }
