@@ -71,6 +71,7 @@ describe("a new device gets everything", { concurrency: false }, () => {
       announced.some(({ event }) => event === "on-the-way"),
       JSON.stringify(announced),
     );
+    assert.match((await laptop.run("inbox")).succeeded().stderr, /written with @bob .* on its way/);
     assert.deepEqual(await texts(laptop, "@bob"), written);
     (await bob.run("notifications")).succeeded();
     const all = await eventually(
@@ -83,6 +84,7 @@ describe("a new device gets everything", { concurrency: false }, () => {
       unread.map(({ text }) => text),
       ["written to nobody"],
     );
+    assert.doesNotMatch((await laptop.run("history", "@bob")).succeeded().stderr, /on its way/);
   });
 
   test("the new device sends and receives", async () => {

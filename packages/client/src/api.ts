@@ -145,6 +145,8 @@ export interface Conversation {
   /** It waits for `answerRequest`. */
   request?: true;
   blocked?: true;
+  /** What was written while no device of the account was there has not come from all its authors yet. */
+  onItsWay?: true;
 }
 
 export interface SearchResult extends Message {

@@ -345,6 +345,7 @@ export class Messages {
         ...draftOf(this.#drafts.of(toHex(conversation.conversation))),
         lastAt: rfc3339(conversation.lastAt),
         ...marks,
+        ...(conversation.gap?.unanswered.length ? { onItsWay: true as const } : {}),
         ...(this.#people.isRequest(conversation) ? { request: true } : {}),
         ...(conversation.kind === "direct" && this.#people.isBlocked(conversation.peer)
           ? { blocked: true, unread: 0 }

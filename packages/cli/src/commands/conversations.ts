@@ -15,6 +15,7 @@ export async function conversations(context: Context): Promise<void> {
           row.lastAt && shortTime(row.lastAt, environment.now()),
           row.unread > 0 && `${row.unread} unread`,
           ...(["request", "blocked", "muted", "archived", "pinned"] as const).filter((mark) => row[mark]),
+          row.onItsWay && "older messages are on their way",
           output.style("dim", `[${printable(row.conversation.slice(0, 8))}]`),
         ]
           .filter(Boolean)

@@ -4,6 +4,7 @@
  */
 import { type Context, withReader } from "../context.ts";
 import { eventLines, isMessage, messageLines, receiptLines } from "../message-lines.ts";
+import { noteOnItsWay } from "../on-its-way.ts";
 import { naming } from "../people.ts";
 
 interface HistoryOptions {
@@ -36,6 +37,8 @@ export async function history(context: Context, withWhom: string, options: Histo
         ]);
       }
     }
+    const [shown] = rows;
+    if (shown) await noteOnItsWay(context, client, shown.conversation);
     if (rows.length === 0) output.note(options.pinned === true ? "nothing is pinned" : "no messages yet");
   });
 }

@@ -5,6 +5,7 @@
 import { type Context, withReader } from "../context.ts";
 import { groupTitles } from "../group-titles.ts";
 import { messageLines } from "../message-lines.ts";
+import { noteOnItsWay } from "../on-its-way.ts";
 import { naming } from "../people.ts";
 
 export async function inbox(
@@ -27,6 +28,7 @@ export async function inbox(
       if (shown.length > 0 && options.peek !== true) await client.markRead({ ids: shown });
     }
     if (unread.length === 0) output.note(options.requests ? "nobody asks" : "no unread messages");
+    await noteOnItsWay(context, client);
     const waiting = options.requests || from !== undefined ? [] : await client.requests();
     const people = waiting.length === 1 ? "a stranger asks" : `${waiting.length} strangers ask`;
     if (waiting.length > 0) output.note(`${people} to write to you: sotto requests`);
