@@ -43,7 +43,7 @@ describe("alice, bob, carol and dave", { concurrency: false }, () => {
     (await bob.run("send", "Bergfreunde", "welcome")).succeeded();
     assert.deepEqual(await texts(dave, "Bergfreunde"), ["@bob: welcome"]);
     const members = (await dave.run("group", "members", "Bergfreunde")).succeeded().stdout;
-    assert.deepEqual(members.trim().split("\n").toSorted(), ["@alice  admin", "@bob", "@carol  admin", "@dave"]);
+    assert.deepEqual(members.trim().split("\n").toSorted(), ["@alice  admin", "@bob", "@carol  admin", "@dave  you"]);
   });
 
   test("who is removed reads and writes no more; who may not remove is told", async () => {
@@ -61,7 +61,7 @@ describe("alice, bob, carol and dave", { concurrency: false }, () => {
     (await alice.run("group", "leave", "Bergfreunde")).succeeded();
     (await bob.run("group", "rename", "Bergfreunde", "Alone on the hill")).succeeded();
     (await bob.run("send", "Alone on the hill", "echo")).succeeded();
-    assert.equal((await bob.run("group", "members", "alone on the hill")).succeeded().stdout, "@bob  admin\n");
+    assert.equal((await bob.run("group", "members", "alone on the hill")).succeeded().stdout, "@bob  admin, you\n");
     assert.deepEqual(await texts(alice, "Bergfreunde"), [
       "@alice: saturday?",
       "@bob: yes",

@@ -115,7 +115,7 @@ async function goesOn({ alice, bob, mallory, group }: Awaited<ReturnType<typeof 
   const last = `${bob.name} goes on ${stamp}`;
   for (const one of [alice, bob]) await eventually("all hear", async () => (await texts(one, group)).at(-1) === last);
   const users = async (one: Device) =>
-    (await one.client.members({ group })).map((row) => JSON.stringify(row)).toSorted();
+    (await one.client.members({ group })).map(({ user, role }) => `${user} ${role}`).toSorted();
   assert.deepEqual(await users(alice), await users(bob));
   const heard: string[] = [];
   await eventually("mallory reads as a member may", async () => {

@@ -18,7 +18,7 @@ test("a group is made, listed, changed and left; people need no @ where only a p
   };
   assert.equal(await run("create", "Team", "bob", "@carol"), "made the group Team with @bob, @carol  [5465616d]\n");
   assert.deepEqual(lastCall(client)?.options, { name: "Team", members: ["@bob", "@carol"] });
-  assert.equal(await run("members", "Team"), "@alice  admin\n@bob\n@carol\n");
+  assert.equal(await run("members", "Team"), "@alice  admin, you\n@bob\n@carol\n");
   assert.equal(await run("remove", "Team", "@carol"), "@carol is in Team no more\n");
   assert.equal(await run("add", "Team", "@carol"), "@carol is in Team now\n");
   assert.equal(await run("role", "Team", "bob", "admin"), "@bob is an admin of Team now\n");
@@ -33,7 +33,7 @@ test("scripts get the group's id and title, and one member a line", async () => 
   const made = await runCli(["group", "create", "Team", "@bob", "--json"], { client });
   assert.deepEqual(JSON.parse(made.stdout), { conversation: team, title: "Team", state: "done" });
   const { stdout } = await runCli(["group", "members", team.slice(0, 8), "--json"], { client });
-  assert.equal(stdout, '{"user":"@alice","role":"admin"}\n{"user":"@bob","role":"member"}\n');
+  assert.equal(stdout, '{"user":"@alice","role":"admin","self":true}\n{"user":"@bob","role":"member"}\n');
 });
 
 test("who may bring in people is a setting of the group, and has two values", async () => {

@@ -169,6 +169,8 @@ export type GroupRole = "admin" | "member";
 export interface GroupMember {
   user: string;
   role: GroupRole;
+  /** This account itself. */
+  self?: true;
 }
 
 /** What became of a change. `waiting`: it is kept and carried out by itself; the text says what keeps it, for people. */

@@ -125,18 +125,19 @@ export class Commits {
     const members: Record<string, MemberMarks> = { ...conversation.members };
     const by = committer.account;
     const isBy = (account: Uint8Array) => sameBytes(account, by);
-    const name = (account: Uint8Array) => contacts.nameOf(account);
+    const who = (account: Uint8Array) => contacts.wordFor(account);
+    const isOwn = (account: Uint8Array) => sameBytes(account, state.account!.account);
     for (const account of accountsOnlyIn(after, before)) {
       members[toHex(account)] = { since: at.sequence };
-      await this.#note(transaction, at, by, "added", `${name(by)} added ${name(account)}`);
+      await this.#note(transaction, at, by, "added", `${who(by)} added ${who(account)}`);
     }
     for (const account of accountsOnlyIn(before, after)) {
       delete members[toHex(account)];
       const [event, text] = isBy(account)
-        ? (["left", `${name(account)} left the group`] as const)
-        : (["removed", `${name(by)} removed ${name(account)}`] as const);
+        ? (["left", `${who(account)} left the group`] as const)
+        : (["removed", `${who(by)} removed ${who(account)}`] as const);
       await this.#note(transaction, at, by, event, text);
-      if (!sameBytes(account, state.account!.account)) continue;
+      if (!isOwn(account)) continue;
       conversation.ended = { reason: isBy(account) ? "left" : "removed", by: by.slice(), at: at.sequence };
     }
     conversation.members = members;
@@ -144,17 +145,25 @@ export class Commits {
       const had = roleOf(before, account);
       if (had === undefined || had === role) continue;
       const now = role === "admin" ? "an admin" : "a member like others";
-      const text = isBy(account) ? `${name(account)} is ${now} now` : `${name(by)} made ${name(account)} ${now}`;
+      const text = isBy(account)
+        ? `${who(by)} ${isOwn(by) ? "are" : "is"} ${now} now`
+        : `${who(by)} made ${who(account)} ${now}`;
       await this.#note(transaction, at, by, "role-changed", text);
     }
     if (before.invites === after.invites) return;
-    const who = after.invites === "admins" ? "only admins" : "every member";
-    await this.#note(transaction, at, by, "invites-changed", `${name(by)} lets ${who} bring in people`);
+    const inviters = after.invites === "admins" ? "only admins" : "every member";
+    await this.#note(
+      transaction,
+      at,
+      by,
+      "invites-changed",
+      `${who(by)} ${isOwn(by) ? "let" : "lets"} ${inviters} bring in people`,
+    );
   }
 
   /** Devices of members that are new in the group, or back in it. */
   async #noteEntered(transaction: Transaction, at: CommitPlace, commit: Commit): Promise<void> {
-    const { contacts } = this.#options;
+    const { contacts, state } = this.#options;
     const leaves = commit.group.leaves();
     for (const { account, device } of commit.external ? [commit.committer] : commit.added) {
       if (roleOf(commit.rosterBefore, account) === undefined) continue;
@@ -164,10 +173,16 @@ export class Commits {
       const back = commit.removed.some((removed) => sameBytes(removed.device, device));
       const others = leaves.some((leaf) => sameBytes(leaf.account, account) && !sameBytes(leaf.device, device));
       const isFirst = at.conversation.kind === "group" && !others;
-      const name = contacts.nameOf(account);
-      if (back) await this.#note(transaction, at, account, "rejoined", `${name}'s device joined again`);
-      else if (isFirst) await this.#note(transaction, at, account, "joined", `${name} has a device here now`);
-      else await this.#note(transaction, at, account, "device-added", `${name} reads on another device now`);
+      const isOwn = sameBytes(account, state.account!.account);
+      const who = contacts.wordFor(account);
+      const whose = isOwn ? "your" : `${who}'s`;
+      if (back) await this.#note(transaction, at, account, "rejoined", `${whose} device joined again`);
+      else if (isFirst)
+        await this.#note(transaction, at, account, "joined", `${who} ${isOwn ? "have" : "has"} a device here now`);
+      else {
+        const reads = isOwn ? "read" : "reads";
+        await this.#note(transaction, at, account, "device-added", `${who} ${reads} on another device now`);
+      }
     }
   }
 
@@ -177,7 +192,9 @@ export class Commits {
       if (commit.external && sameBytes(commit.committer.device, device)) continue;
       // The line about the member says it all; whoever left has been gone since.
       if (at.conversation.kind === "group" && roleOf(commit.group.roster, account) === undefined) continue;
-      const text = `a device of ${this.#options.contacts.nameOf(account)} was removed`;
+      const { contacts, state } = this.#options;
+      const whose = sameBytes(account, state.account!.account) ? "yours" : contacts.nameOf(account);
+      const text = `a device of ${whose} was removed`;
       await this.#note(transaction, at, account, "device-removed", text);
     }
   }

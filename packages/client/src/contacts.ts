@@ -80,6 +80,12 @@ export class Contacts implements Directory {
     return { n: chain.n, hash: chain.head };
   }
 
+  /** As lines of the history have it, which one reads oneself: "you", or "@name". */
+  wordFor(account: Uint8Array): string {
+    const own = this.#state.account;
+    return own && sameBytes(own.account, account) ? "you" : this.nameOf(account);
+  }
+
   /** "@name" of an account; its id while the name is not known. */
   nameOf(account: Uint8Array): string {
     const own = this.#state.account;

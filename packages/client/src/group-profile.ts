@@ -109,7 +109,7 @@ export class GroupProfiles {
   ): Promise<void> {
     const { contacts, platform, timeline } = this.#options;
     if (before === name) return;
-    const by = contacts.nameOf(from);
+    const by = contacts.wordFor(from);
     await timeline.note(transaction, conversation, sequence, {
       kind: "event",
       id: platform.random.bytes(16),

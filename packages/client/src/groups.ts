@@ -156,7 +156,11 @@ export class Groups {
     const { contacts, own } = this.#options;
     const me = own();
     const group = await this.#group(options.group);
-    return rosterOf(group, me.account).members.map(({ account, role }) => ({ user: contacts.nameOf(account), role }));
+    return rosterOf(group, me.account).members.map(({ account, role }) => ({
+      user: contacts.nameOf(account),
+      role,
+      ...(sameBytes(account, me.account) ? { self: true as const } : {}),
+    }));
   }
 
   // For the outbox
@@ -178,7 +182,7 @@ export class Groups {
 
   /** The change will not be carried out. In the transaction that gives the item up. */
   async onGivenUp(transaction: Transaction, item: OutboxItem, error: ClientError): Promise<void> {
-    const { contacts, platform, profiles, state, timeline } = this.#options;
+    const { platform, profiles, state, timeline } = this.#options;
     const id = toHex(item.conversation);
     const record = transaction.conversation(id);
     const waiting = this.#waiting.get(item.order);
@@ -191,7 +195,7 @@ export class Groups {
       from: state.account!.account,
       sentAt: platform.clock.now(),
       event: "refused",
-      text: `what ${contacts.nameOf(state.account!.account)} wanted changed was not: ${error.message}`,
+      text: `what you wanted changed was not: ${error.message}`,
     });
   }
 

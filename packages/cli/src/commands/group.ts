@@ -75,8 +75,9 @@ export async function listMembers(context: Context, group: string): Promise<void
   const { output } = context;
   await withReader(context, async (client) => {
     for (const member of await naming(group, client.members({ group }))) {
+      const marks = [...(member.role === "admin" ? ["admin"] : []), ...(member.self ? ["you"] : [])];
       await output.row(member, () => [
-        `${printable(member.user)}${member.role === "admin" ? output.style("dim", "  admin") : ""}`,
+        `${printable(member.user)}${marks.length > 0 ? output.style("dim", `  ${marks.join(", ")}`) : ""}`,
       ]);
     }
   });

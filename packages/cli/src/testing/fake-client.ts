@@ -517,7 +517,12 @@ export class FakeClient implements Client {
 
   async members(options: { group: string }): Promise<GroupMember[]> {
     await this.#call("members", options);
-    return [...this.#group(options.group).members].map(([user, role]) => ({ user, role }));
+    const self = this.#self().user;
+    return [...this.#group(options.group).members].map(([user, role]) => ({
+      user,
+      role,
+      ...(user === self ? { self: true as const } : {}),
+    }));
   }
 
   #requirePerson(user: string): void {

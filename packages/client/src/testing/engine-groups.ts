@@ -56,7 +56,7 @@ export function groupStories(story: Story): void {
       assert.equal((await alice.client.removeMembers({ group, members: [carol.at] })).state, "done");
       await say(bob, group, "without carol");
       await eventually("carol hears of it", async () =>
-        (await events(carol, group)).includes(`${alice.at} removed ${carol.at}`),
+        (await events(carol, group)).includes(`${alice.at} removed you`),
       );
       await assert.rejects(say(carol, group, "hello?"), failsWith("not-a-member"));
       await carol.restart();
@@ -165,6 +165,7 @@ export function groupStories(story: Story): void {
       await alice.restart();
       await alice.online();
       await eventually("carol is in at last", async () => (await roles(bob, group)).length === 3);
+      await eventually("carol knows", async () => (await roles(carol, group)).length === 3);
       await say(carol, group, "here");
       const lines = (await events(bob, group)).filter((text) => text === `${alice.at} added ${carol.at}`);
       assert.equal(lines.length, 3);
