@@ -1,5 +1,8 @@
 /** Transcripts of `sotto group`, and of what a group adds to other verbs. */
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { clientFailure, FakeClient } from "./testing/fake-client.ts";
 import { runCli, testNowMs } from "./testing/run-cli.ts";
@@ -45,6 +48,36 @@ test("who may bring in people is a setting of the group, and has two values", as
   const wrong = await runCli(["set", "Team", "invites", "nobody"], { client });
   assert.equal(wrong.exitCode, 2);
   assert.match(wrong.stderr, /it is members or admins, not "nobody"/);
+});
+
+test("a group's picture is set from a file, taken away, and saved without overwriting anything", async () => {
+  const client = alice();
+  const folder = await mkdtemp(join(tmpdir(), "sotto-picture-"));
+  try {
+    await runCli(["group", "create", "Team"], { client });
+    const file = join(folder, "team.png");
+    await writeFile(file, "picture");
+    const set = await runCli(["set", "Team", "picture", file], { client });
+    assert.equal(set.stdout, "Team has another picture now\n");
+    const picture = Buffer.from("picture").toString("base64");
+    assert.deepEqual(lastCall(client)?.options, { group: "Team", picture });
+    const saved = join(folder, "saved.png");
+    const first = await runCli(["group", "picture", "Team", "--to", saved, "--json"], { client });
+    assert.deepEqual(JSON.parse(first.stdout), { type: "image/png", size: 7, path: saved });
+    assert.equal(await readFile(saved, "utf8"), "picture");
+    assert.equal((await runCli(["group", "picture", "Team", "--to", saved], { client })).exitCode, 2);
+    const off = await runCli(["set", "Team", "picture", "off"], { client });
+    assert.equal(off.stdout, "Team has no picture now\n");
+    assert.deepEqual(lastCall(client)?.options, { group: "Team", picture: null });
+    const missing = await runCli(["set", "Team", "picture", join(folder, "none")], { client });
+    assert.equal(missing.exitCode, 2);
+    await writeFile(file, new Uint8Array(2 * 1024 * 1024));
+    const large = await runCli(["set", "Team", "picture", file], { client });
+    assert.equal(large.exitCode, 2);
+    assert.match(large.stderr, /16 KiB is the most/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test("a change that waits is said to be kept, and why; one that is refused exits 4", async () => {

@@ -367,6 +367,7 @@ Examples:
       "sotto set @bob history off",
       "sotto set @bob archived on",
       "sotto set Team invites admins",
+      "sotto set Team picture mountain.jpg",
     ]).usage("[options] [with] [key value]"),
   ).action(async (words: string[], _options: unknown, command: Command) => {
     const { set } = await import("./commands/set.ts");
@@ -503,6 +504,15 @@ Examples:
   ).action(async (which: string, name: string, _options: unknown, command: Command) => {
     const { renameGroup } = await import("./commands/group.ts");
     await renameGroup(contextOf(command), which, name);
+  });
+  addSharedOptions(
+    verb("picture <group>", "save its picture", ["sotto group picture Team --to team.jpg"], group).requiredOption(
+      "--to <file>",
+      "where to; nothing is overwritten",
+    ),
+  ).action(async (which: string, options: { to: string }, command: Command) => {
+    const { savePicture } = await import("./commands/group-picture.ts");
+    await savePicture(contextOf(command), which, options);
   });
   addSharedOptions(
     verb("members <group>", "who is in it, and who is an admin", ["sotto group members Team --json"], group),

@@ -101,6 +101,7 @@ export interface ConversationEvent {
     | "role-changed"
     | "invites-changed"
     | "renamed"
+    | "picture"
     | "refused"
     | "device-added"
     | "device-removed"
@@ -130,6 +131,8 @@ export interface Conversation {
   kind: "direct" | "group";
   /** Oneself counted. */
   members: number;
+  /** Of a group that has one: `groupPicture` has its bytes. */
+  picture?: { type: string; size: number };
   /** One's own in a group; absent when one is in it no more. */
   role?: GroupRole;
   unread: number;
@@ -441,6 +444,9 @@ export interface Client extends AsyncDisposable {
   /** The last admin hands over: to `successor`, else to whoever has been in the group longest. */
   leaveGroup(options: { group: string; successor?: string }): Promise<GroupOutcome>;
   renameGroup(options: { group: string; name: string }): Promise<GroupOutcome>;
+  /** PNG, JPEG or WebP of 16 KiB at most, as base64; `null` takes it away. Never decoded here. */
+  setGroupPicture(options: { group: string; picture: string | null }): Promise<GroupOutcome>;
+  groupPicture(options: { group: string }): Promise<{ type: string; size: number; base64: string }>;
   setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome>;
   /** Who may bring in people. */
   setInvites(options: { group: string; invites: "members" | "admins" }): Promise<GroupOutcome>;

@@ -662,6 +662,14 @@ class Engine implements Client {
     return this.#groups.rename(options);
   }
 
+  setGroupPicture(options: { group: string; picture: string | null }): Promise<GroupOutcome> {
+    return this.#groups.setPicture(options);
+  }
+
+  groupPicture(options: { group: string }): Promise<{ type: string; size: number; base64: string }> {
+    return this.#groups.picture(options);
+  }
+
   setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome> {
     return this.#groups.setRole(options);
   }

@@ -87,7 +87,8 @@ export class Commits {
       await restore.askForGap(transaction, id);
       conversation.gap = transaction.conversation(id)?.gap ?? conversation.gap;
     }
-    if (external && conversation.kind === "group" && !conversation.profile) profiles.request(transaction, conversation);
+    if (external && conversation.kind === "group" && (!conversation.profile || conversation.profile.isBrief))
+      profiles.request(transaction, conversation);
     if (!cameBack) return;
     if (conversation.reset && !conversation.reset.isIn) {
       resets.onIn(conversation, sequence, group);

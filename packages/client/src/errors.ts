@@ -22,6 +22,8 @@ const ownFailures = {
   "last-admin": { kind: "refused", hint: "make somebody else an admin first: `sotto group role GROUP @NAME admin`" },
   "group-full": { kind: "refused", hint: undefined },
   "group-name-invalid": { kind: "usage", hint: 'a name is one line of at most 256 bytes and begins with no "@"' },
+  "picture-invalid": { kind: "usage", hint: "make it smaller first, for example 128 by 128 pixels as JPEG" },
+  "no-picture": { kind: "missing", hint: "an admin sets one with `sotto set GROUP picture FILE`" },
   "no-message": { kind: "missing", hint: "`sotto history` shows the ids" },
   "not-reportable": {
     kind: "refused",

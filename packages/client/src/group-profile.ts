@@ -1,9 +1,9 @@
 /**
- * What a group is called: encrypted content, set by admins, the newest in the log's order winning on every device. Whoever comes
+ * What a group is called and looks like: encrypted content, set by admins, the newest in the log's order winning on every device. Whoever comes
  * in is told it once more, by who lets them in, or where a device came in by itself on its request. A device that knows none takes
  * it from any member for the time being: that is better than no name, and an admin's word takes its place.
  */
-import { decodeContent, encodeContent, isGroupName, roleOf } from "@sotto/e2ee";
+import { decodeContent, encodeContent, isGroupName, pictureBytesMax, pictureTypeOf, roleOf } from "@sotto/e2ee";
 import { sameBytes, toHex } from "@sotto/protocol";
 import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
@@ -19,6 +19,12 @@ type GroupRecord = ConversationRecord & GroupFacts;
 /** How much longer each device waits than the one before it before it answers a request. */
 const turnMs = 1_500;
 const longestTurnMs = 30_000;
+
+/** What somebody wants changed; `null` takes the picture away. */
+export interface ProfileChange {
+  name?: string;
+  picture?: Uint8Array | null;
+}
 
 export interface GroupProfilesOptions {
   state: State;
@@ -37,12 +43,17 @@ export class GroupProfiles {
     this.#options = options;
   }
 
-  /** Queues a new name, or without one what holds once more; returns its place in the outbox. */
-  send(transaction: Transaction, conversation: GroupRecord, changed?: { name: string }): number {
+  /** Queues what is to change, or without it what holds once more; returns its place in the outbox. */
+  send(transaction: Transaction, conversation: GroupRecord, changed?: ProfileChange): number {
     const { contacts, outbox, platform } = this.#options;
-    const { name, setAt = 0 } = conversation.profile ?? {};
-    // What has no place in the log yet is not repeated, it is said.
-    const profile = changed ?? { name, ...(setAt > 0 ? { setAt } : {}) };
+    const { name, picture, setAt = 0 } = conversation.profile ?? {};
+    const { name: newName = name, picture: newPicture = picture } = changed ?? {};
+    const profile = {
+      ...(newName === undefined ? {} : { name: newName }),
+      ...(newPicture ? { picture: newPicture } : {}),
+      // What has no place in the log yet is not repeated, it is said.
+      ...(changed || setAt === 0 ? {} : { setAt }),
+    };
     return outbox().put(transaction, conversation, {
       kind: "profile",
       content: encodeContent({
@@ -75,7 +86,7 @@ export class GroupProfiles {
     conversation: ConversationRecord,
     from: Uint8Array,
     at: { sequence: number; acceptedAt: number },
-    said: { name?: string; setAt?: number },
+    said: { name?: string; picture?: Uint8Array; setAt?: number },
   ): Promise<void> {
     if (conversation.kind !== "group") return;
     const id = toHex(conversation.conversation);
@@ -86,17 +97,31 @@ export class GroupProfiles {
     const isHearsay = roleOf(rosterOf(conversation, own), from) !== "admin";
     // Nobody sets anything at a later place than the one it stands at.
     const setAt = Math.min(said.setAt ?? at.sequence, at.sequence);
-    const isNewer = !known || known.setAt === 0 || setAt >= known.setAt;
+    // Told again, what is known already changes nothing; from a device that knows the name only, it would take the rest away.
+    const isKnown = known !== undefined && said.setAt !== undefined && setAt === known.setAt && !known.isBrief;
+    const isNewer = !known || known.setAt === 0 || (setAt >= known.setAt && !isKnown);
     if (isHearsay ? known && !(known.isHearsay && isNewer) : known && !known.isHearsay && !isNewer) return;
     const profile: GroupProfile = {
       ...(said.name === undefined ? {} : { name: said.name }),
+      ...(said.picture === undefined ? {} : { picture: said.picture.slice() }),
       setAt,
       ...(isHearsay ? { isHearsay } : {}),
     };
     conversation.profile = profile;
     // Told to those who are new, it is no event for anybody.
-    if (said.setAt !== undefined || profile.name === undefined) return;
-    await this.#note(transaction, conversation, from, at, known?.setAt ? known.name : undefined, profile.name);
+    if (said.setAt !== undefined) return;
+    const by = this.#options.contacts.wordFor(from);
+    const before = known?.setAt ? known.name : undefined;
+    if (profile.name !== undefined && profile.name !== before) {
+      const text =
+        before === undefined
+          ? `${by} called the group “${profile.name}”`
+          : `${by} renamed the group: “${before}” is “${profile.name}” now`;
+      await this.#note(transaction, conversation, from, at, "renamed", text);
+    }
+    if (known?.isBrief || isSame(known?.picture, profile.picture)) return;
+    const text = profile.picture ? `${by} changed the group's picture` : `${by} took the group's picture away`;
+    await this.#note(transaction, conversation, from, at, "picture", text);
   }
 
   async #note(
@@ -104,23 +129,18 @@ export class GroupProfiles {
     conversation: ConversationRecord,
     from: Uint8Array,
     { sequence, acceptedAt }: { sequence: number; acceptedAt: number },
-    before: string | undefined,
-    name: string,
+    event: "renamed" | "picture",
+    text: string,
   ): Promise<void> {
-    const { contacts, platform, timeline } = this.#options;
-    if (before === name) return;
-    const by = contacts.wordFor(from);
+    const { platform, timeline } = this.#options;
     await timeline.note(transaction, conversation, sequence, {
       kind: "event",
       id: platform.random.bytes(16),
       from: from.slice(),
       sentAt: platform.clock.now(),
       acceptedAt,
-      event: "renamed",
-      text:
-        before === undefined
-          ? `${by} called the group “${name}”`
-          : `${by} renamed the group: “${before}” is “${name}” now`,
+      event,
+      text,
     });
   }
 
@@ -138,7 +158,7 @@ export class GroupProfiles {
 
   /** Somebody's device knows no profile: one that does answers, and the others if it is away. */
   onRequest(transaction: Transaction, conversation: ConversationRecord, device: Uint8Array, sequence: number): void {
-    if (conversation.kind !== "group" || !conversation.profile?.setAt) return;
+    if (conversation.kind !== "group" || !conversation.profile?.setAt || conversation.profile.isBrief) return;
     const { platform, state, outbox } = this.#options;
     const id = toHex(conversation.conversation);
     const group = state.groups.get(id);
@@ -172,4 +192,17 @@ export function requireGroupName(name: string): string {
   const trimmed = name.trim();
   if (!isGroupName(trimmed)) throw new ClientError("group-name-invalid", `"${name}" cannot be a group's name`);
   return trimmed;
+}
+
+/** @throws ClientError `picture-invalid` */
+export function requirePicture(bytes: Uint8Array): Uint8Array {
+  if (pictureTypeOf(bytes) === undefined)
+    throw new ClientError("picture-invalid", "this is not a PNG, JPEG or WebP picture");
+  if (bytes.length > pictureBytesMax)
+    throw new ClientError("picture-invalid", `the picture has ${bytes.length} bytes; ${pictureBytesMax} is the most`);
+  return bytes;
+}
+
+function isSame(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : sameBytes(a, b);
 }

@@ -4,7 +4,16 @@
  * roster, and done when the log shows it. Who loses an epoch to others makes it anew against what the others made of the group
  * (group-change.ts). What a commit leaves in the history is commits.ts's; the name is group-profile.ts's.
  */
-import { E2eeError, type Role, type Suite, encodeRoster, roleOf, stageCommit, strayLeaves } from "@sotto/e2ee";
+import {
+  E2eeError,
+  type Role,
+  type Suite,
+  encodeRoster,
+  pictureTypeOf,
+  roleOf,
+  stageCommit,
+  strayLeaves,
+} from "@sotto/e2ee";
 import { type InvitePolicy, ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
 import type { GroupMember, GroupOutcome } from "./api.ts";
@@ -15,7 +24,7 @@ import type { Contacts } from "./contacts.ts";
 import { type Conversations, emptyConversation } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { type GroupChange, type Plan, groupRefusal, planChange } from "./group-change.ts";
-import { type GroupProfiles, requireGroupName } from "./group-profile.ts";
+import { type GroupProfiles, type ProfileChange, requireGroupName, requirePicture } from "./group-profile.ts";
 import type { Lookup } from "./lookup.ts";
 import { rosterOf, turnOf } from "./members.ts";
 import type { Outbox } from "./outbox.ts";
@@ -138,16 +147,32 @@ export class Groups {
   }
 
   async rename(options: { group: string; name: string }): Promise<GroupOutcome> {
+    this.#options.own();
+    return this.#setProfile(options.group, { name: requireGroupName(options.name) });
+  }
+
+  async setPicture(options: { group: string; picture: string | null }): Promise<GroupOutcome> {
+    this.#options.own();
+    const picture = options.picture === null ? null : requirePicture(Uint8Array.fromBase64(options.picture));
+    return this.#setProfile(options.group, { picture });
+  }
+
+  async picture(options: { group: string }): Promise<{ type: string; size: number; base64: string }> {
+    const picture = (await this.#group(options.group)).profile?.picture;
+    if (!picture) throw new ClientError("no-picture", "the group has no picture");
+    return { type: pictureTypeOf(picture)!, size: picture.length, base64: picture.toBase64() };
+  }
+
+  async #setProfile(which: string, change: ProfileChange): Promise<GroupOutcome> {
     const { own, profiles, state } = this.#options;
     const me = own();
-    const name = requireGroupName(options.name);
-    const group = await this.#group(options.group);
+    const group = await this.#group(which);
     if (group.ended) throw groupRefusal("not-a-member");
     if (roleOf(rosterOf(group, me.account), me.account) !== "admin") throw groupRefusal("not-permitted");
     const id = toHex(group.conversation);
     const order = await state.transact((transaction) => {
       const record = transaction.conversation(id) as GroupRecord;
-      return profiles.send(transaction, record, { name });
+      return profiles.send(transaction, record, change);
     });
     return this.#outcome(id, order);
   }

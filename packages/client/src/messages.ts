@@ -2,7 +2,7 @@
  * Messages as people use them: write one, wait for its ticks, read what is new, leaf back. All of it is answered from the store;
  * the outbox and the sync carry what changes.
  */
-import { roleOf } from "@sotto/e2ee";
+import { pictureTypeOf, roleOf } from "@sotto/e2ee";
 import { fromHex, limits, toHex } from "@sotto/protocol";
 import type { AccountVault } from "./account-vault.ts";
 import type {
@@ -358,12 +358,17 @@ export class Messages {
     return conversation.kind === "group" && this.#people.isBlocked(row.from);
   }
 
-  /** How many are in a conversation, and what one is oneself in a group. */
-  #standing(conversation: ConversationRecord): Pick<Conversation, "members" | "role"> {
+  /** How many are in a conversation; of a group, what one is oneself in it and its picture. */
+  #standing(conversation: ConversationRecord): Pick<Conversation, "members" | "role" | "picture"> {
     const own = this.#ownHere().account;
     const roster = rosterOf(conversation, own);
     const role = conversation.kind === "group" ? roleOf(roster, own) : undefined;
-    return { members: roster.members.length, ...(role ? { role } : {}) };
+    const picture = conversation.kind === "group" ? conversation.profile?.picture : undefined;
+    return {
+      members: roster.members.length,
+      ...(role ? { role } : {}),
+      ...(picture ? { picture: { type: pictureTypeOf(picture)!, size: picture.length } } : {}),
+    };
   }
 
   /** Ends every call that waits. */

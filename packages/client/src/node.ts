@@ -234,6 +234,8 @@ class Home {
   addMembers = (options: Parameters<Client["addMembers"]>[0]) => this.#call("addMembers", options);
   removeMembers = (options: Parameters<Client["removeMembers"]>[0]) => this.#call("removeMembers", options);
   leaveGroup = (options: Parameters<Client["leaveGroup"]>[0]) => this.#call("leaveGroup", options);
+  setGroupPicture = (options: Parameters<Client["setGroupPicture"]>[0]) => this.#call("setGroupPicture", options);
+  groupPicture = (options: Parameters<Client["groupPicture"]>[0]) => this.#call("groupPicture", options);
   renameGroup = (options: Parameters<Client["renameGroup"]>[0]) => this.#call("renameGroup", options);
   setRole = (options: Parameters<Client["setRole"]>[0]) => this.#call("setRole", options);
   setInvites = (options: Parameters<Client["setInvites"]>[0]) => this.#call("setInvites", options);

@@ -149,6 +149,9 @@ export interface GroupFacts {
 
 export interface GroupProfile {
   name?: string;
+  picture?: Uint8Array;
+  /** From the account vault, which keeps the name only: the rest is asked for. */
+  isBrief?: true;
   /** The sequence at which it was set; 0 while it has no place in the log. */
   setAt: number;
   /** Told by somebody who may not set it, to a device that knew none: whatever an admin says takes its place. */

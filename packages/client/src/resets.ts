@@ -166,7 +166,7 @@ export class Resets {
       const { message: _, isStaged: __, ...again } = item;
       transaction.putOutboxItem(again);
     }
-    const by = contacts.nameOf(read.maker.account);
+    const by = contacts.wordFor(read.maker.account);
     await this.#note(transaction, at, read.maker.account, "reset", `the conversation's keys were made anew by ${by}`);
     return [];
   }

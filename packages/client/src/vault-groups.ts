@@ -37,7 +37,7 @@ export function groupFactsOf(group: VaultGroup, roster: Uint8Array): GroupFacts 
     kind: "group",
     roster,
     atLeast: { version, hash: hash.slice() },
-    ...(setAt > 0 ? { profile: { ...(name === undefined ? {} : { name }), setAt } } : {}),
+    ...(setAt > 0 ? { profile: { ...(name === undefined ? {} : { name }), setAt, isBrief: true } } : {}),
     ...(ended ? { ended: { ...ended, by: ended.by.slice() } } : {}),
   };
 }

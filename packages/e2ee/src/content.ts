@@ -22,6 +22,7 @@ import {
 } from "@sotto/protocol";
 import { type AttachedFile, decodeFiles, encodeFiles } from "./attached-files.ts";
 import { E2eeError } from "./errors.ts";
+import { isPicture, pictureTypeOf } from "./group-picture.ts";
 
 export const contentVersion = 1;
 const saltBytes = 16;
@@ -61,9 +62,16 @@ export type ContentBody =
   /** Messages of this conversation expire so long after they were sent, from here on; 0: they do not. */
   | { readonly kind: "expiry"; readonly expiresAfterMs: number }
   /**
-   * What a group is called. `setAt`: nothing new, but what was set at this place of the log, once more for who was not there.
+   * What a group is called and looks like: all of it each time. `setAt`: nothing new, but what was set at this place of the log, once
+   * more for who was not there.
    */
-  | { readonly kind: "profile"; readonly name?: string; readonly setAt?: number }
+  | {
+      readonly kind: "profile";
+      readonly name?: string;
+      /** Of the type that its first bytes tell. */
+      readonly picture?: Uint8Array;
+      readonly setAt?: number;
+    }
   /** The sender's device has just come in by itself and knows no profile: whoever knows it, please send it again. */
   | { readonly kind: "profile-request" }
   /** Everything up to this sequence number of the conversation has reached this account. */
@@ -129,7 +137,14 @@ function encodeBody(content: ContentBody): unknown {
       return { expiresAfterMs: content.expiresAfterMs };
     case "profile":
       if (content.name !== undefined && !isGroupName(content.name)) throw new E2eeError("content-too-large");
-      return { name: content.name, setAt: content.setAt };
+      if (content.picture && !isPicture(content.picture, pictureTypeOf(content.picture) ?? null))
+        throw new E2eeError("content-too-large");
+      return {
+        name: content.name,
+        picture: content.picture,
+        pictureType: content.picture && pictureTypeOf(content.picture),
+        setAt: content.setAt,
+      };
     case "profile-request":
       return null;
     case "delivered":
@@ -217,10 +232,16 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
     }
     case "profile": {
       if (!isRecord(body)) return malformed("profile");
-      const { name, setAt } = body;
+      const { name, picture, pictureType, setAt } = body;
+      if (picture !== undefined && !isPicture(picture, pictureType ?? null)) return malformed("profile");
       if (name !== undefined && !isGroupName(name)) return malformed("profile");
       if (setAt !== undefined && !isCount(setAt)) return malformed("profile");
-      return { kind, ...(name === undefined ? {} : { name }), ...(setAt === undefined ? {} : { setAt }) };
+      return {
+        kind,
+        ...(name === undefined ? {} : { name }),
+        ...(picture === undefined ? {} : { picture }),
+        ...(setAt === undefined ? {} : { setAt }),
+      };
     }
     case "profile-request":
       return body === null ? { kind } : malformed("profile request");

@@ -13,6 +13,7 @@ export * from "./device.ts";
 export * from "./device-seal.ts";
 export * from "./errors.ts";
 export * from "./group.ts";
+export * from "./group-picture.ts";
 export * from "./group-reset.ts";
 export * from "./identity.ts";
 export * from "./key-packages.ts";

@@ -83,7 +83,8 @@ export async function listMembers(context: Context, group: string): Promise<void
   });
 }
 
-async function change(
+/** Makes a change of a group, and says what became of it. */
+export async function change(
   context: Context,
   act: (client: Client) => Promise<GroupOutcome>,
   said: (outcome: GroupOutcome) => string,

@@ -504,6 +504,18 @@ export class FakeClient implements Client {
     return this.#outcome(options.name);
   }
 
+  async setGroupPicture(options: { group: string; picture: string | null }): Promise<GroupOutcome> {
+    await this.#call("setGroupPicture", options);
+    this.#pictures.set(options.group, options.picture);
+    return this.#outcome(options.group);
+  }
+
+  async groupPicture(options: { group: string }): Promise<{ type: string; size: number; base64: string }> {
+    await this.#call("groupPicture", options);
+    const base64 = this.#pictures.get(options.group) ?? "";
+    return { type: "image/png", size: Buffer.from(base64, "base64").length, base64 };
+  }
+
   async setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome> {
     await this.#call("setRole", options);
     this.#group(options.group).members.set(options.member, options.role);
@@ -664,6 +676,8 @@ export class FakeClient implements Client {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  readonly #pictures = new Map<string, string | null>();
 
   async #call(method: Method, options: unknown): Promise<void> {
     this.calls.push({ method, options });

@@ -53,6 +53,8 @@ export const remoteMethods = [
   "removeMembers",
   "leaveGroup",
   "renameGroup",
+  "setGroupPicture",
+  "groupPicture",
   "setRole",
   "setInvites",
   "members",

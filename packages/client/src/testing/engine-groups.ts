@@ -100,6 +100,43 @@ export function groupStories(story: Story): void {
     assert.equal((await carol.client.leaveGroup({ group })).state, "done");
   });
 
+  story(
+    "a group's picture reaches its members, whoever comes later, and new devices; nothing else may be one",
+    async (create) => {
+      const alice = await (await create("alice", quick)).register();
+      const bob = await (await create("bob", quick)).register();
+      const carol = await (await create("carol", quick)).register();
+      const { conversation: group } = await alice.client.createGroup({ name: "Team", members: [bob.at] });
+      const bytes = new Uint8Array(3000);
+      bytes.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+      const picture = bytes.toBase64();
+      const shown = async (person: Person) =>
+        (await person.client.conversations()).find(({ conversation }) => conversation === group)?.picture;
+      await eventually("bob is in", async () => (await titleOf(bob, group)) === "Team");
+      await assert.rejects(bob.client.setGroupPicture({ group, picture }), failsWith("not-permitted"));
+      const svg = new TextEncoder().encode("<svg/>").toBase64();
+      await assert.rejects(alice.client.setGroupPicture({ group, picture: svg }), failsWith("picture-invalid"));
+      assert.equal((await alice.client.setGroupPicture({ group, picture })).state, "done");
+      await eventually("bob sees it", async () => (await shown(bob))?.size === 3000);
+      assert.deepEqual(await shown(alice), { type: "image/png", size: 3000 });
+      await alice.client.renameGroup({ group, name: "The team" });
+      await alice.client.addMembers({ group, members: [carol.at] });
+      await eventually("carol sees it", async () => (await shown(carol))?.size === 3000);
+      assert.equal((await carol.client.groupPicture({ group })).base64, picture);
+      await eventually("bob knows the new name", async () => (await titleOf(bob, group)) === "The team");
+      assert.ok((await events(bob, group)).includes(`${alice.at} changed the group's picture`));
+      await bob.client.flush({ timeoutMs: patienceMs });
+      const laptop = await create("bob-laptop", quick);
+      await laptop.signIn(bob);
+      await eventually("bob's laptop sees it", async () => (await shown(laptop))?.size === 3000);
+      await alice.client.setGroupPicture({ group, picture: null });
+      for (const one of [bob, carol, laptop])
+        await eventually("it is gone", async () => (await shown(one)) === undefined);
+      await assert.rejects(bob.client.groupPicture({ group }), failsWith("no-picture"));
+      assert.equal(await titleOf(laptop, group), "The team");
+    },
+  );
+
   story("several people change a group at once, and all end with the same one", async (create) => {
     const alice = await (await create("alice", quick)).register();
     const others: Person[] = [];
