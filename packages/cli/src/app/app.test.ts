@@ -6,6 +6,8 @@ import { runCli, startCli, testNowMs } from "../testing/run-cli.ts";
 import { KeyInput, lineBreakMark } from "./key-input.ts";
 
 process.env["TZ"] = "UTC";
+// Node's line editor reads it itself, and redraws nothing where it says "dumb".
+process.env["TERM"] = "xterm";
 const now = () => testNowMs;
 const alice = () => FakeClient.registered(now);
 const home = ["--home", "/tmp/alice"];
