@@ -5,7 +5,7 @@
 import { type ChainState, activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
 import { type ChainDevice, type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import { authenticate, forget } from "./account.ts";
-import type { AccountVault, StoredVault } from "./account-vault.ts";
+import type { AccountVault } from "./account-vault.ts";
 import type { ClientEvent, OwnDevice, RemovedDevice } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
 import { type Session, openSession } from "./connection/session.ts";
@@ -114,7 +114,7 @@ export class OwnDevices {
     const session = await openSession(platform, pin()!, { onEvent: () => {}, onClose: () => {} });
     try {
       await authenticate(session, own, await boot());
-      await this.#finishAdding(session, await session.request("getAccountVault", {}));
+      await this.#finishAdding(session);
       return true;
     } catch (error) {
       if (!(error instanceof ProtocolError) || error.code !== "device-refused")
@@ -246,13 +246,14 @@ export class OwnDevices {
   async #add(opened: OpenedAccount): Promise<void> {
     const { platform, state, boot, deviceName } = this.#options;
     await addThisDevice({ platform, state, boot: await boot(), opened, deviceName });
-    await this.#finishAdding(opened.session, opened.accountVault);
+    await this.#finishAdding(opened.session);
   }
 
   /** The server has this device: once what the account vault says is on disk too, it is one like others. */
-  async #finishAdding(session: Session, accountVault: StoredVault): Promise<void> {
+  async #finishAdding(session: Session): Promise<void> {
     const { state, restore } = this.#options;
-    await restore.begin(session.request, accountVault);
+    // Not as it was when this began: a device that was removed on the way may have written another before it was.
+    await restore.begin(session.request, await session.request("getAccountVault", {}));
     await state.transact((transaction) => transaction.putAccount({ ...state.account!, status: "active" }));
   }
 
