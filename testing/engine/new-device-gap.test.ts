@@ -57,3 +57,24 @@ test("where nothing was written, the author says so", async () => {
   );
   assert.equal(lines[1], "nothing was written meanwhile");
 });
+
+test("a device that comes while another still waits is sent what that one waits for", async () => {
+  const { alice, bob } = await createPair(server);
+  alice.network.goOffline();
+  await bob.say(alice, "one");
+  await bob.flush();
+  bob.network.goOffline();
+  const laptop = await Device.signedIn(alice);
+  await eventually("the laptop asks", async () => (await gapLine(laptop, bob)) !== undefined);
+  // It settles what it has taken in, and the gap with it.
+  await laptop.flush();
+  const tablet = await Device.signedIn(alice);
+  await tablet.flush();
+  await bob.online();
+  for (const device of [laptop, tablet])
+    await eventually("it has what bob wrote", async () => (await device.texts(bob)).includes("one"));
+  // What came late is archived by now, and a further device finds it there.
+  for (const device of [laptop, tablet]) await device.flush();
+  for (const device of [laptop, tablet, bob]) device.network.goOffline();
+  assert.ok((await (await Device.signedIn(alice)).texts(bob)).includes("one"));
+});

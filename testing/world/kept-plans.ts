@@ -73,4 +73,46 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about:
+      "a device that comes while another still waits for what was written before does not take the mark for all there was",
+    plan: {
+      seed: 1009,
+      level: "stub",
+      people: 4,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 2323, kind: "closeApp", who: 628936, what: 309942 },
+        { afterMs: 467, kind: "send", who: 171944, what: 722883 },
+        { afterMs: 4159, kind: "deviceDiskFull", who: 201008, what: 672269 },
+        { afterMs: 0, kind: "signIn", who: 388812, what: 806862 },
+        { afterMs: 101, kind: "send", who: 140559, what: 155814 },
+        { afterMs: 126, kind: "lookAround", who: 62576, what: 418573 },
+        { afterMs: 143, kind: "register", who: 112077, what: 829858 },
+        { afterMs: 3205, kind: "send", who: 903001, what: 588599 },
+        { afterMs: 45, kind: "signIn", who: 669115, what: 708493 },
+      ],
+    },
+  },
+  {
+    about: "what an own device wrote and had not archived is sent again to the account's devices to come",
+    plan: {
+      seed: 110,
+      level: "real",
+      people: 2,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 1921, kind: "read", who: 410282, what: 944886 },
+        { afterMs: 3440, kind: "read", who: 70063, what: 222332 },
+        { afterMs: 573, kind: "send", who: 267590, what: 749943 },
+        { afterMs: 3968, kind: "read", who: 177587, what: 954857 },
+        { afterMs: 39, kind: "closeApp", who: 209352, what: 996046 },
+        { afterMs: 9, kind: "signIn", who: 1043198, what: 530199 },
+        { afterMs: 5065, kind: "send", who: 945013, what: 547184 },
+        { afterMs: 80, kind: "signIn", who: 647178, what: 244806 },
+      ],
+    },
+  },
 ];

@@ -172,6 +172,14 @@ export class AccountVault {
     return this.#options.state.vaultEntries.get(key)?.value ?? undefined;
   }
 
+  /** Whether the vault as it was read or written last says of a key what this device does. */
+  isWritten(key: string): boolean {
+    const { vault, vaultEntries } = this.#options.state;
+    const written = vault && vault.content.length > 0 ? readContent(vault.content).entries[key] : undefined;
+    const here = vaultEntries.get(key);
+    return written?.at === here?.at;
+  }
+
   /** Every entry of a kind that holds something, by what follows the kind in its key. */
   entries(kind: string): [string, unknown][] {
     return [...this.#options.state.vaultEntries]

@@ -27,7 +27,7 @@ interface JudgedPage {
   takenTo?: number;
 }
 
-export interface ArchiveReadingOptions extends Omit<ArchiveOptions, "isHistoryKept" | "keepFiles"> {
+export interface ArchiveReadingOptions extends Omit<ArchiveOptions, "isHistoryKept" | "keepFiles" | "gaps"> {
   timeline: Timeline;
 }
 

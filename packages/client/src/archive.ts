@@ -15,6 +15,7 @@ import {
   sealArchiveChunk,
 } from "@sotto/e2ee";
 import { ProtocolError, sameBytes } from "@sotto/protocol";
+import type { AccountGaps } from "./account-gaps.ts";
 import { archiveEntryOf } from "./archive-entry.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
@@ -34,6 +35,7 @@ export interface ArchiveOptions {
   connection: () => Connection;
   /** Whether a conversation's own setting lets it be archived. */
   isHistoryKept: (conversation: string) => boolean;
+  gaps: AccountGaps;
   /** The account keeps the files that these messages name. */
   keepFiles: (messages: readonly ArchivedMessage[]) => Promise<void>;
 }
@@ -101,6 +103,8 @@ export class Archive {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const conversation = state.conversations.get(id);
       if (!conversation || !isDue(conversation) || (conversation.archive?.settled ?? 0) >= upTo) return;
+      // Else a device that comes now takes the mark for all there was.
+      await this.#options.gaps.untilKnown(conversation);
       try {
         if (!conversation.archive) await this.#look(id);
         else if (!(await this.#step(id, conversation, conversation.archive))) return;
@@ -209,7 +213,9 @@ export class Archive {
 
   async #settled(id: string, archive: NonNullable<ConversationRecord["archive"]>): Promise<void> {
     await this.#options.state.transact((transaction) => {
-      transaction.putConversation({ ...transaction.conversation(id)!, archive });
+      const conversation = { ...transaction.conversation(id)!, archive };
+      transaction.putConversation(conversation);
+      this.#options.gaps.note(transaction, conversation);
     });
   }
 

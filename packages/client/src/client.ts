@@ -13,6 +13,7 @@ import {
   toHex,
 } from "@sotto/protocol";
 import { authenticate, forget, logIn, register, registeredFrom } from "./account.ts";
+import { AccountGaps } from "./account-gaps.ts";
 import { AccountVault } from "./account-vault.ts";
 import { Archive } from "./archive.ts";
 import { Attachments } from "./attachments.ts";
@@ -242,13 +243,16 @@ class Engine implements Client {
       own,
       suite: this.#options.suite,
     });
+    const gaps = new AccountGaps({ state, platform, vault: this.#vault });
     this.#archive = new Archive({
       ...parts,
+      gaps,
       isHistoryKept: (conversation) => isHistoryKept(this.#vault, conversation),
       keepFiles: (messages) => this.#attachments.keepOf(messages),
     });
     this.#restore = new Restore({
       ...parts,
+      gaps,
       isQuiet,
       onMet,
       emit,

@@ -211,6 +211,8 @@ interface ConversationFacts {
   restore?: { before: number; previous?: Uint8Array; from?: number; anchor?: ArchiveAnchor };
   /** Up to where the archive had everything. */
   restoredTo?: number;
+  /** What the account's other devices still waited for when this one came: it asks for that too. */
+  inherited?: Range;
   /** The sequence of the commit by which this device came in by itself. */
   joinedAt?: number;
   /** The first entry that this device could not read when it lost the thread, until it has joined again. */
@@ -313,14 +315,20 @@ export interface ArchiveAnchor {
   hash?: Uint8Array;
 }
 
-export interface Gap {
+/** Sequences of a log, both ends included. */
+export interface Range {
   from: number;
   to: number;
+}
+
+export interface Gap extends Range {
   /** The range that was asked for last. */
-  asked: { from: number; to: number };
+  asked: Range;
   /** Where the history says so, which devices have not yet sent what they wrote there, and how many messages came. */
   place: string;
   unanswered: string[];
+  /** The same of the account's own: the history does not wait for them, a device to come does. */
+  siblings?: string[];
   came: number;
 }
 

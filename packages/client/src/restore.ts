@@ -15,6 +15,7 @@ import {
   openVault,
   writeContent,
 } from "./account-vault.ts";
+import { type AccountGaps, gapOfAccount } from "./account-gaps.ts";
 import type { ArchiveReading } from "./archive-reading.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
@@ -28,6 +29,7 @@ import {
   type ConversationRecord,
   type DirectFacts,
   type GroupFacts,
+  type Range,
   placeOf,
   sequenceOf,
 } from "./records.ts";
@@ -54,6 +56,7 @@ export interface RestoreOptions {
   conversations: Conversations;
   outbox: Outbox;
   archive: ArchiveReading;
+  gaps: AccountGaps;
   expiry: Expiry;
   platform: Platform;
   emit: (event: ClientEvent) => void;
@@ -95,6 +98,7 @@ export class Restore {
         const facts = factsOf(own, id, theirs);
         if (!facts) continue;
         const isEnded = facts.kind === "group" && facts.ended;
+        const inherited = gapOfAccount(content.entries, toHex(id));
         transaction.putConversation({
           ...emptyConversation,
           ...facts,
@@ -113,6 +117,7 @@ export class Restore {
                 }
               : {}),
           },
+          ...(inherited ? { inherited } : {}),
           readUpTo: theirs.readUpTo,
           peerDeliveredUpTo: theirs.peerDeliveredUpTo,
           peerReadUpTo: theirs.peerReadUpTo,
@@ -221,8 +226,17 @@ export class Restore {
   async askForGap(transaction: Transaction, id: string): Promise<void> {
     const conversation = transaction.conversation(id);
     if (conversation?.restoredTo === undefined || conversation.joinedAt === undefined || conversation.gap) return;
-    const range = { from: conversation.restoredTo + 1, to: conversation.joinedAt - 1 };
-    await this.#ask(transaction, conversation, range, "while no device of yours was there");
+    const { inherited, restoredTo } = conversation;
+    delete conversation.inherited;
+    const last = { from: restoredTo + 1, to: conversation.joinedAt - 1 };
+    // What the others wait for as well. Answers come in the order of requests: whoever answered the last one has answered both.
+    const earlier = inherited && { from: inherited.from, to: Math.min(inherited.to, last.to) };
+    const ranges = !earlier
+      ? [last]
+      : earlier.to >= restoredTo
+        ? [{ from: Math.min(earlier.from, last.from), to: last.to }]
+        : [earlier, last];
+    await this.#ask(transaction, conversation, ranges, "while no device of yours was there");
     transaction.putConversation(conversation);
   }
 
@@ -232,29 +246,34 @@ export class Restore {
     delete conversation.lostFrom;
     if (lostFrom === undefined) return;
     const range = { from: lostFrom, to: joinedAt - 1 };
-    await this.#ask(transaction, conversation, range, "while this device had lost the thread");
+    await this.#ask(transaction, conversation, [range], "while this device had lost the thread");
   }
 
-  /** Changes `conversation`. */
+  /** Asks for ranges in their order. Changes `conversation`. */
   async #ask(
     transaction: Transaction,
     conversation: ConversationRecord,
-    asked: { from: number; to: number },
+    ranges: readonly Range[],
     when: string,
   ): Promise<void> {
-    const { state, contacts, platform, outbox, timeline } = this.#options;
-    if (asked.from > asked.to || !state.account || this.#options.isQuiet(conversation)) return;
+    const { state, contacts, platform, outbox, timeline, gaps } = this.#options;
+    const wanted = ranges.filter(({ from, to }) => from <= to);
+    const asked = wanted.at(-1);
+    if (!asked || !state.account || this.#options.isQuiet(conversation)) return;
     const now = platform.clock.now();
-    outbox.put(transaction, conversation, {
-      kind: "resend-request",
-      content: encodeContent({
+    for (const { from, to } of wanted) {
+      outbox.put(transaction, conversation, {
         kind: "resend-request",
-        ...asked,
-        salt: platform.random.bytes(16),
-        sentAtMs: now,
-        head: contacts.ownHead(),
-      }),
-    });
+        content: encodeContent({
+          kind: "resend-request",
+          from,
+          to,
+          salt: platform.random.bytes(16),
+          sentAtMs: now,
+          head: contacts.ownHead(),
+        }),
+      });
+    }
     const authors = conversation.kind === "direct" ? contacts.nameOf(conversation.peer) : "those who wrote it";
     const place = await timeline.note(transaction, conversation, asked.to, {
       kind: "event",
@@ -264,26 +283,37 @@ export class Restore {
       text: `what was written ${when}, if anything was, is on its way from ${authors}`,
     });
     const { gap } = conversation;
+    const { others, siblings } = await this.#devicesIn(transaction, conversation);
     conversation.gap = {
-      from: Math.min(asked.from, gap?.from ?? asked.from),
+      from: Math.min(wanted[0]!.from, gap?.from ?? asked.from),
       to: Math.max(asked.to, gap?.to ?? asked.to),
       asked,
       place,
-      unanswered: await this.#othersDevicesIn(transaction, conversation),
+      unanswered: others,
+      ...(siblings.length > 0 ? { siblings } : {}),
       came: 0,
     };
+    gaps.note(transaction, conversation);
   }
 
-  /** The devices of others that have a place in a conversation: what one's own wrote, they archived. */
-  async #othersDevicesIn(transaction: Transaction, { conversation }: ConversationRecord): Promise<string[]> {
+  /** The devices of others that have a place in a conversation, and the account's own but this one. */
+  async #devicesIn(
+    transaction: Transaction,
+    { conversation }: ConversationRecord,
+  ): Promise<{ others: string[]; siblings: string[] }> {
     const { contacts, state } = this.#options;
+    const own = state.account!;
     const group = await transaction.group(toHex(conversation));
     const leaves = (group?.leaves() ?? []).filter(({ account, device }) => {
       const chain = contacts.chain(account);
       const isRemoved = chain && chainDevice(chain, device)?.revokedN !== undefined;
-      return !isRemoved && !sameBytes(account, state.account!.account);
+      return !isRemoved && !sameBytes(device, own.device);
     });
-    return leaves.map(({ device }) => toHex(device));
+    const isOwn = ({ account }: { account: Uint8Array }) => sameBytes(account, own.account);
+    return {
+      others: leaves.filter((leaf) => !isOwn(leaf)).map(({ device }) => toHex(device)),
+      siblings: leaves.filter(isOwn).map(({ device }) => toHex(device)),
+    };
   }
 
   /** A device has sent again what it wrote in a gap: when all have, the history says what came. Changes `conversation`. */
@@ -293,15 +323,18 @@ export class Restore {
     sender: { account: Uint8Array; device: Uint8Array },
     range: { from: number; to: number },
   ): Promise<void> {
-    const { state, contacts, timeline } = this.#options;
+    const { state, contacts, timeline, gaps } = this.#options;
     const { gap } = conversation;
     const id = toHex(conversation.conversation);
     if (!gap || range.from !== gap.asked.from || range.to !== gap.asked.to) return;
     const device = toHex(sender.device);
+    const present = await this.#devicesIn(transaction, conversation);
+    const unanswered = gap.unanswered.filter((one) => one !== device && present.others.includes(one));
+    const { siblings: before = [], ...rest } = gap;
+    const siblings = before.filter((one) => one !== device && present.siblings.includes(one));
+    conversation.gap = { ...rest, unanswered, ...(siblings.length > 0 ? { siblings } : {}) };
+    gaps.note(transaction, conversation);
     if (!gap.unanswered.includes(device)) return;
-    const present = await this.#othersDevicesIn(transaction, conversation);
-    const unanswered = gap.unanswered.filter((one) => one !== device && present.includes(one));
-    conversation.gap = { ...gap, unanswered };
     const row = await transaction.row(id, gap.place);
     if (row?.kind !== "event" || !state.account) return;
     const came = gap.came === 1 ? "1 message came" : `${gap.came} messages came`;
@@ -403,6 +436,7 @@ export class Restore {
     conversation.gap = { ...gap, came: gap.came + 1 };
     // The archive has passed that place: it takes the message where it came.
     conversation.late = [...(conversation.late ?? []), { place, sequence }];
+    this.#options.gaps.note(transaction, conversation);
   }
 }
 
