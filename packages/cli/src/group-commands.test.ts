@@ -50,6 +50,21 @@ test("who may bring in people is a setting of the group, and has two values", as
   assert.match(wrong.stderr, /it is members or admins, not "nobody"/);
 });
 
+test("whether newcomers see the last days is a switch of the group, and what is shared says whose word it is", async () => {
+  const client = alice();
+  await runCli(["group", "create", "Team"], { client });
+  const on = await runCli(["set", "Team", "share-history", "on"], { client });
+  assert.equal(on.stdout, "new members of Team are shown what was said in the last days\n");
+  assert.deepEqual(lastCall(client)?.options, { group: "Team", shareHistory: true });
+  assert.equal((await runCli(["set", "Team", "share-history", "maybe"], { client })).exitCode, 2);
+  const { id } = await client.send({ to: "@bob", text: "lunch?" });
+  Object.assign(
+    client.rows.find((row) => row.id === id)!,
+    { sharedBy: "@carol" },
+  );
+  assert.match((await runCli(["history", "@bob"], { client })).stdout, /\(shared by @carol\) lunch\?/);
+});
+
 test("a group's picture is set from a file, taken away, and saved without overwriting anything", async () => {
   const client = alice();
   const folder = await mkdtemp(join(tmpdir(), "sotto-picture-"));

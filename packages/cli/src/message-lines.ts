@@ -30,13 +30,14 @@ export function ticks(message: Message, nowMs: number): string {
 }
 
 /** What a text answers, or that it is another's. */
-function beforeText({ replyTo, quote, forwarded }: Message): string {
+function beforeText({ replyTo, quote, forwarded, sharedBy }: Message): string {
   const replied = quote
     ? `(to ${printable(quote.from)}${quote.deleted ? ", deleted" : `: “${shortened(quote.text)}”`}) `
     : replyTo === undefined
       ? ""
       : `(to ${printable(replyTo.slice(0, shownIdDigits))}) `;
-  return forwarded ? `${replied}(forwarded) ` : replied;
+  const marks = `${sharedBy === undefined ? "" : `(shared by ${printable(sharedBy)}) `}${forwarded ? "(forwarded) " : ""}`;
+  return replied + marks;
 }
 
 function shortened(text: string): string {

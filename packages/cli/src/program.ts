@@ -368,6 +368,7 @@ Examples:
       "sotto set @bob archived on",
       "sotto set Team invites admins",
       "sotto set Team picture mountain.jpg",
+      "sotto set Team share-history on",
     ]).usage("[options] [with] [key value]"),
   ).action(async (words: string[], _options: unknown, command: Command) => {
     const { set } = await import("./commands/set.ts");

@@ -36,6 +36,8 @@ export interface Message {
   pinned?: true;
   /** These are another message's words, says who sent it. */
   forwarded?: true;
+  /** Written before one came into the group: who says that its author wrote it. Never unread. */
+  sharedBy?: string;
   /** Members whom it names with an `@`. */
   mentions?: string[];
   /** What was done to it here last is not on the server yet, or was refused (`failure` says why). Absent once it is there. */
@@ -102,6 +104,7 @@ export interface ConversationEvent {
     | "invites-changed"
     | "renamed"
     | "picture"
+    | "share-history"
     | "refused"
     | "device-added"
     | "device-removed"
@@ -446,6 +449,8 @@ export interface Client extends AsyncDisposable {
   renameGroup(options: { group: string; name: string }): Promise<GroupOutcome>;
   /** PNG, JPEG or WebP of 16 KiB at most, as base64; `null` takes it away. Never decoded here. */
   setGroupPicture(options: { group: string; picture: string | null }): Promise<GroupOutcome>;
+  /** Whether whoever lets somebody in shares the messages of the last days with them: 100 at most, of seven days. */
+  setShareHistory(options: { group: string; shareHistory: boolean }): Promise<GroupOutcome>;
   groupPicture(options: { group: string }): Promise<{ type: string; size: number; base64: string }>;
   setRole(options: { group: string; member: string; role: GroupRole }): Promise<GroupOutcome>;
   /** Who may bring in people. */

@@ -1,6 +1,7 @@
 /**
  * A row as the archive keeps it: its content as it came, and where the bytes alone would not bring the row back, beside it what
- * they leave out. That is the id of a message whose words were taken back, and the old place of what came late.
+ * they leave out. That is the id of a message whose words were taken back, the old place of what came late, and whose word it is who wrote
+ * what was shared.
  */
 import { type ArchivedMessage, contentId, decodeContent } from "@sotto/e2ee";
 import { decodeCbor, encodeCbor, idBytes, isBytes, isCount, isRecord } from "@sotto/protocol";
@@ -16,6 +17,7 @@ export function archiveEntryOf(row: Row, place: string, sequence: number): Archi
   const oldSequence = sequenceOf(place);
   const beside = {
     ...(row.kind === "message" && row.erased ? { id: row.id } : {}),
+    ...(row.kind === "message" && row.sharedBy ? { sharedBy: row.sharedBy } : {}),
     ...(oldSequence === undefined || oldSequence === sequence ? {} : { sequence: oldSequence }),
   };
   return {
@@ -33,7 +35,7 @@ export function rowOfArchiveEntry(
   entry: ArchivedMessage,
   conversation: Uint8Array,
 ): { sequence: number; row: MessageRow | ChangeRow } {
-  const { content: bytes, id, sequence = entry.sequence } = opened(entry.content);
+  const { content: bytes, id, sharedBy, sequence = entry.sequence } = opened(entry.content);
   const content = decodeContent(bytes);
   const change = id === undefined ? changeIn(content) : undefined;
   const frame = {
@@ -46,10 +48,23 @@ export function rowOfArchiveEntry(
     content: bytes,
   };
   if (change) return { sequence, row: { kind: "change", ...frame, target: change.target } };
-  return { sequence, row: { kind: "message", ...frame, ...(id === undefined ? {} : { erased: true }) } };
+  return {
+    sequence,
+    row: {
+      kind: "message",
+      ...frame,
+      ...(id === undefined ? {} : { erased: true }),
+      ...(sharedBy ? { sharedBy } : {}),
+    },
+  };
 }
 
-function opened(bytes: Uint8Array): { content: Uint8Array; id?: Uint8Array; sequence?: number } {
+function opened(bytes: Uint8Array): {
+  content: Uint8Array;
+  id?: Uint8Array;
+  sharedBy?: Uint8Array;
+  sequence?: number;
+} {
   const asItCame = { content: bytes.slice() };
   let fields: unknown;
   try {
@@ -59,10 +74,11 @@ function opened(bytes: Uint8Array): { content: Uint8Array; id?: Uint8Array; sequ
   }
   if (!Array.isArray(fields) || fields[0] !== mark || !isRecord(fields[1]) || !(fields[2] instanceof Uint8Array))
     return asItCame;
-  const { id, sequence } = fields[1];
+  const { id, sharedBy, sequence } = fields[1];
   return {
     content: fields[2].slice(),
     ...(isBytes(id, idBytes) ? { id: id.slice() } : {}),
+    ...(isBytes(sharedBy, idBytes) ? { sharedBy: sharedBy.slice() } : {}),
     ...(isCount(sequence) ? { sequence } : {}),
   };
 }

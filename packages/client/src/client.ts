@@ -80,6 +80,7 @@ import {
 } from "./records.ts";
 import { type ServerPin, formatAddress, parseAddress, pinServer } from "./server-pin.ts";
 import { Search } from "./search.ts";
+import { SharedHistory } from "./shared-history.ts";
 import { State, type Transaction } from "./state.ts";
 import { Sync } from "./sync.ts";
 import { Timeline, rfc3339 } from "./timeline.ts";
@@ -278,6 +279,7 @@ class Engine implements Client {
       outbox: this.#outbox,
       restore: this.#restore,
       resets: this.#resets,
+      shared: new SharedHistory({ ...parts, outbox: () => this.#outbox }),
       expiry: this.#expiry,
       groups: this.#groups,
       profiles: this.#profiles,
@@ -668,6 +670,10 @@ class Engine implements Client {
 
   setGroupPicture(options: { group: string; picture: string | null }): Promise<GroupOutcome> {
     return this.#groups.setPicture(options);
+  }
+
+  setShareHistory(options: { group: string; shareHistory: boolean }): Promise<GroupOutcome> {
+    return this.#groups.setShareHistory(options);
   }
 
   groupPicture(options: { group: string }): Promise<{ type: string; size: number; base64: string }> {

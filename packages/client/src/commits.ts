@@ -15,6 +15,7 @@ import type { Platform } from "./platform.ts";
 import type { ConversationRecord, GroupFacts, MemberMarks } from "./records.ts";
 import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
+import type { SharedHistory } from "./shared-history.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -36,6 +37,7 @@ interface CommitsOptions {
   platform: Platform;
   restore: Restore;
   resets: Resets;
+  shared: SharedHistory;
   groups: Groups;
   profiles: GroupProfiles;
 }
@@ -121,7 +123,9 @@ export class Commits {
       conversation.members = sinceNow(conversation, state.account!.account, at.sequence);
     }
     if (after.version !== before.version) conversation.roster = encodeRoster(after);
-    if (own) groups.onOwnCommit(transaction, conversation, accountsOnlyIn(after, before));
+    const entered = accountsOnlyIn(after, before);
+    if (own) groups.onOwnCommit(transaction, conversation, entered);
+    if (own && entered.length > 0) await this.#options.shared.share(transaction, conversation, at.sequence);
     if (after.version === before.version) return;
     const members: Record<string, MemberMarks> = { ...conversation.members };
     const by = committer.account;

@@ -291,6 +291,7 @@ export class Conversations {
     };
     if (conversation.reset) conversation.reset = { ...conversation.reset, isIn: true };
     if (conversation.kind === "group") {
+      if (!isBack) conversation.newcomer = { before: welcome.from, by: by.slice() };
       delete conversation.ended;
       conversation.members = sinceNow(conversation, own.account, welcome.from - 1);
     }

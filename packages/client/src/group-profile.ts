@@ -24,6 +24,7 @@ const longestTurnMs = 30_000;
 export interface ProfileChange {
   name?: string;
   picture?: Uint8Array | null;
+  shareHistory?: boolean;
 }
 
 export interface GroupProfilesOptions {
@@ -46,11 +47,16 @@ export class GroupProfiles {
   /** Queues what is to change, or without it what holds once more; returns its place in the outbox. */
   send(transaction: Transaction, conversation: GroupRecord, changed?: ProfileChange): number {
     const { contacts, outbox, platform } = this.#options;
-    const { name, picture, setAt = 0 } = conversation.profile ?? {};
-    const { name: newName = name, picture: newPicture = picture } = changed ?? {};
+    const { name, picture, shareHistory, setAt = 0 } = conversation.profile ?? {};
+    const {
+      name: newName = name,
+      picture: newPicture = picture,
+      shareHistory: isShared = shareHistory,
+    } = changed ?? {};
     const profile = {
       ...(newName === undefined ? {} : { name: newName }),
       ...(newPicture ? { picture: newPicture } : {}),
+      ...(isShared ? { shareHistory: isShared } : {}),
       // What has no place in the log yet is not repeated, it is said.
       ...(changed || setAt === 0 ? {} : { setAt }),
     };
@@ -86,7 +92,7 @@ export class GroupProfiles {
     conversation: ConversationRecord,
     from: Uint8Array,
     at: { sequence: number; acceptedAt: number },
-    said: { name?: string; picture?: Uint8Array; setAt?: number },
+    said: { name?: string; picture?: Uint8Array; shareHistory?: true; setAt?: number },
   ): Promise<void> {
     if (conversation.kind !== "group") return;
     const id = toHex(conversation.conversation);
@@ -100,10 +106,14 @@ export class GroupProfiles {
     // Told again, what is known already changes nothing; from a device that knows the name only, it would take the rest away.
     const isKnown = known !== undefined && said.setAt !== undefined && setAt === known.setAt && !known.isBrief;
     const isNewer = !known || known.setAt === 0 || (setAt >= known.setAt && !isKnown);
-    if (isHearsay ? known && !(known.isHearsay && isNewer) : known && !known.isHearsay && !isNewer) return;
+    // What the account vault left out any member may add: it is believed as long as no admin says otherwise.
+    const isRest = known?.isBrief === true && setAt === known.setAt && said.name === known.name;
+    const mayBeHearsay = !known || isRest || (known.isHearsay === true && isNewer);
+    if (isHearsay ? !mayBeHearsay : known && !known.isHearsay && !isNewer) return;
     const profile: GroupProfile = {
       ...(said.name === undefined ? {} : { name: said.name }),
       ...(said.picture === undefined ? {} : { picture: said.picture.slice() }),
+      ...(said.shareHistory ? { shareHistory: true } : {}),
       setAt,
       ...(isHearsay ? { isHearsay } : {}),
     };
@@ -119,7 +129,12 @@ export class GroupProfiles {
           : `${by} renamed the group: “${before}” is “${profile.name}” now`;
       await this.#note(transaction, conversation, from, at, "renamed", text);
     }
-    if (known?.isBrief || isSame(known?.picture, profile.picture)) return;
+    if (known?.isBrief) return;
+    if (known?.shareHistory !== profile.shareHistory) {
+      const what = profile.shareHistory ? "are shown what was said in the last days" : "see nothing of before";
+      await this.#note(transaction, conversation, from, at, "share-history", `${by} set that new members ${what}`);
+    }
+    if (isSame(known?.picture, profile.picture)) return;
     const text = profile.picture ? `${by} changed the group's picture` : `${by} took the group's picture away`;
     await this.#note(transaction, conversation, from, at, "picture", text);
   }
@@ -129,7 +144,7 @@ export class GroupProfiles {
     conversation: ConversationRecord,
     from: Uint8Array,
     { sequence, acceptedAt }: { sequence: number; acceptedAt: number },
-    event: "renamed" | "picture",
+    event: "renamed" | "picture" | "share-history",
     text: string,
   ): Promise<void> {
     const { platform, timeline } = this.#options;

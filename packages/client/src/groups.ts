@@ -157,6 +157,11 @@ export class Groups {
     return this.#setProfile(options.group, { picture });
   }
 
+  async setShareHistory(options: { group: string; shareHistory: boolean }): Promise<GroupOutcome> {
+    this.#options.own();
+    return this.#setProfile(options.group, { shareHistory: options.shareHistory });
+  }
+
   async picture(options: { group: string }): Promise<{ type: string; size: number; base64: string }> {
     const picture = (await this.#group(options.group)).profile?.picture;
     if (!picture) throw new ClientError("no-picture", "the group has no picture");

@@ -235,6 +235,7 @@ class Home {
   removeMembers = (options: Parameters<Client["removeMembers"]>[0]) => this.#call("removeMembers", options);
   leaveGroup = (options: Parameters<Client["leaveGroup"]>[0]) => this.#call("leaveGroup", options);
   setGroupPicture = (options: Parameters<Client["setGroupPicture"]>[0]) => this.#call("setGroupPicture", options);
+  setShareHistory = (options: Parameters<Client["setShareHistory"]>[0]) => this.#call("setShareHistory", options);
   groupPicture = (options: Parameters<Client["groupPicture"]>[0]) => this.#call("groupPicture", options);
   renameGroup = (options: Parameters<Client["renameGroup"]>[0]) => this.#call("renameGroup", options);
   setRole = (options: Parameters<Client["setRole"]>[0]) => this.#call("setRole", options);

@@ -141,6 +141,8 @@ export interface GroupFacts {
   profile?: GroupProfile;
   /** What is known of each member, by its account in hexadecimal; of oneself nothing but `since`. */
   members?: Record<string, MemberMarks>;
+  /** Who let this account in, and where: what they share of before that is taken. */
+  newcomer?: { before: number; by: Uint8Array };
   /** When the last read receipt was queued, in a group that is large enough to wait between them. */
   readReportedAt?: number;
   /** This account is no member any more: why, by whom, and the sequence of the commit. */
@@ -150,6 +152,7 @@ export interface GroupFacts {
 export interface GroupProfile {
   name?: string;
   picture?: Uint8Array;
+  shareHistory?: true;
   /** From the account vault, which keeps the name only: the rest is asked for. */
   isBrief?: true;
   /** The sequence at which it was set; 0 while it has no place in the log. */
@@ -270,6 +273,8 @@ export interface MessageRow extends RowFrame {
   pending?: { order: number; content: Uint8Array }[];
   /** Why the server refused the last of those. */
   refused?: string;
+  /** Written before this account came: whose word it is that its author wrote it. */
+  sharedBy?: Uint8Array;
   /** Deleted for everyone: `content` holds no words any more, and `id` is the only thing that says what it was. */
   erased?: true;
   /** The whole text of a message that only begins in its content. */
@@ -356,6 +361,7 @@ export interface OutboxItem {
     | "resent"
     | "profile"
     | "profile-request"
+    | "shared-history"
     | "group-change";
   /** Of all but receipts. These are written when they are encrypted, so that they show the newest chain head. */
   content?: Uint8Array;

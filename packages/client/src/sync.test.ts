@@ -1,3 +1,4 @@
+import type { SharedHistory } from "./shared-history.ts";
 import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import assert from "node:assert/strict";
@@ -63,6 +64,7 @@ async function begin() {
     connection: () => connection,
     isQuiet: () => false,
     restore: {} as Restore,
+    shared: {} as SharedHistory,
     resets: { tend() {} } as unknown as Resets,
     expiry: {} as Expiry,
     groups: { tend() {} } as unknown as Groups,

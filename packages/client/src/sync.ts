@@ -32,6 +32,7 @@ import type { ConversationRecord } from "./records.ts";
 import { keepProof } from "./reports.ts";
 import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
+import type { SharedHistory } from "./shared-history.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -47,6 +48,7 @@ export interface SyncOptions {
   outbox: Outbox;
   restore: Restore;
   resets: Resets;
+  shared: SharedHistory;
   expiry: Expiry;
   groups: Groups;
   profiles: GroupProfiles;
@@ -662,6 +664,12 @@ export class Sync {
       case "profile":
         await this.#options.profiles.take(transaction, conversation, sender.account, at, content);
         return;
+      case "shared-history": {
+        const { shared } = this.#options;
+        throwUnlessAsked(shared.unknownAuthors(content.messages), at.asked);
+        await shared.take(transaction, conversation, sender.account, sequence, content.messages);
+        return;
+      }
       case "profile-request":
         this.#options.profiles.onRequest(transaction, conversation, sender.device, sequence);
         return;

@@ -106,6 +106,7 @@ export class Timeline {
     const attached = content.kind === "attachments" ? content.files.filter((file) => !isRead(file, row)) : [];
     if (attached.length > 0) message.attachments = attached.map(toAttachment);
     if (row.failure !== undefined) message.failure = row.failure;
+    if (row.sharedBy) message.sharedBy = this.#contacts.nameOf(row.sharedBy);
     const expiresAt = row.expiresAt ?? ("expiresAtMs" in content ? content.expiresAtMs : undefined);
     if (expiresAt !== undefined) message.expiresAt = rfc3339(expiresAt);
     const waiting = message.state === "sending" ? this.#reasonToWait(message.conversation) : undefined;
@@ -511,7 +512,9 @@ export class Timeline {
   #isUnread(conversation: ConversationRecord, place: string, row: MessageRow): boolean {
     const sequence = sequenceOf(place);
     if (conversation.kind === "group" && this.#isBlocked(row.from)) return false;
-    return !this.isOwn(row) && !row.erased && sequence !== undefined && sequence > conversation.readUpTo;
+    return (
+      !this.isOwn(row) && !row.erased && !row.sharedBy && sequence !== undefined && sequence > conversation.readUpTo
+    );
   }
 
   #countUnread(conversation: ConversationRecord, place: string, row: MessageRow): void {

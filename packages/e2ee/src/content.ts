@@ -70,7 +70,18 @@ export type ContentBody =
       readonly name?: string;
       /** Of the type that its first bytes tell. */
       readonly picture?: Uint8Array;
+      /** Whoever lets somebody in shares what was said lately with them. */
+      readonly shareHistory?: true;
       readonly setAt?: number;
+    }
+  /** What others wrote lately, as the sender has it, for somebody whom the sender has let in. */
+  | {
+      readonly kind: "shared-history";
+      readonly messages: readonly {
+        readonly sequence: number;
+        readonly from: AccountId;
+        readonly content: Uint8Array;
+      }[];
     }
   /** The sender's device has just come in by itself and knows no profile: whoever knows it, please send it again. */
   | { readonly kind: "profile-request" }
@@ -143,8 +154,11 @@ function encodeBody(content: ContentBody): unknown {
         name: content.name,
         picture: content.picture,
         pictureType: content.picture && pictureTypeOf(content.picture),
+        shareHistory: content.shareHistory,
         setAt: content.setAt,
       };
+    case "shared-history":
+      return { messages: content.messages.map(({ sequence, from, content: bytes }) => [sequence, from, bytes]) };
     case "profile-request":
       return null;
     case "delivered":
@@ -232,7 +246,8 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
     }
     case "profile": {
       if (!isRecord(body)) return malformed("profile");
-      const { name, picture, pictureType, setAt } = body;
+      const { name, picture, pictureType, shareHistory, setAt } = body;
+      if (shareHistory !== undefined && typeof shareHistory !== "boolean") return malformed("profile");
       if (picture !== undefined && !isPicture(picture, pictureType ?? null)) return malformed("profile");
       if (name !== undefined && !isGroupName(name)) return malformed("profile");
       if (setAt !== undefined && !isCount(setAt)) return malformed("profile");
@@ -240,8 +255,21 @@ function decodeBody(kind: string, body: unknown): ContentBody | { kind: "malform
         kind,
         ...(name === undefined ? {} : { name }),
         ...(picture === undefined ? {} : { picture }),
+        ...(shareHistory === true ? { shareHistory } : {}),
         ...(setAt === undefined ? {} : { setAt }),
       };
+    }
+    case "shared-history": {
+      if (!isRecord(body) || !Array.isArray(body["messages"])) return malformed("shared history");
+      const messages = [];
+      for (const fields of body["messages"] as unknown[]) {
+        if (!Array.isArray(fields) || fields.length !== 3) return malformed("shared history");
+        const [sequence, from, content] = fields as unknown[];
+        if (!isCount(sequence) || !isBytes(from, idBytes) || !(content instanceof Uint8Array))
+          return malformed("shared history");
+        messages.push({ sequence, from, content });
+      }
+      return { kind, messages };
     }
     case "profile-request":
       return body === null ? { kind } : malformed("profile request");

@@ -71,6 +71,15 @@ export async function setInvites(context: Context, group: string, invites: "memb
   );
 }
 
+export async function setShareHistory(context: Context, group: string, shareHistory: boolean): Promise<void> {
+  await change(
+    context,
+    (client) => naming(group, client.setShareHistory({ group, shareHistory })),
+    ({ title }) =>
+      `new members of ${printable(title)} ${shareHistory ? "are shown what was said in the last days" : "see nothing of before"}`,
+  );
+}
+
 export async function listMembers(context: Context, group: string): Promise<void> {
   const { output } = context;
   await withReader(context, async (client) => {

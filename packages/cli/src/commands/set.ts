@@ -34,6 +34,11 @@ export async function set(context: Context, words: readonly string[]): Promise<v
     await setPicture(context, first, words[2]!);
     return;
   }
+  if (words.length === 3 && words[1] === "share-history") {
+    const { setShareHistory } = await import("./group.ts");
+    await setShareHistory(context, first, readSwitch("share-history", words[2]));
+    return;
+  }
   const ofAccount = words.length <= 2 && !first.startsWith("@") && (rest.length > 0 || !/^[0-9a-f]{4,32}$/.test(first));
   if (ofAccount) await setOfAccount(context, ...words);
   else await setOfConversation(context, first, ...rest);

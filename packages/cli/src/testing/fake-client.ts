@@ -510,6 +510,11 @@ export class FakeClient implements Client {
     return this.#outcome(options.group);
   }
 
+  async setShareHistory(options: { group: string; shareHistory: boolean }): Promise<GroupOutcome> {
+    await this.#call("setShareHistory", options);
+    return this.#outcome(options.group);
+  }
+
   async groupPicture(options: { group: string }): Promise<{ type: string; size: number; base64: string }> {
     await this.#call("groupPicture", options);
     const base64 = this.#pictures.get(options.group) ?? "";

@@ -54,6 +54,7 @@ export const remoteMethods = [
   "leaveGroup",
   "renameGroup",
   "setGroupPicture",
+  "setShareHistory",
   "groupPicture",
   "setRole",
   "setInvites",

@@ -137,6 +137,68 @@ export function groupStories(story: Story): void {
     },
   );
 
+  story(
+    "a group that shares its history shows newcomers the last of it, as the word of who let them in",
+    async (create) => {
+      const alice = await (await create("alice", quick)).register();
+      const bob = await (await create("bob", quick)).register();
+      const carol = await (await create("carol", quick)).register();
+      const { conversation: group } = await alice.client.createGroup({ name: "Team", members: [bob.at] });
+      await eventually("bob is in", async () => (await titleOf(bob, group)) === "Team");
+      await assert.rejects(bob.client.setShareHistory({ group, shareHistory: true }), failsWith("not-permitted"));
+      await say(bob, group, "from bob");
+      await eventually("alice has it", async () => (await texts(alice, group)).length === 1);
+      await say(alice, group, "first words");
+      const edited = (await rows(alice, group)).findLast((row) => "state" in row)!.id;
+      await alice.client.editMessage({ id: edited, text: "better words" });
+      await say(alice, group, "taken back");
+      const deleted = (await rows(alice, group)).findLast((row) => "state" in row)!.id;
+      await alice.client.deleteMessage({ id: deleted });
+      await alice.client.setConversationSettings({ with: group, expiry: 86_400_000 });
+      await say(alice, group, "disappears");
+      await alice.client.setConversationSettings({ with: group, expiry: 0 });
+      assert.equal((await alice.client.setShareHistory({ group, shareHistory: true })).state, "done");
+      await alice.client.flush({ timeoutMs: patienceMs });
+      await alice.client.addMembers({ group, members: [carol.at] });
+      await eventually("carol sees it", async () => (await texts(carol, group)).length === 2);
+      assert.deepEqual(await texts(carol, group), ["from bob", "better words"]);
+      const shared = (await rows(carol, group)).filter((row): row is Message => "state" in row);
+      assert.deepEqual(
+        shared.map(({ from, sharedBy, unread }) => [from, sharedBy, unread]),
+        [
+          [bob.at, alice.at, false],
+          [alice.at, alice.at, false],
+        ],
+      );
+      assert.equal((await carol.client.conversations())[0]!.unread, 0);
+      await say(bob, group, "hello carol");
+      await eventually("carol reads on", async () => (await texts(carol, group)).at(-1) === "hello carol");
+      assert.equal((await carol.client.conversations())[0]!.unread, 1);
+      assert.deepEqual((await texts(bob, group)).filter((text) => text === "from bob").length, 1);
+      await carol.readAll();
+      await carol.client.flush({ timeoutMs: patienceMs });
+      const laptop = await create("carol-laptop", quick);
+      await laptop.signIn(carol);
+      const onLaptop = (await rows(laptop, group)).filter((row): row is Message => "state" in row);
+      assert.deepEqual(
+        onLaptop.map(({ text, sharedBy }) => [text, sharedBy]),
+        [
+          ["from bob", alice.at],
+          ["better words", alice.at],
+          ["hello carol", undefined],
+        ],
+      );
+      const dave = await (await create("dave", quick)).register();
+      await alice.client.setShareHistory({ group, shareHistory: false });
+      await alice.client.flush({ timeoutMs: patienceMs });
+      await alice.client.addMembers({ group, members: [dave.at] });
+      await say(alice, group, "hello dave");
+      await eventually("dave reads", async () => (await texts(dave, group)).length > 0);
+      assert.deepEqual(await texts(dave, group), ["hello dave"]);
+      assert.ok((await events(bob, group)).includes(`${alice.at} set that new members see nothing of before`));
+    },
+  );
+
   story("several people change a group at once, and all end with the same one", async (create) => {
     const alice = await (await create("alice", quick)).register();
     const others: Person[] = [];

@@ -75,6 +75,18 @@ const contents: Record<string, Content> = {
   "a group's name": { ...frame, kind: "profile", name: "Bergfreunde ⛰️" },
   "a group's name once more": { ...frame, kind: "profile", name: "Bergfreunde ⛰️", setAt: 17 },
   "a group without a name": { ...frame, kind: "profile" },
+  "a group's picture, and that it shares its history": {
+    ...frame,
+    kind: "profile",
+    name: "Bergfreunde ⛰️",
+    picture: Uint8Array.from([0xff, 0xd8, 0xff, 0xe0]),
+    shareHistory: true,
+  },
+  "what was said before somebody came": {
+    ...frame,
+    kind: "shared-history",
+    messages: [{ sequence: 7, from: new Uint8Array(16).fill(3), content: Uint8Array.from([1, 2, 3]) }],
+  },
   "a request for a group's profile": { ...frame, kind: "profile-request" },
   "a delivered receipt": { ...frame, kind: "delivered", upTo: 12, deliveredAtMs: 1_790_000_000_500 },
   "a read receipt": { ...frame, kind: "read", upTo: 12 },
