@@ -227,6 +227,8 @@ export const actions: Record<ActionKind | FaultKind, Action> = {
     if (device === undefined) return;
     device.conditions.isSilent = true;
     world.later(1_000 + (step.what % 120_000), () => {
+      // It may have been healed, and a fault that is over cuts nobody off while the world is judged.
+      if (!device.conditions.isSilent) return;
       device.conditions.isSilent = false;
       for (const link of world.network.linksOf(device))
         link.cut({ client: true, server: true, lose: { toServer: true, toClient: true } });
