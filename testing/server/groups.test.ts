@@ -16,6 +16,7 @@ import {
 import {
   directConversationId,
   directRoster,
+  groupConversationId,
   nameStructure,
   type Params,
   type Role,
@@ -36,7 +37,8 @@ async function setUp() {
   const bob = await register(bobs, "bob");
   const carol = await register(carols, "carol");
   const directory = directoryOf(alice, bob, carol);
-  const conversation = random.bytes(16);
+  const salt = random.bytes(16);
+  const conversation = groupConversationId(alice.account, salt);
   const roster = (version: number, roles: Roles, invites: Roster["invites"] = "admins"): Uint8Array =>
     encodeRoster({ version, invites, members: roles.map(([{ account }, role]) => ({ account, role })) });
   const create = async (
@@ -59,6 +61,7 @@ async function setUp() {
     });
   const paramsOf = async (group: Group): Promise<WholeParams<"createConversation">> => ({
     conversation,
+    salt,
     kind: "group",
     suite: 1,
     groupInfo: await groupInfo(group),
@@ -156,6 +159,7 @@ test("a group opens with its creator alone, as admin", async () => {
   const params = await paramsOf(await create(alice, roster(1, [[alice, "admin"]])));
   assert.equal(await refusal(alices.ask("createConversation", { ...params, peer: bob.account })), "malformed");
   assert.equal(await refusal(alices.ask("createConversation", { ...params, kind: "direct" })), "malformed");
+  assert.equal(await refusal(alices.ask("createConversation", { ...params, salt: undefined })), "malformed");
   assert.deepEqual((await alices.request("createConversation", params)).sequence, 0);
   assert.equal(await refusal(alices.request("createConversation", params)), "conversation-exists");
   const listed = await list(alices);

@@ -362,7 +362,7 @@ export class Conversations {
         conversation: conversation.conversation,
         kind: conversation.kind,
         suite: conversation.suite as Suite,
-        ...(conversation.kind === "direct" ? { peer: conversation.peer } : {}),
+        ...(conversation.kind === "direct" ? { peer: conversation.peer } : { salt: conversation.salt! }),
         groupInfo: info,
       });
       sequence = created.sequence;

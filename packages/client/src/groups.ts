@@ -14,7 +14,14 @@ import {
   stageCommit,
   strayLeaves,
 } from "@sotto/e2ee";
-import { type InvitePolicy, ProtocolError, createSubmissionId, sameBytes, toHex } from "@sotto/protocol";
+import {
+  type InvitePolicy,
+  ProtocolError,
+  createSubmissionId,
+  groupConversationId,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
 import type { GroupMember, GroupOutcome } from "./api.ts";
 import { attemptFor } from "./attempt.ts";
@@ -90,7 +97,7 @@ export class Groups {
     for (const member of new Set(options.members)) accounts.push(await lookup.account(member));
     const attempt = attemptFor(options.attempt, platform);
     // Made again because the answer was lost, it is the same group.
-    const conversation = attempt.salt;
+    const conversation = groupConversationId(me.account, attempt.salt);
     const id = toHex(conversation);
     const order = outbox.nextOrder();
     await state.transact((transaction) => {
@@ -99,6 +106,7 @@ export class Groups {
         ...emptyConversation,
         kind: "group",
         conversation,
+        salt: attempt.salt,
         roster: encodeRoster({ version: 1, invites: "members", members: [{ account: me.account, role: "admin" }] }),
         profile: { name, setAt: 0 },
         suite,

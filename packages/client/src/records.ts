@@ -133,6 +133,8 @@ export interface DirectFacts {
 
 export interface GroupFacts {
   kind: "group";
+  /** What the id is made from, on the device that makes the group. */
+  salt?: Uint8Array;
   /** The encoded roster of the newest epoch that this device was in. */
   roster: Uint8Array;
   /** By what the newest roster is known that another device of the account saw: nothing older is joined. */

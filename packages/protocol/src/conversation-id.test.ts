@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { directConversationId } from "./conversation-id.ts";
+import { directConversationId, groupConversationId } from "./conversation-id.ts";
 
 const [lower, higher] = [new Uint8Array(16).fill(1), new Uint8Array(16).fill(2)];
 const named = (...parts: (string | Uint8Array)[]) => {
@@ -13,4 +13,10 @@ const named = (...parts: (string | Uint8Array)[]) => {
 test("a direct conversation is named by its two accounts, in whatever order", () => {
   assert.deepEqual(directConversationId(lower, higher), named("sotto direct", lower, higher));
   assert.deepEqual(directConversationId(higher, lower), directConversationId(lower, higher));
+});
+
+test("a group is named by its creator and a salt, and never like a direct conversation", () => {
+  assert.deepEqual(groupConversationId(lower, higher), named("sotto group", lower, higher));
+  assert.notDeepEqual(groupConversationId(lower, higher), groupConversationId(higher, lower));
+  assert.notDeepEqual(groupConversationId(lower, higher), directConversationId(lower, higher));
 });

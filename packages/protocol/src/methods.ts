@@ -304,7 +304,7 @@ export const methods = {
   },
   createConversation: {
     about:
-      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; a group has one that its creator made up, and its roster is version 1 with the creator alone, as admin.",
+      "Opens a conversation at epoch 0 with the caller's leaf alone. A direct one takes its id from the two accounts, so that two creators meet; a group from its creator and a salt, so that nobody takes the id of another conversation; its roster is version 1 with the creator alone, as admin.",
     caller: "device",
     bucket: "commit",
     params: v.strictObject({
@@ -313,6 +313,8 @@ export const methods = {
       suite,
       /** Of a direct conversation, and of no other. */
       peer: v.optional(id),
+      /** Of a group, and of no other: random, and with the creator's account what its id is made from. */
+      salt: v.optional(id),
       groupInfo: structure,
     }),
     result: v.object({ sequence: count, acceptedAt: timeMs }),

@@ -5,6 +5,7 @@ import {
   directConversationId,
   directRoster,
   encodeRoster,
+  groupConversationId,
   ProtocolError,
   sameBytes,
   toHex,
@@ -17,8 +18,11 @@ import type { MethodFile } from "./method.ts";
 
 export const createConversation: MethodFile<"createConversation"> =
   ({ config, store, delivery, staging, now }) =>
-  async ({ conversation, kind, suite, peer, groupInfo: given }, { connection, account, device }) => {
-    if ((peer !== undefined) !== (kind === "direct")) throw new ProtocolError("malformed");
+  async ({ conversation, kind, suite, peer, salt, groupInfo: given }, { connection, account, device }) => {
+    if ((peer !== undefined) !== (kind === "direct") || (salt !== undefined) !== (kind === "group"))
+      throw new ProtocolError("malformed");
+    // A name that could be anything could be the one under which two others are going to talk.
+    if (salt && !sameBytes(conversation, groupConversationId(account, salt))) throw new ProtocolError("commit-refused");
     const groupInfo = staging.take(connection, given);
     const members = peer ? await membersOfTwo(store, conversation, account, peer) : [admin(account)];
     if ((await store.getConversation(conversation)) !== undefined) throw new ProtocolError("conversation-exists");
