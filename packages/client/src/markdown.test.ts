@@ -110,6 +110,12 @@ const pieces = fc
   )
   .map((list) => list.join(""));
 
+test("a fence with more than a language behind it is what was typed", () => {
+  for (const text of ["```é", "``` two words", "~~~ so it goes ~~~"])
+    assert.equal(parseMarkdown(text)[0]?.kind, "paragraph");
+  assert.equal(parseMarkdown("```ts \ncode\n```")[0]?.kind, "code");
+});
+
 test("any text is a tree of bounded depth, in which every letter and digit is still there, in order", () => {
   const depth = (content: readonly Inline[]): number =>
     Math.max(0, ...content.map((one) => ("content" in one ? 1 + depth(one.content) : 0)));

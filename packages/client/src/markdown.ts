@@ -31,7 +31,8 @@ export function parseMarkdown(text: string): Block[] {
   return blocksOf(text.split(/\r\n|\r|\n/), 0);
 }
 
-const fence = /^ {0,3}(`{3,}|~{3,}) *([\w+#.-]{0,32})[^`]*$/;
+/** With one word for the language; where more is said, it is what was typed. */
+const fence = /^ {0,3}(`{3,}|~{3,}) *([\w+#.-]{0,32}) *$/;
 const quoted = /^ {0,3}> ?/;
 const item = /^( {0,3})([-*+•]|(\d{1,9})[.)])( {1,4})(?=\S)/;
 
