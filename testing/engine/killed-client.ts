@@ -30,6 +30,7 @@ export class Life {
   readonly #network: FaultyNetwork;
   #isOver = false;
   #stepsLeft = Infinity;
+  #fatalStep: string | undefined;
   #disk: MemoryDisk;
 
   private constructor(disk: MemoryDisk) {
@@ -61,6 +62,11 @@ export class Life {
     this.#stepsLeft = steps;
   }
 
+  /** It does not live to take this one. */
+  dieBefore(step: string): void {
+    this.#fatalStep = step;
+  }
+
   #send(bytes: Uint8Array, send: (bytes: Uint8Array) => void): void {
     const frame = decodeFrame(bytes);
     const isStep = frame.kind === "request" && changingRequests.has(frame.method);
@@ -68,7 +74,8 @@ export class Life {
   }
 
   #isLastStep(step: string): boolean {
-    if (this.#isOver || this.#stepsLeft-- > 0) return this.#isOver;
+    if (this.#isOver) return true;
+    if (step !== this.#fatalStep && this.#stepsLeft-- > 0) return false;
     this.#isOver = true;
     this.#clock.stop();
     this.#disk.evict();
@@ -85,15 +92,18 @@ export class Life {
  * @param options.prepare a device as it is before, closed
  * @param options.act what is cut off
  * @param options.check what must hold on the device as it is opened again, after `act` was cut off or came through
+ * @param options.always a step before which it is killed in any case: what goes on beside `act` may shift the others past it
  */
 export async function killAtEachStep<Prepared extends { device: Device }>(options: {
   prepare: (round: number) => Promise<Prepared>;
   act: (client: Client, prepared: Prepared) => Promise<unknown>;
   check: (prepared: Prepared, cutAt: string | undefined) => Promise<void>;
   stride?: number;
+  always?: string;
 }): Promise<string[]> {
   const steps: string[] = [];
   const stride = isLong ? 1 : (options.stride ?? 1);
+  let fatalStep: string | undefined;
   for (let round = 0; ; round += stride) {
     const prepared = await options.prepare(round);
     const { device } = prepared;
@@ -102,7 +112,8 @@ export async function killAtEachStep<Prepared extends { device: Device }>(option
     const cutAt = await Promise.race([
       (async () => {
         if (await life.client.whoami().catch(() => undefined)) await life.client.sync({ timeoutMs: 10_000 });
-        life.dieAfter(round);
+        if (fatalStep === undefined) life.dieAfter(round);
+        else life.dieBefore(fatalStep);
         await options.act(life.client, prepared);
       })(),
       life.died,
@@ -113,6 +124,8 @@ export async function killAtEachStep<Prepared extends { device: Device }>(option
     } else steps.push(cutAt);
     await device.open();
     await options.check(prepared, cutAt ?? undefined);
-    if (cutAt === undefined) return steps;
+    if (fatalStep !== undefined) return steps;
+    if (cutAt === undefined && (options.always === undefined || steps.includes(options.always))) return steps;
+    if (cutAt === undefined) fatalStep = options.always;
   }
 }
