@@ -1,6 +1,6 @@
 /**
  * Runs every test of the workspace and prints one summary: `npm test`, or `npm test -- packages/server gateway` for the
- * files whose path contains one of the words. Two files run at once; the whole has ten minutes. With `--long` the files that
+ * files whose path contains one of the words. Three files run at once; the whole has ten minutes. With `--long` the files that
  * have a long form see SOTTO_TEST_LENGTH=long and take the time they need; the suites of testing/long have a runner of their own.
  *
  * With CI=true the official vectors have to be there and no test may skip for want of them.
@@ -9,7 +9,8 @@ import { existsSync, globSync } from "node:fs";
 import path from "node:path";
 import { runTestFile } from "./test-file.ts";
 
-const filesAtOnce = 2;
+/** One more than the cores of a small machine: many tests wait for a while, for a lost connection above all. */
+const filesAtOnce = 3;
 /** A file that takes longer is named in the summary. */
 const slowFileMs = 30_000;
 
