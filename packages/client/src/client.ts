@@ -83,7 +83,7 @@ import { Search } from "./search.ts";
 import { SharedHistory } from "./shared-history.ts";
 import { State, type Transaction } from "./state.ts";
 import { Sync } from "./sync.ts";
-import { Timeline, rfc3339 } from "./timeline.ts";
+import { Timeline, rfc3339, eventRow } from "./timeline.ts";
 import { Typing } from "./typing.ts";
 
 export interface ClientOptions {
@@ -180,14 +180,11 @@ class Engine implements Client {
       clock: platform.clock,
       requests: connection,
       onIdentityChanged: (transaction, account, text) =>
-        this.#timeline.noteOnPerson(transaction, account, {
-          kind: "event",
-          id: platform.random.bytes(16),
-          from: account,
-          sentAt: platform.clock.now(),
-          event: "identity-changed",
-          text,
-        }),
+        this.#timeline.noteOnPerson(
+          transaction,
+          account,
+          eventRow(platform, { from: account, event: "identity-changed", text }),
+        ),
     });
     this.#timeline = new Timeline(
       state,

@@ -17,7 +17,7 @@ import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import type { SharedHistory } from "./shared-history.ts";
 import type { State, Transaction } from "./state.ts";
-import type { Timeline } from "./timeline.ts";
+import { type Timeline, eventRow } from "./timeline.ts";
 
 type Commit = Extract<Processed, { kind: "commit" }>;
 
@@ -211,16 +211,9 @@ export class Commits {
     event: ConversationEvent["event"],
     text: string,
   ): Promise<void> {
-    const { timeline, platform } = this.#options;
-    await timeline.note(transaction, conversation, sequence, {
-      kind: "event",
-      id: platform.random.bytes(16),
-      ...(from ? { from: from.slice() } : {}),
-      sentAt: platform.clock.now(),
-      acceptedAt,
-      event,
-      text,
-    });
+    const { platform, timeline } = this.#options;
+    const row = eventRow(platform, { from, acceptedAt, event, text });
+    await timeline.note(transaction, conversation, sequence, row);
   }
 }
 

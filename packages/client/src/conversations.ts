@@ -12,7 +12,6 @@ import {
   type Suite,
   activeDevices,
   chainDevice,
-  createGroup,
   decodeDeviceKeys,
   directRoster,
   discardCommit,
@@ -34,6 +33,7 @@ import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 import { groupRefusal } from "./group-change.ts";
 import { isOfTwo, rosterOf, sinceNow } from "./members.ts";
+import { createOwnGroup } from "./own-group.ts";
 import type { Platform } from "./platform.ts";
 import {
   type AccountRecord,
@@ -335,18 +335,9 @@ export class Conversations {
     await state.transact(async (transaction) => {
       const own = state.account!;
       const conversation = transaction.conversation(id)!;
-      const group = await createGroup({
-        conversation: conversation.conversation,
-        generation: conversation.generation,
-        suite: conversation.suite as Suite,
-        account: own.account,
-        device: decodeDeviceKeys(own.deviceKeys),
-        certificate: own.certificate,
-        directory: contacts,
-        nowMs: platform.clock.now(),
-        random: platform.random,
-        roster: encodeRoster(rosterOf(conversation, own.account)),
-      });
+      const { generation } = conversation;
+      const roster = encodeRoster(rosterOf(conversation, own.account));
+      const group = await createOwnGroup({ own, contacts, platform, conversation, generation, roster });
       transaction.putGroup(id, group);
       transaction.putConversation({ ...conversation, phase: "new" });
     });

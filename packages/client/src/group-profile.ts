@@ -12,7 +12,7 @@ import type { Outbox } from "./outbox.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord, GroupFacts, GroupProfile } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
-import type { Timeline } from "./timeline.ts";
+import { type Timeline, eventRow } from "./timeline.ts";
 
 type GroupRecord = ConversationRecord & GroupFacts;
 
@@ -148,15 +148,8 @@ export class GroupProfiles {
     text: string,
   ): Promise<void> {
     const { platform, timeline } = this.#options;
-    await timeline.note(transaction, conversation, sequence, {
-      kind: "event",
-      id: platform.random.bytes(16),
-      from: from.slice(),
-      sentAt: platform.clock.now(),
-      acceptedAt,
-      event,
-      text,
-    });
+    const row = eventRow(platform, { from, acceptedAt, event, text });
+    await timeline.note(transaction, conversation, sequence, row);
   }
 
   /** An own profile has its place. Changes `conversation`. */

@@ -46,7 +46,7 @@ import {
   keys,
 } from "./records.ts";
 import type { State, Transaction } from "./state.ts";
-import type { Timeline } from "./timeline.ts";
+import { type Timeline, eventRow } from "./timeline.ts";
 
 /** How long a call waits for a change to be done before it says that it will be. */
 const patienceMs = 15_000;
@@ -227,14 +227,9 @@ export class Groups {
     transaction.applied.push(() => waiting?.refused(error));
     if (record?.kind !== "group") return;
     if (record.profile?.setAt === 0) profiles.send(transaction, record);
-    await timeline.note(transaction, record, record.cursor, {
-      kind: "event",
-      id: platform.random.bytes(16),
-      from: state.account!.account,
-      sentAt: platform.clock.now(),
-      event: "refused",
-      text: `what you wanted changed was not: ${error.message}`,
-    });
+    const text = `what you wanted changed was not: ${error.message}`;
+    const row = eventRow(platform, { from: state.account!.account, event: "refused", text });
+    await timeline.note(transaction, record, record.cursor, row);
   }
 
   /** Whoever waits for a change need not wait for the next connection: it is kept. */

@@ -4,26 +4,19 @@
  * what was about to be sent goes again. Every device comes in by itself, so that it is sent all of the old group first; how it does is
  * conversations.ts's.
  */
-import {
-  createGroup,
-  decodeDeviceKeys,
-  type Group,
-  groupInfo,
-  readReset,
-  rosterAfterReset,
-  type Suite,
-} from "@sotto/e2ee";
+import { type Group, groupInfo, readReset, rosterAfterReset } from "@sotto/e2ee";
 import { ProtocolError, sameBytes, toHex } from "@sotto/protocol";
 import type { CommitPlace } from "./commits.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Contacts } from "./contacts.ts";
 import { rosterOf } from "./members.ts";
 import type { Outbox } from "./outbox.ts";
+import { createOwnGroup } from "./own-group.ts";
 import type { Platform } from "./platform.ts";
 import type { ConversationRecord } from "./records.ts";
 import type { Restore } from "./restore.ts";
 import type { State, Transaction } from "./state.ts";
-import type { Timeline } from "./timeline.ts";
+import { type Timeline, eventRow } from "./timeline.ts";
 
 /** A device that can go on nowhere makes a conversation's keys anew at most once in this time: whoever breaks them would do it again. */
 const remakePauseMs = 10 * 60_000;
@@ -91,18 +84,9 @@ export class Resets {
   async #make(conversation: ConversationRecord): Promise<{ info: Uint8Array; group: Group }> {
     const { contacts, platform, state } = this.#options;
     const own = state.account!;
-    const group = await createGroup({
-      conversation: conversation.conversation,
-      generation: conversation.generation + 1,
-      suite: conversation.suite as Suite,
-      account: own.account,
-      device: decodeDeviceKeys(own.deviceKeys),
-      certificate: own.certificate,
-      directory: contacts,
-      nowMs: platform.clock.now(),
-      random: platform.random,
-      roster: rosterAfterReset(rosterOf(conversation, own.account), conversation.kind === "direct"),
-    });
+    const generation = conversation.generation + 1;
+    const roster = rosterAfterReset(rosterOf(conversation, own.account), conversation.kind === "direct");
+    const group = await createOwnGroup({ own, contacts, platform, conversation, generation, roster });
     return { info: await groupInfo(group), group };
   }
 
@@ -263,15 +247,8 @@ export class Resets {
     text: string,
   ): Promise<void> {
     const { platform, timeline } = this.#options;
-    await timeline.note(transaction, conversation, sequence, {
-      kind: "event",
-      id: platform.random.bytes(16),
-      ...(from ? { from: from.slice() } : {}),
-      sentAt: platform.clock.now(),
-      acceptedAt,
-      event,
-      text,
-    });
+    const row = eventRow(platform, { from, acceptedAt, event, text });
+    await timeline.note(transaction, conversation, sequence, row);
   }
 }
 

@@ -34,7 +34,7 @@ import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import type { SharedHistory } from "./shared-history.ts";
 import type { State, Transaction } from "./state.ts";
-import type { Timeline } from "./timeline.ts";
+import { type Timeline, eventRow } from "./timeline.ts";
 
 const batchEventsMax = 256;
 /** How far the server's clock may be ahead of ours before its times are not taken any more. */
@@ -706,14 +706,7 @@ export class Sync {
     text: string,
   ): Promise<void> {
     const { timeline, platform } = this.#options;
-    await timeline.note(transaction, conversation, sequence, {
-      kind: "event",
-      id: platform.random.bytes(16),
-      ...(from ? { from } : {}),
-      sentAt: platform.clock.now(),
-      event,
-      text,
-    });
+    await timeline.note(transaction, conversation, sequence, eventRow(platform, { from, event, text }));
   }
 }
 

@@ -32,8 +32,18 @@ import {
   sequenceOf,
   timeUnknown,
 } from "./records.ts";
+import type { Platform } from "./platform.ts";
 import { type Reach, reachOf } from "./receipts.ts";
 import type { State, Transaction } from "./state.ts";
+
+/** A line of the history as it is now, by this device's clock. The bytes of `from` may be a view into something larger. */
+export function eventRow(
+  { random, clock }: Pick<Platform, "random" | "clock">,
+  facts: { from?: Uint8Array | undefined; event: ConversationEvent["event"]; text: string; acceptedAt?: number },
+): EventRow {
+  const { from, ...rest } = facts;
+  return { kind: "event", id: random.bytes(16), ...(from ? { from: from.slice() } : {}), sentAt: clock.now(), ...rest };
+}
 
 /** The last instant that a Date can say; times from the network may be anything. */
 const timeMsMax = 8.64e15;
