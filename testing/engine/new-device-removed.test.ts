@@ -75,6 +75,23 @@ function masterKeysOn(disk: MemoryDisk): AccountMasterKey[] {
   return amks.map(({ version, key }) => ({ version, key: new Secret(key.slice()) }));
 }
 
+test("a device is removed also when another writes the account vault at that very moment", async () => {
+  const { alice } = await createPair(server);
+  const [laptop, stolen] = [await Device.signedIn(alice), await Device.signedIn(alice)];
+  const gone = await stolen.device();
+  alice.hold("replaceRoot", async () => {
+    alice.hold("replaceRoot", undefined);
+    await laptop.client.renameDevice({ device: gone, name: "the lost one" });
+  });
+  await alice.client.removeDevice({ device: gone, password });
+  assert.deepEqual(
+    (await alice.client.devices()).map(({ id }) => id),
+    (await laptop.client.devices()).map(({ id }) => id),
+  );
+  assert.equal((await alice.client.devices()).length, 2);
+  assert.equal(alice.lies.called.filter((method) => method === "replaceRoot").length, 2, "the first was refused");
+});
+
 test("a removed device with its whole disk, the whole log and a server's help reads nothing of what came later", async () => {
   const { alice, bob } = await createPair(server);
   const laptop = await Device.signedIn(alice);

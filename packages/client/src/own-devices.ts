@@ -43,6 +43,8 @@ export interface OwnDevicesOptions {
 }
 
 const idPrefixDigitsMin = 4;
+/** So often a change of the root is made again because another device wrote the account vault at the same moment. */
+const vaultRacesMax = 4;
 
 export class OwnDevices {
   readonly #options: OwnDevicesOptions;
@@ -264,24 +266,37 @@ export class OwnDevices {
   ): Promise<RootChanged> {
     const { platform, state, vault } = this.#options;
     const own = state.account!;
-    const opened = await openWithPassword({ platform, name: own.name, server: this.#options.pin()!, password });
+    const open = () => openWithPassword({ platform, name: own.name, server: this.#options.pin()!, password });
+    let opened = await open();
     try {
-      await vault.take(opened.accountVault);
-      const change = await plan(opened);
-      const changed = await this.#change(attempted, opened, {
-        ...change,
-        device: own.device,
-        accountVault: (amk) => vault.sealedAs(opened.accountVault.version + 1, amk),
-      });
-      await state.transact((transaction) => {
-        const current: AccountRecord = state.account!;
-        transaction.putAccount({
-          ...current,
-          chain: encodeChainState(changed.chain),
-          amks: changed.amks.map(({ version, key }) => ({ version, key: key.reveal() })),
-        });
-      });
-      return changed;
+      for (let attempt = 1; ; attempt++) {
+        await vault.take(opened.accountVault);
+        const version = opened.accountVault.version + 1;
+        const change = await plan(opened);
+        try {
+          const changed = await this.#change(attempted, opened, {
+            ...change,
+            device: own.device,
+            accountVault: (amk) => vault.sealedAs(version, amk),
+          });
+          await state.transact((transaction) => {
+            const current: AccountRecord = state.account!;
+            transaction.putAccount({
+              ...current,
+              chain: encodeChainState(changed.chain),
+              amks: changed.amks.map(({ version, key }) => ({ version, key: key.reveal() })),
+            });
+          });
+          return changed;
+        } catch (error) {
+          if (!(error instanceof ClientError) || error.code !== "conflict" || attempt === vaultRacesMax) throw error;
+          // Devices write the account vault by themselves, all the time: only another root is somebody's change.
+          const { rootVersion } = opened;
+          opened.session.close();
+          opened = await open();
+          if (opened.rootVersion !== rootVersion) throw error;
+        }
+      }
     } finally {
       opened.session.close();
     }
