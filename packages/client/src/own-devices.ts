@@ -293,7 +293,10 @@ export class OwnDevices {
           // Devices write the account vault by themselves, all the time: only another root is somebody's change.
           const { rootVersion } = opened;
           opened.session.close();
-          opened = await open();
+          opened = await open().catch(() => {
+            // With the old password: somebody changed it.
+            throw error;
+          });
           if (opened.rootVersion !== rootVersion) throw error;
         }
       }
