@@ -209,6 +209,12 @@ export class Attachments {
     return this.#settling;
   }
 
+  settleSoon(): void {
+    void this.settle().catch(() => {
+      // The next connection, or the next message, brings it up again.
+    });
+  }
+
   /** Removes what a crash has left beside the store. Call it before anything is sealed. */
   async tidy(): Promise<void> {
     const { state, platform } = this.#options;

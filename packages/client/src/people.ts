@@ -195,6 +195,24 @@ export class People {
     await this.#options.state.transact((transaction) => this.#decide(transaction, account, "accepted"));
   }
 
+  /** Whether somebody is online, as far as they show it. Nothing is said without a connection. @throws ClientError */
+  async status(options: { user: string }): Promise<{ user: string; online: boolean; lastSeenAt?: string }> {
+    const { own, connected, contacts, connection } = this.#options;
+    own();
+    await connected("ask for presence");
+    const contact = await contacts.find(options.user);
+    try {
+      const presence = await connection().request("getPresence", { account: contact.account });
+      return {
+        user: `@${contact.name}`,
+        online: presence.online,
+        ...(presence.lastSeenAt === undefined ? {} : { lastSeenAt: rfc3339(presence.lastSeenAt) }),
+      };
+    } catch (error) {
+      throw refusedBy(`ask whether @${contact.name} is online`, error);
+    }
+  }
+
   /** Tells the server of blocks that it does not know: made without a connection, or lost with a backup. */
   async tellBlocked(): Promise<void> {
     const { vault, connection } = this.#options;
