@@ -11,7 +11,10 @@ export interface Suite {
   readonly share: number;
 }
 
-export const suites: readonly Suite[] = [{ name: "world", program: "../world/long.ts", share: 1 }];
+export const suites: readonly Suite[] = [
+  { name: "world", program: "../world/long.ts", share: 6 },
+  { name: "power-cut", program: "../crash/power-cut-long.ts", share: 2 },
+];
 
 export interface SuiteReport {
   /** How much was tried, and of what. */

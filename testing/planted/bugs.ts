@@ -34,6 +34,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     caughtBy: ["sqlite/database.test"],
   },
   {
+    bug: "the store writes on behind what a failed sync has left",
+    file: `${server}/store/sqlite/database.ts`,
+    find: "    foldLogIn(database);\n",
+    plant: "",
+    caughtBy: ["crash/power-cut"],
+  },
+  {
     bug: "a message of any epoch is taken",
     file: `${server}/store/sqlite/log.ts`,
     find: "if (!open) return repeated(submission, state) ?? stale(state);",

@@ -65,6 +65,7 @@ export async function openSqliteStorage({ file, bytesMax }: SqliteStorageOptions
     database = new DatabaseSync(file, { timeout: busyTimeoutMs, defensive: true });
     refuseForeign(database, file);
     applySettings(database);
+    foldLogIn(database);
     if (bytesMax !== undefined) limitSize(database, bytesMax);
     migrate(database);
     const ownerToken = claim(database);
@@ -208,6 +209,15 @@ function applySettings(database: DatabaseSync): void {
     if (found !== readBack) throw new StorageError("unwritable", `SQLite keeps ${pragma} at ${found}, not ${set}`);
   }
   database.exec(`PRAGMA journal_size_limit = ${walBytesKept}`);
+}
+
+/**
+ * Moves what the last process left in the write-ahead log into the database file, before anything is written behind it. A sync
+ * that failed leaves batches there that were refused, that can be read, and that may never reach the disk; what is written
+ * behind such a gap would be lost in a power cut.
+ */
+function foldLogIn(database: DatabaseSync): void {
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 function limitSize(database: DatabaseSync, bytesMax: number): void {

@@ -48,7 +48,8 @@ async function writeUntilKilled(file: string, mode: CrashWriterMode): Promise<vo
   }
 }
 
-function changesOf(batch: number): Change[] {
+/** What batch `batch` writes; the first is 1. */
+export function changesOf(batch: number): Change[] {
   const changes: Change[] = [{ kind: "put", key: "head", value: new TextEncoder().encode(String(batch)) }];
   for (let index = 0; index < entriesPerBatch; index++) {
     changes.push({ kind: "put", key: `batch/${keyNumber(batch)}/${index}`, value: valueOf(batch) });

@@ -7,7 +7,7 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../store.ts";
-import { toStoreError } from "./failure.ts";
+import { isFull, toStoreError } from "./failure.ts";
 import { lockFolder } from "./lock.ts";
 import { migrations } from "./migrations.ts";
 
@@ -54,6 +54,7 @@ export function openDatabase(folder: string, databaseBytesMax: number | undefine
     resources.use(lockFolder(folder));
     createFile(path);
     const database = resources.adopt(connect(path), (open) => open.close());
+    foldLogIn(database);
     migrate(database, path);
     if (databaseBytesMax !== undefined)
       database.exec(`PRAGMA max_page_count = ${Math.floor(databaseBytesMax / pageBytes)}`);
@@ -80,6 +81,20 @@ export function connect(path: string): DatabaseSync {
   } catch (error) {
     database.close();
     throw error;
+  }
+}
+
+/**
+ * Moves what the last process left in the write-ahead log into the database file, before anything is written behind it. A sync
+ * that failed leaves commits there that were refused, that can be read, and that may never reach the disk: the system can have
+ * dropped what it could not write. What is committed behind a gap is lost in a power cut, however well it is synced itself.
+ */
+function foldLogIn(database: DatabaseSync): void {
+  try {
+    database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch (error) {
+    // Then what is there can still be read; the disk is only full.
+    if (!isFull(error)) throw error;
   }
 }
 

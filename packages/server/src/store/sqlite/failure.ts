@@ -29,6 +29,8 @@ export const isBusy = (error: unknown): boolean => {
   return code === codes.busy || code === codes.locked;
 };
 
+export const isFull = (error: unknown): boolean => resultCode(error) === codes.full;
+
 /** @returns a StoreError, or the error itself if it is not a failure of the disk, the file or the store */
 export function toStoreError(error: unknown, path: string): unknown {
   if (error instanceof StoreError || !(error instanceof Error)) return error;
