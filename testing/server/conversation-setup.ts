@@ -17,11 +17,14 @@ export interface Pair {
   readonly conversation: ConversationId;
 }
 
-export async function openPair(server: { port: number }): Promise<Pair> {
+export async function openPair(
+  server: { port: number },
+  [first, second]: readonly [string, string] = ["alice", "bob"],
+): Promise<Pair> {
   const alices = await RawClient.connect(server);
-  const alice = await register(alices, "alice");
+  const alice = await register(alices, first);
   const bobs = await RawClient.connect(server);
-  const bob = await register(bobs, "bob");
+  const bob = await register(bobs, second);
   return { alice, bob, alices, bobs, conversation: directConversationId(alice.account, bob.account) };
 }
 
