@@ -114,6 +114,7 @@ export class State {
         const outcome = await work(transaction);
         transaction.saveGroups();
         await transaction.indexRows();
+        transaction.saveConversations();
         if (transaction.changes.length > 0) await this.#storage.write(transaction.changes);
         return outcome;
       });
@@ -280,6 +281,7 @@ export class Transaction {
   /** Leaves nothing of anything. Only what is put after it is there afterwards. */
   clear(): void {
     this.changes.push({ kind: "deleteRange", ...prefixRange("") });
+    this.#conversations.clear();
     this.applied.push(() => this.#state.clear());
   }
 
@@ -329,8 +331,13 @@ export class Transaction {
   putConversation(conversation: ConversationRecord): void {
     const id = toHex(conversation.conversation);
     this.#conversations.set(id, conversation);
-    this.put(keys.conversation(id), encodeRecord(conversation));
     this.applied.push(() => this.#state.conversations.set(id, conversation));
+  }
+
+  /** Writes the conversations that were put, each once: a transaction may take hundreds of entries of the same one. */
+  saveConversations(): void {
+    for (const [id, conversation] of this.#conversations)
+      this.put(keys.conversation(id), encodeRecord(conversation));
   }
 
   async group(id: string): Promise<Group | undefined> {

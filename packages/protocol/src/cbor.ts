@@ -5,6 +5,7 @@
  * The caller caps the size first; byte strings that come back may be views into the input.
  */
 import { decode, encode, rfc8949EncodeOptions } from "cborg";
+import { encodePlain } from "./plain-cbor.ts";
 
 const encodeOptions = { ...rfc8949EncodeOptions, ignoreUndefinedProperties: true };
 
@@ -23,7 +24,7 @@ const decodeOptions = {
 
 /** Properties that are `undefined` are left out. */
 export function encodeCbor(value: unknown): Uint8Array {
-  return encode(value, encodeOptions);
+  return encodePlain(value) ?? encode(value, encodeOptions);
 }
 
 /** @throws CborError, also for nesting too deep to follow */
