@@ -29,6 +29,9 @@ function peerOf(world: World, device: Device, number: number): Person | undefine
   );
 }
 
+/** One of a few, since each is judged for its strength once in a process. */
+const newPasswordOf = (name: string, step: Step): string => `${passwordOf(name)} ${step.what % 8}`;
+
 function write(world: World, device: Device, to: Person): void {
   const order = world.written.length;
   const text = `${canary} ${order} ${device.name} → ${to.name}`;
@@ -150,7 +153,7 @@ export const actions: Record<ActionKind | FaultKind, Action> = {
     if (device === undefined) return;
     const person = world.ownerOf(device);
     const { password } = person;
-    const newPassword = `${passwordOf(person.name)} ${step.what}`;
+    const newPassword = newPasswordOf(person.name, step);
     world.call(device, "changePassword", async (client) => {
       person.mayHavePassword.add(newPassword);
       await client.changePassword({ password, newPassword });
@@ -167,7 +170,7 @@ export const actions: Record<ActionKind | FaultKind, Action> = {
     if (person === undefined || person.devices.length >= devicesPerPersonMax) return;
     const device = world.addDevice(person);
     const { name, recoveryCode: code } = person;
-    const newPassword = `${passwordOf(name)} ${step.what}`;
+    const newPassword = newPasswordOf(name, step);
     world.begin(device, "recover", async (client) => {
       person.mayHavePassword.add(newPassword);
       await client.recover({ name, server: serverAddress, code, newPassword, keepDevices: true });

@@ -3,7 +3,7 @@
  * its steps do not depend on one another: whom and what a step is about is settled when its time comes, among those that are
  * there. So any steps may be left out, which is how a failing plan is made small (shrink.ts).
  */
-import type { CryptoLevel } from "./primitives/mls-primitives.ts";
+import type { CryptoLevel } from "./primitives/crypto-level.ts";
 import { Randomness } from "./randomness.ts";
 
 /** What people do. A new kind is a row here and a function in actions.ts. */
@@ -68,6 +68,9 @@ const longestPauseMs = 6_000;
 /** One seed in so many has the cryptography of the standards; it takes several times as long. */
 const realEvery = 10;
 
+/** Three bursts of four are short: a long one takes as long as all else that happens in a world. */
+const burstOf = (what: number): number => (what % 4 === 0 ? what : what - (what % 30) + (what % 5));
+
 /** The plan of a seed, as it is counted in test results. */
 export function planOf(seed: number): Plan {
   return makePlan(seed, seed % realEvery === 0 ? "real" : "stub");
@@ -81,13 +84,13 @@ export function makePlan(seed: number, level: CryptoLevel): Plan {
   const people = Object.fromEntries(
     Object.entries(peopleWeights).map(([kind, weight]) => [kind, weight * random.fraction() * 2]),
   ) as Record<ActionKind, number>;
-  const steps = Array.from({ length: random.integer(15, 60) }, () => ({
+  const steps = Array.from({ length: random.integer(15, 60) }, () => {
     // Mostly at once: what happens at the same time is what goes wrong.
-    afterMs: random.chance(0.4) ? random.integer(0, 150) : random.integer(0, longestPauseMs),
-    kind: random.weighted<ActionKind | FaultKind>({ ...people, ...faults }),
-    who: random.integer(0, 1 << 20),
-    what: random.integer(0, 1 << 20),
-  }));
+    const afterMs = random.chance(0.4) ? random.integer(0, 150) : random.integer(0, longestPauseMs);
+    const kind = random.weighted<ActionKind | FaultKind>({ ...people, ...faults });
+    const [who, what] = [random.integer(0, 1 << 20), random.integer(0, 1 << 20)];
+    return { afterMs, kind, who, what: kind === "burst" ? burstOf(what) : what };
+  });
   return {
     seed,
     level,

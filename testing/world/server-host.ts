@@ -13,11 +13,11 @@ import {
   createRateLimits,
   Flusher,
   openCore,
-  openDeploymentKey,
 } from "@sotto/server/testing";
-import { limits } from "@sotto/protocol";
+import { limits, tlsKeyBytes } from "@sotto/protocol";
 import type { Link, ServerEnd } from "./network.ts";
 import { tlsKey } from "./network.ts";
+import { ed25519 } from "./primitives/native-curves.ts";
 import type { Randomness } from "./randomness.ts";
 import type { Process, Scheduler } from "./scheduler.ts";
 import type { CommitGate } from "./simulated-process.ts";
@@ -35,6 +35,15 @@ interface HostOptions {
   readonly log: Log;
   /** The server process ended, by itself or by a fault. */
   readonly died: () => void;
+}
+
+/** Always the same one: the server's own makes it of the system's chance. */
+function deploymentKey() {
+  const seed = new Uint8Array(32).fill(9);
+  return {
+    publicKey: ed25519.getPublicKey(seed),
+    signTlsKey: (spkiSha256: Uint8Array) => ed25519.sign(tlsKeyBytes(spkiSha256), seed),
+  };
 }
 
 class PowerCut extends Error {
@@ -112,13 +121,12 @@ export class ServerHost {
     this.#process = process;
     scheduler.process = process;
     const store = await openSqliteStore({ folder, ...(logBytesMax === undefined ? {} : { logBytesMax }) });
-    const deploymentKey = await openDeploymentKey(folder, store);
     const now = () => scheduler.nowMs;
     const core = await openCore({
       config: readConfig({ data: folder, registration: "open", strangers: "allow" }),
       folder,
       store,
-      deploymentKey,
+      deploymentKey: deploymentKey(),
       createdAt: createdAtMs,
       rates: createRateLimits({ monotonicMs: now, factor: 1 }),
       metrics: createMetrics(),

@@ -46,6 +46,11 @@ const replacedInPackages = new Map([
   ["@noble/hashes/hkdf.js", nativeHashes],
   ["@noble/ciphers/aes.js", nativeHashes],
 ]);
+/** Files of ours, by their names. */
+const replacedOfOurs = new Map([
+  ["device-signature.ts", here("./primitives/device-signature.ts")],
+  ["password-strength.ts", here("./primitives/password-strength.ts")],
+]);
 const replacedInTsMls = new Map([
   ["./makeHpke.js", here("./primitives/mls-primitives.ts")],
   ["./makeNobleSignatureImpl.js", here("./primitives/mls-primitives.ts")],
@@ -55,7 +60,7 @@ registerHooks({
   resolve(specifier, context, next) {
     const parent = context.parentURL ?? "";
     const replaced = parent.includes("/packages/")
-      ? replacedInPackages.get(specifier)
+      ? (replacedInPackages.get(specifier) ?? replacedOfOurs.get(specifier.slice(specifier.lastIndexOf("/") + 1)))
       : parent.includes("/ts-mls/dist/src/crypto/implementation/default/provider.js")
         ? replacedInTsMls.get(specifier)
         : undefined;

@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { MemoryDisk } from "@sotto/client/testing";
-import type { CryptoLevel } from "./primitives/mls-primitives.ts";
+import type { CryptoLevel } from "./primitives/crypto-level.ts";
 
 export const villagers = ["alice", "bob", "carol", "dave", "erin"] as const;
 

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import path from "node:path";
 import { test } from "node:test";
 import { keptPlans } from "./kept-plans.ts";
 import { openWorld } from "./open.ts";
@@ -85,6 +87,14 @@ for (const level of ["stub", "real"] as const) {
     assert.notEqual((await runPlan({ ...plan, steps: plan.steps.slice(1) })).traceHash, first.traceHash);
   });
 }
+
+test("a seed replays byte for byte in another process", async () => {
+  const { traceHash } = await runPlan(planOf(2));
+  const flags = ["--conditions=@sotto/source", "--disable-warning=ExperimentalWarning"];
+  // Waited for without a timer: those are the world's.
+  const { stdout } = spawnSync(process.execPath, [...flags, path.join(import.meta.dirname, "replay.ts"), "2"]);
+  assert.match(String(stdout), new RegExp(`trace ${traceHash}$`, "m"));
+});
 
 test("a failing plan becomes small, and fails as it did", async () => {
   const plan = makePlan(2, "stub");

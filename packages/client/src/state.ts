@@ -336,8 +336,7 @@ export class Transaction {
 
   /** Writes the conversations that were put, each once: a transaction may take hundreds of entries of the same one. */
   saveConversations(): void {
-    for (const [id, conversation] of this.#conversations)
-      this.put(keys.conversation(id), encodeRecord(conversation));
+    for (const [id, conversation] of this.#conversations) this.put(keys.conversation(id), encodeRecord(conversation));
   }
 
   async group(id: string): Promise<Group | undefined> {

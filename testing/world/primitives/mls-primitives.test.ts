@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makeHpke as libraryHpke } from "ts-mls/crypto/implementation/noble/makeHpke.js";
 import { getCiphersuiteFromName } from "ts-mls";
-import { makeHpke, setCryptoLevel } from "./mls-primitives.ts";
+import { setCryptoLevel } from "./crypto-level.ts";
+import { makeHpke, makeNobleSignatureImpl } from "./mls-primitives.ts";
+import { ed25519 } from "./native-curves.ts";
 
 for (const name of [
   "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
@@ -43,4 +45,16 @@ test("on the level of the stub a wrong key opens nothing", async () => {
   const sealed = await stub.seal(right.publicKey, new Uint8Array(8), info);
   assert.equal((await stub.open(right.privateKey, sealed.enc, sealed.ct, info)).length, 8);
   await assert.rejects(stub.open(wrong.privateKey, sealed.enc, sealed.ct, info));
+});
+
+test("on the level of the stub a signature holds for its key and its message alone", async () => {
+  setCryptoLevel("stub");
+  const { sign, verify } = await makeNobleSignatureImpl();
+  const [seed, message] = [new Uint8Array(32).fill(1), new Uint8Array(8)];
+  const publicKey = ed25519.getPublicKey(seed);
+  const signature = await sign(seed, message);
+  assert.equal(await verify(publicKey, message, signature), true);
+  assert.equal(await verify(publicKey, new Uint8Array(9), signature), false);
+  assert.equal(await verify(ed25519.getPublicKey(new Uint8Array(32).fill(2)), message, signature), false);
+  assert.equal(await verify(publicKey, message, signature.toReversed()), false);
 });

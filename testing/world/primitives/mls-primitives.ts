@@ -3,22 +3,15 @@
  * order each time; these answer at once, draw their randomness from the world's seed, and note what was encrypted under which
  * key and nonce (invariant I7).
  *
- * Two levels, the same group logic above both. `real`: X-Wing and X25519 as the standards have them (RFC 9180). `stub`: a KEM
- * of the same sizes that is two hashes; it keeps nothing secret from someone who wants to know, and a wrong key still opens
- * nothing. One suite test seals here and opens with the library itself.
+ * Two levels (crypto-level.ts), the same group logic above both. `real`: X-Wing, X25519 and Ed25519 as the standards have them
+ * (RFC 9180). `stub`: KEMs and signatures of the same sizes that are a hash or two. One suite test seals here and opens with
+ * the library itself.
  */
 import { XWing } from "@hpke/hybridkem-x-wing";
 import { ed25519, x25519 } from "./native-curves.ts";
+import { isStub } from "./crypto-level.ts";
 import { decryptGcm, encryptGcm, expand, extract, sha256, sha512 } from "./native-hashes.ts";
-
-export type CryptoLevel = "stub" | "real";
-
-let level: CryptoLevel = "real";
-
-/** For everything from now on: keys of one level are worth nothing on the other. */
-export function setCryptoLevel(wanted: CryptoLevel): void {
-  level = wanted;
-}
+import { stubPrivateKey, stubPublicKey, stubSharedSecret } from "./stub-keys.ts";
 
 /** Told of every encryption: where a key and nonce went twice with different bytes, the ciphertexts differ. */
 export interface EncryptionWitness {
@@ -126,28 +119,25 @@ const xWingKem: Kem = {
   },
 };
 
-/** Sizes of X-Wing. The public key is a hash of the private one, the secret a hash of public key and output. */
-const stubKem: Kem = {
-  id: 0x647a,
-  publicBytes: 1216,
-  privateBytes: 32,
+/** In the place of another, with its sizes. */
+const stubOf = ({ id, publicBytes, privateBytes }: Kem, outputBytes: number): Kem => ({
+  id,
+  publicBytes,
+  privateBytes,
   async derive(material) {
-    const privateKey = sha256(join(text("stub private"), material));
-    return { privateKey, publicKey: stubPublicKey(privateKey) };
+    const privateKey = stubPrivateKey(material);
+    return { privateKey, publicKey: stubPublicKey(privateKey, publicBytes) };
   },
   async encapsulate(publicKey) {
-    const output = new Uint8Array(1120);
+    const output = new Uint8Array(outputBytes);
     output.set(randomBytes(32));
-    return { output, secret: sha256(join(publicKey, output)) };
+    return { output, secret: stubSharedSecret(publicKey, output) };
   },
-  decapsulate: async (privateKey, output) => sha256(join(stubPublicKey(privateKey), output)),
-};
+  decapsulate: async (privateKey, output) => stubSharedSecret(stubPublicKey(privateKey, publicBytes), output),
+});
 
-function stubPublicKey(privateKey: Uint8Array): Uint8Array {
-  const publicKey = new Uint8Array(1216);
-  publicKey.set(sha512(join(text("stub public"), privateKey)));
-  return publicKey;
-}
+const stubX25519Kem = stubOf(x25519Kem, 32);
+const stubXWingKem = stubOf(xWingKem, 1120);
 
 interface HpkeAlgorithm {
   readonly kem: string;
@@ -158,8 +148,8 @@ interface HpkeAlgorithm {
 /** In place of ts-mls' own `makeHpke`: HPKE in base mode (RFC 9180 §5.1). */
 export async function makeHpke(algorithm: HpkeAlgorithm) {
   const kemNow = (): Kem => {
-    if (algorithm.kem !== "X-Wing") return x25519Kem;
-    return level === "stub" ? stubKem : xWingKem;
+    if (algorithm.kem !== "X-Wing") return isStub() ? stubX25519Kem : x25519Kem;
+    return isStub() ? stubXWingKem : xWingKem;
   };
   const hash = algorithm.kdf === "HKDF-SHA256" ? sha256 : sha512;
   const kdfId = algorithm.kdf === "HKDF-SHA256" ? 1 : 3;

@@ -1,7 +1,7 @@
 /**
  * `@noble/curves/ed25519.js` by the system's OpenSSL: the same keys, signatures and shared secrets, twenty times faster, so
- * that a simulated minute is not spent on curve arithmetic. What is not replaced stays noble's own. simulated-process.ts puts
- * it in noble's place, for our packages only.
+ * that a simulated minute is not spent on curve arithmetic; on the level of the stub, by hashes (stub-keys.ts). What is not
+ * replaced stays noble's own. simulated-process.ts puts it in noble's place, for our packages only.
  */
 import {
   createPrivateKey,
@@ -13,6 +13,8 @@ import {
   verify as systemVerify,
 } from "node:crypto";
 import { ed25519 as nobleEd25519, x25519 as nobleX25519 } from "@noble/curves/ed25519.js";
+import { isStub } from "./crypto-level.ts";
+import { stubPublicKey, stubSignature, stubVerifyingKey } from "./stub-keys.ts";
 
 // PKCS #8 and SubjectPublicKeyInfo up to the key itself (RFC 8410); the fourth byte before the end of the OID tells the curve.
 const privateHead = (curve: number) => Buffer.from([48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, curve, 4, 34, 4, 32]);
@@ -73,12 +75,18 @@ function isValid(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Arr
   }
 }
 
+const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+
 export const ed25519 = {
   ...nobleEd25519,
-  getPublicKey: (seed: Uint8Array): Uint8Array => publicBytes(ed25519Private(seed)),
+  getPublicKey: (seed: Uint8Array): Uint8Array =>
+    isStub() ? stubVerifyingKey(seed) : publicBytes(ed25519Private(seed)),
   sign: (message: Uint8Array, seed: Uint8Array): Uint8Array =>
-    new Uint8Array(systemSign(null, message, ed25519Private(seed))),
+    isStub()
+      ? stubSignature(message, stubVerifyingKey(seed))
+      : new Uint8Array(systemSign(null, message, ed25519Private(seed))),
   verify(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {
+    if (isStub()) return same(signature, stubSignature(message, publicKey));
     const question = `${latin1(signature)}${latin1(publicKey)}${hash("sha256", message)}`;
     let answer = verdicts.get(question);
     if (answer === undefined) {
@@ -88,13 +96,15 @@ export const ed25519 = {
     return answer;
   },
   keygen(seed: Uint8Array = crypto.getRandomValues(new Uint8Array(32))) {
-    return { secretKey: seed, publicKey: publicBytes(ed25519Private(seed)) };
+    return { secretKey: seed, publicKey: ed25519.getPublicKey(seed) };
   },
 };
 
 export const x25519 = {
   ...nobleX25519,
-  getPublicKey: (privateKey: Uint8Array): Uint8Array => publicBytes(x25519Private(privateKey)),
+  getPublicKey: (privateKey: Uint8Array): Uint8Array =>
+    isStub() ? stubPublicKey(privateKey, 32) : publicBytes(x25519Private(privateKey)),
+  /** Of the standard, on both levels. */
   getSharedSecret: (privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array =>
     new Uint8Array(diffieHellman({ privateKey: x25519Private(privateKey), publicKey: x25519Public(publicKey) })),
 };
