@@ -165,7 +165,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: `${client}/outbox.ts`,
     find: "      transaction.putGroup(conversation, encrypted.group);\n",
     plant: "",
-    caughtBy: ["testing/engine/client-crash"],
+    caughtBy: ["testing/crash/client-kill"],
   },
   {
     bug: "the same content is shown twice",
