@@ -30,6 +30,7 @@ import {
   verifyChain,
 } from "@sotto/e2ee";
 import { createId, toHex } from "@sotto/protocol";
+import { printTable } from "./harness/figure-list.ts";
 import { median } from "./harness/statistics.ts";
 
 const sizes = (process.env["SIZES"] ?? "2,10,50,200").split(",").map(Number);
@@ -57,10 +58,7 @@ const directory: Directory = {
 const table: string[][] = [["", ...sizes.map((size) => `${size} devices`)]];
 const people = Array.from({ length: Math.max(...sizes) + 2 }, (_, i) => makePerson(`person${i}`));
 for (const suite of suites) await measure(suite);
-const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-console.log(`milliseconds of CPU of one device, medians of ${repeats}; KiB where it says so\n`);
-for (const row of table)
-  console.log(row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  "));
+printTable("groups", `A group: milliseconds of one device's CPU, medians of ${repeats}; KiB where it says so`, table);
 
 async function measure(suite: Suite): Promise<void> {
   const name = suite === 83 ? "X-Wing" : "X25519";

@@ -19,6 +19,7 @@ import { type Client, ClientError, createClient } from "@sotto/client";
 import { nodePlatform, openHome } from "@sotto/client/node";
 import { MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
 import { openSqliteStore } from "@sotto/server/store";
+import { createFigureList } from "./harness/figure-list.ts";
 import { median } from "./harness/statistics.ts";
 
 const sizes: Record<string, string> = { quick: "20x100", full: "100x1000" };
@@ -42,22 +43,7 @@ interface Cost {
   worked: number;
 }
 
-interface Figure {
-  what: string;
-  seen: string;
-  asked?: string;
-  isMet?: boolean;
-}
-
-const figures: Figure[] = [];
-const rounded = (value: number): string => (value >= 100 ? String(Math.round(value)) : value.toPrecision(3));
-const figure = (what: string, value: number, unit: string, asked?: { most: number }): void => {
-  figures.push({
-    what,
-    seen: `${rounded(value)} ${unit}`,
-    ...(asked ? { asked: `≤ ${asked.most} ${unit}`, isMet: value <= asked.most } : {}),
-  });
-};
+const figures = createFigureList("restore");
 
 const folder = mkdtempSync(path.join(tmpdir(), "sotto-bench-restore-"));
 const server = startServer();
@@ -72,7 +58,10 @@ try {
   server.kill();
   rmSync(folder, { recursive: true, force: true });
 }
-print();
+progress("");
+figures.print(
+  `Signing in on a new device: ${conversations} conversations of ${messages} messages of ${textBytes} bytes, limits raised ${rateFactor} times, one machine for server and clients`,
+);
 
 function readSize(text: string): [conversations: number, messages: number] {
   const found = /^(\d+)x(\d+)$/.exec(text);
@@ -129,7 +118,7 @@ async function writeHistory(): Promise<string> {
   }
   await alice.flush({ timeoutMs: patienceMs });
   const seconds = (performance.now() - startedMs) / 1000;
-  figure("preparing: written, accepted and archived", (conversations * messages) / seconds, "messages/s");
+  figures.add("preparing: written, accepted and archived", (conversations * messages) / seconds, "messages/s");
   return (await alice.whoami()).account;
 }
 
@@ -145,14 +134,14 @@ async function measureNewDevice(): Promise<void> {
       newestPages ??= { elapsed: elapsed(), worked: worked() };
   });
   await laptop.login({ name: "alice", server: address, password });
-  figure("a new device: signed in", elapsed(), "s");
+  figures.add("a new device: signed in", elapsed(), "s");
   await laptop.sync({ timeoutMs: patienceMs });
   while (!(await laptop.restore({ timeoutMs: patienceMs })).done) await sleep(50);
   newestPages ??= { elapsed: elapsed(), worked: worked() };
-  figure("a new device: list and newest page of each", newestPages.elapsed, "s", { most: 10 });
-  figure("  its processor time until then", newestPages.worked, "s");
-  figure("a new device: a place in each group, and all of the past", elapsed(), "s", { most: 90 });
-  figure("  its processor time until then", worked(), "s");
+  figures.add("a new device: list and newest page of each", newestPages.elapsed, "s", { atMost: 10 });
+  figures.add("  its processor time until then", newestPages.worked, "s");
+  figures.add("a new device: a place in each group, and all of the past", elapsed(), "s", { atMost: 90 });
+  figures.add("  its processor time until then", worked(), "s");
   let restored = 0;
   for (const { conversation } of await laptop.conversations())
     restored += (await laptop.history({ with: conversation, limit: messages + 1 })).length;
@@ -165,7 +154,7 @@ async function measureArchive(account: string): Promise<void> {
   const archives = await store.listArchives(Uint8Array.fromHex(account));
   await store.close();
   const bytes = archives.reduce((sum, archive) => sum + archive.bytes, 0);
-  figure("the archive beside its texts", bytes / (conversations * messages * textBytes), "times", { most: 1.4 });
+  figures.add("the archive beside its texts", bytes / (conversations * messages * textBytes), "times", { atMost: 1.4 });
 }
 
 /** What sending costs with the archive and without, each slice until all is accepted and, if it is to be, archived. */
@@ -195,8 +184,8 @@ async function measureSending(): Promise<void> {
   }
   const more = (what: keyof Cost) =>
     median(costs.map(({ archived, alone }) => (archived[what] / alone[what] - 1) * 100));
-  figure("sending takes longer by archiving", more("elapsed"), "%", { most: 10 });
-  figure("  the sender's processor time", more("worked"), "%");
+  figures.add("sending takes longer by archiving", more("elapsed"), "%", { atMost: 10 });
+  figures.add("  the sender's processor time", more("worked"), "%");
 }
 
 function processorSeconds({ user, system }: NodeJS.CpuUsage): number {
@@ -205,17 +194,4 @@ function processorSeconds({ user, system }: NodeJS.CpuUsage): number {
 
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r${text}\u001B[K`);
-}
-
-function print(): void {
-  progress("");
-  console.log(
-    `${conversations} conversations of ${messages} messages of ${textBytes} bytes; limits raised ${rateFactor} times; one machine for server and clients\n`,
-  );
-  const width = Math.max(...figures.map(({ what }) => what.length));
-  console.log(`${"".padEnd(width)}  ${"seen".padStart(14)}  ${"asked".padStart(10)}`);
-  for (const { what, seen, asked = "", isMet } of figures)
-    console.log(
-      `${what.padEnd(width)}  ${seen.padStart(14)}  ${asked.padStart(10)}${isMet === false ? "  MISSED" : ""}`,
-    );
 }

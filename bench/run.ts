@@ -1,165 +1,188 @@
 /**
- * The benchmarks of a server, in one table: `npm run bench [figures…]`. The server runs on one core, this process on
- * another; every repeat starts from an empty data folder. README.md says what each figure is.
+ * The benchmarks of a server: `npm run bench [-- --peers] [figures…]`. The server runs on one core, this process on another;
+ * every repeat starts from an empty folder; with `--peers` the servers take turns within each repeat, so that what else
+ * the machine does falls on all alike. README.md says what each figure is. Prints a table and writes the results, of which
+ * `npm run bench:report` makes the page and the picture.
  */
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { type Figure, figures } from "./figures.ts";
+import { askedText, isMet, short } from "./harness/column.ts";
+import { coresText, serverPrefix, takeClientCore } from "./harness/cores.ts";
 import type { Peer } from "./harness/peer.ts";
 import { machineBusySeconds } from "./harness/process.ts";
-import { empty, type Figures, forced, group, idle, knobs, offline, offlineSpread, pairs } from "./harness/scenarios.ts";
+import { record, resultsFile } from "./harness/results.ts";
+import type { Figures } from "./harness/scenarios.ts";
 import { median } from "./harness/statistics.ts";
 import { certificates, waitForTls } from "./harness/tls.ts";
-import { sottoPeer } from "./sotto-peer.ts";
+import { loadPeers, usualPeers } from "./peers.ts";
+import { type SottoPeer, sottoPeer } from "./sotto-peer.ts";
 
 const runFolder = process.env["BENCH_RUN"] ?? join(import.meta.dirname, "..", "out", "bench");
-const repeats = Number(process.env["REPEATS"] ?? 3);
 const port = Number(process.env["BENCH_PORT"] ?? 16_443);
-const idleSteps = (process.env["IDLE"] ?? "2000").split(",").map(Number);
-const serverCpu = process.env["SERVER_CPU"] ?? "0";
-const clientCpu = process.env["CLIENT_CPU"] ?? "1";
-const startWithinMs = 20_000;
+const startWithinMs = 30_000;
 /** A repeat that lost more than this share of a core to other processes is taken again, twice at most. */
 const disturbancePctMax = 25;
 
-interface Measured {
-  peer: Peer;
-  dataDir: string;
-  startS: number;
-}
+const { values: options, positionals: wanted } = parseArgs({
+  allowPositionals: true,
+  options: {
+    peers: { type: "boolean", default: false },
+    only: { type: "string" },
+    quick: { type: "boolean", default: false },
+  },
+});
+const repeats = Number(process.env["REPEATS"] ?? (options.quick ? 1 : 3));
+const quietTriesMax = options.quick ? 2 : 15;
+const retriesMax = options.quick ? 0 : 2;
 
-const figures: Readonly<
-  Record<string, { title: string; columns: readonly string[]; run(measured: Measured): Promise<Figures> }>
-> = {
-  e: {
-    title: "cold start, and an empty server's memory",
-    columns: ["cold_start_s", "rss_empty_mib"],
-    run: ({ peer, startS }) => empty(peer, startS),
-  },
-  f: {
-    title: "forced disk writes per accepted message",
-    columns: ["forced_writes_per_message_alone", "forced_writes_per_message_under_load"],
-    run: ({ peer, dataDir }) => forced(peer, dataDir),
-  },
-  a: {
-    title: `delivered, ${knobs.pairs} pairs with ${knobs.window} in flight each`,
-    columns: ["delivered_per_server_cpu_s", "delivered_per_s", "p50_ms", "p99_ms", "lost"],
-    run: ({ peer }) => pairs(peer, knobs.pairs, knobs.window, false),
-  },
-  A: {
-    title: `delivered, ${knobs.manyPairs} pairs with 1 in flight each, then at half that rate`,
-    columns: [
-      "delivered_per_server_cpu_s",
-      "delivered_per_s",
-      "half_rate_per_s",
-      "half_p50_ms",
-      "half_p99_ms",
-      "half_max_ms",
-      "lost",
-      "half_undelivered",
-    ],
-    run: ({ peer }) => pairs(peer, knobs.manyPairs, 1, true),
-  },
-  b: {
-    title: "accepted for one person who is away, then fetched",
-    columns: [
-      "accepted_per_server_cpu_s",
-      "accepted_per_s",
-      "p99_ms",
-      "drained_per_s",
-      "drain_first_ms",
-      "disk_bytes_per_message",
-    ],
-    run: ({ peer, dataDir }) => offline(peer, dataDir),
-  },
-  B: {
-    title: "accepted, every sender with a recipient of its own who is away",
-    columns: ["accepted_per_server_cpu_s", "accepted_per_s", "p50_ms", "p99_ms"],
-    run: ({ peer }) => offlineSpread(peer),
-  },
-  c: {
-    title: `deliveries into a conversation of ${knobs.members} other devices`,
-    columns: ["deliveries_per_server_cpu_s", "deliveries_per_s", "last_member_p50_ms"],
-    run: ({ peer }) => group(peer),
-  },
-  d: {
-    title: `idle connections (${idleSteps.join(", ")}) and logins`,
-    columns: idleSteps.flatMap((step) => [
-      `logins_per_server_cpu_s_${step}`,
-      `rss_per_connection_kib_${step}`,
-      `rss_mib_${step}`,
-    ]),
-    run: ({ peer }) => idle(peer, idleSteps),
-  },
-};
-
-async function measure(key: string): Promise<Figures> {
-  const peer = sottoPeer();
-  const dataDir = join(runFolder, "data");
-  rmSync(dataDir, { recursive: true, force: true });
-  mkdirSync(dataDir, { recursive: true });
-  const tls = certificates(runFolder);
-  const pin = canPin ? ["taskset", "-c", serverCpu] : [];
-  const startedAt = performance.now();
-  try {
-    await peer.start({ dataDir, port, ...tls, pin, env: process.env });
-    await waitForTls(port, tls.ca, startWithinMs);
-    return await figures[key]!.run({ peer, dataDir, startS: (performance.now() - startedAt) / 1000 });
-  } finally {
-    await peer.stop();
-    await sleep(300);
-  }
-}
-
-/** Waits, within reason, until nothing else uses the machine. */
-async function quiet(): Promise<void> {
-  for (let i = 0; i < 15; i++) {
-    const before = machineBusySeconds();
-    await sleep(1_000);
-    if (machineBusySeconds() - before < 0.08) return;
-  }
-}
-
-const short = (value: number): string => {
-  if (!Number.isFinite(value)) return "–";
-  return Math.abs(value) >= 1_000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
-};
-
-const canPin = existsSync("/usr/bin/taskset") && availableParallelism() > 1;
-if (canPin) execFileSync("taskset", ["-a", "-p", "-c", clientCpu, String(process.pid)], { stdio: "ignore" });
-spawnSync("renice", ["-n", "-10", "-p", String(process.pid)], { stdio: "ignore" });
-
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((key) => !Object.hasOwn(figures, key));
-if (unknown.length > 0) {
+function usage(reason: string): never {
   console.error(
-    `no such figure: ${unknown.join(" ")}\nfigures: ${Object.entries(figures)
+    `${reason}
+usage: npm run bench -- [--peers] [--only SERVERS] [--quick] [FIGURES…]
+  --peers    Sotto beside ${usualPeers.join(", ")}; PEER_BENCH names the folder of their drivers
+  --only     these servers, as in sotto,ejabberd-sqlite
+  --quick    one repeat
+figures:${Object.entries(figures)
       .map(([key, { title }]) => `\n  ${key}  ${title}`)
       .join("")}`,
   );
   process.exit(2);
 }
 
-const { name, config, guarantee } = sottoPeer();
-console.log(
-  `${name}: ${config}\nguarantee: ${guarantee}\n${canPin ? `server on core ${serverCpu}, client on core ${clientCpu}` : "not pinned"}, ${repeats} repeats, median (lowest–highest)\n`,
-);
-for (const key of wanted.length > 0 ? wanted : Object.keys(figures)) {
-  const runs: Figures[] = [];
-  for (let spare = 2; runs.length < repeats;) {
-    await quiet();
-    const run = await measure(key);
-    if (Math.max(run["others_cpu_pct"] ?? 0, run["half_others_cpu_pct"] ?? 0) > disturbancePctMax && spare-- > 0)
-      continue;
-    runs.push(run);
-    if (process.env["VERBOSE"]) console.error(key, run);
-  }
-  console.log(`${key}  ${figures[key]!.title}`);
-  for (const column of figures[key]!.columns) {
-    const values = runs.map((run) => run[column] ?? Number.NaN);
-    const range = `${short(Math.min(...values))}–${short(Math.max(...values))}`;
-    console.log(`   ${column.padEnd(40)} ${short(median(values)).padStart(10)}   (${range})`);
+const unknown = wanted.filter((key) => !Object.hasOwn(figures, key));
+if (unknown.length > 0) usage(`no such figure: ${unknown.join(" ")}`);
+const names = options.only?.split(",") ?? ["sotto", ...(options.peers ? usualPeers : [])];
+const peerNames = names.filter((name) => name !== "sotto");
+const peerFolder = process.env["PEER_BENCH"];
+if (peerNames.length > 0 && peerFolder === undefined)
+  usage("PEER_BENCH is not set: it names the folder of the peers' drivers");
+
+takeClientCore();
+
+const servers = new Map<string, () => Peer>();
+const peers =
+  peerFolder === undefined ? new Map<string, () => Peer>() : await loadPeers(peerFolder, peerNames, runFolder);
+for (const name of names) {
+  const create = name === "sotto" ? sottoPeer : peers.get(name);
+  if (create !== undefined) servers.set(name, create);
+}
+
+/** One repeat of one figure of one server, from an empty folder. */
+async function measure({ any, sotto }: Figure, create: () => Peer): Promise<Figures> {
+  const peer = create();
+  const dataDir = join(runFolder, "data");
+  rmSync(dataDir, { recursive: true, force: true });
+  mkdirSync(dataDir, { recursive: true });
+  const tls = certificates(runFolder);
+  const startedAt = performance.now();
+  try {
+    await peer.start({ dataDir, port, ...tls, pin: [...serverPrefix], env: process.env });
+    await waitForTls(port, tls.ca, startWithinMs);
+    const startS = (performance.now() - startedAt) / 1000;
+    return await (sotto === undefined ? any!({ peer, dataDir, startS }) : sotto(peer as SottoPeer));
+  } finally {
+    await peer.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+    await sleep(300);
   }
 }
+
+/** Waits, within reason, until nothing else uses the machine. */
+async function quiet(): Promise<void> {
+  for (let i = 0; i < quietTriesMax; i++) {
+    const before = machineBusySeconds();
+    await sleep(1_000);
+    if (machineBusySeconds() - before < 0.08) return;
+  }
+}
+
+const disturbance = (run: Figures): number => Math.max(run["others_cpu_pct"] ?? 0, run["half_others_cpu_pct"] ?? 0);
+
+/** A repeat that counts: one that was disturbed is taken again while there are spare tries; one that fails is left out. */
+async function repeatOf(key: string, name: string, create: () => Peer, spare: { tries: number }): Promise<void> {
+  for (;;) {
+    await quiet();
+    let run: Figures;
+    try {
+      run = await measure(figures[key]!, create);
+    } catch (error) {
+      console.error(`${key} of ${name} failed:`, error);
+      return;
+    }
+    if (disturbance(run) > disturbancePctMax && spare.tries-- > 0) continue;
+    if (process.env["VERBOSE"]) console.error(key, name, run);
+    record((results) => {
+      (results.figures[key]!.runs[name] ??= []).push(
+        Object.fromEntries(Object.entries(run).map(([what, value]) => [what, Number.isFinite(value) ? value : null])),
+      );
+    });
+    runsOf(key, name).push(run);
+    return;
+  }
+}
+
+const taken = new Map<string, Figures[]>();
+function runsOf(key: string, name: string): Figures[] {
+  const id = `${key} ${name}`;
+  let runs = taken.get(id);
+  if (runs === undefined) taken.set(id, (runs = []));
+  return runs;
+}
+
+function print(key: string, measured: readonly string[]): void {
+  const { title, columns } = figures[key]!;
+  const heads = ["", "asked", ...measured];
+  const rows = columns.map(({ key: what, label, asked }) => [
+    label,
+    askedText(asked),
+    ...measured.map((name) => {
+      const values = runsOf(key, name).map((run) => run[what] ?? Number.NaN);
+      const seen = values.filter(Number.isFinite);
+      if (seen.length === 0) return "–";
+      const missed = name === "sotto" && asked !== undefined && !isMet(asked, median(seen)) ? " MISSED" : "";
+      const spread = values.length > 1 ? ` (${short(Math.min(...seen))}–${short(Math.max(...seen))})` : "";
+      return `${short(median(seen))}${spread}${missed}`;
+    }),
+  ]);
+  const widths = heads.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]!.length)));
+  console.log(`\n${key}  ${title}`);
+  for (const row of [heads, ...rows])
+    console.log(
+      `   ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ")}`,
+    );
+}
+
+for (const [name, create] of servers) {
+  const { version, config, guarantee, ack } = create();
+  record((results) => {
+    results.servers[name] = { version, config, guarantee, ack };
+  });
+  console.log(`${name}: ${version}; ${config}\n   accepted means: ${guarantee}`);
+}
+console.log(`${coresText}; ${repeats} repeats, median (lowest–highest)`);
+for (const key of wanted.length > 0 ? wanted : Object.keys(figures)) {
+  const { sotto, of } = figures[key]!;
+  const measured = [...servers].filter(([name, create]) =>
+    sotto === undefined ? of === undefined || of(create()) : name === "sotto",
+  );
+  record((results) => {
+    const { title, columns } = figures[key]!;
+    const runs = results.figures[key]?.runs ?? {};
+    for (const [name] of measured) delete runs[name];
+    results.figures[key] = { title, columns, runs };
+  });
+  const spare = new Map(measured.map(([name]) => [name, { tries: retriesMax }]));
+  for (let i = 0; i < repeats; i++)
+    for (const [name, create] of measured) await repeatOf(key, name, create, spare.get(name)!);
+  if (measured.length > 0)
+    print(
+      key,
+      measured.map(([name]) => name),
+    );
+}
+console.log(`\nresults are in ${resultsFile}; npm run bench:report makes the page and the picture of them`);
+// A driver may leave sockets behind that would keep this process from ending.
+process.exit(0);

@@ -5,6 +5,7 @@
 import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Store } from "@sotto/server/store";
 import type { ConnectOptions, Peer, Session, StartContext, User } from "./harness/peer.ts";
 import { endServer, spawnServer } from "./harness/process.ts";
 import { clientContext, hostName, hostAddress, waitForTls } from "./harness/tls.ts";
@@ -18,6 +19,7 @@ import {
   openPopulation,
   type Person,
 } from "./load/population.ts";
+import type { ConnectTo } from "./load/websocket.ts";
 
 /** Limits stay on; a benchmark's few accounts send what thousands of people would. */
 const rateFactor = 1_000_000;
@@ -25,7 +27,15 @@ const serveFile = fileURLToPath(new URL("./serve.mjs", import.meta.url));
 
 const pairName = (a: string, b: string): string => [a, b].toSorted().join(" ");
 
-export function sottoPeer(): Peer {
+/** What the measurements of Sotto alone also need. */
+export interface SottoPeer extends Peer {
+  readonly dataFolder: string;
+  readonly address: ConnectTo;
+  /** Stops the server, changes its store, and starts it again. */
+  change(work: (store: Store) => Promise<void>): Promise<void>;
+}
+
+export function sottoPeer(): SottoPeer {
   const people = new Map<string, Person>();
   const failures = new Map<string, number>();
   let context: StartContext;
@@ -56,11 +66,11 @@ export function sottoPeer(): Peer {
   }
 
   /** Changes the store while the server is down: there is one owner of a data folder at a time. */
-  async function populate(add: (store: Awaited<ReturnType<typeof openPopulation>>) => Promise<void>): Promise<void> {
+  async function change(work: (store: Store) => Promise<void>): Promise<void> {
     await endServer(child);
     const store = await openPopulation(dataFolderOf(context.dataDir));
     try {
-      await add(store);
+      await work(store);
     } finally {
       await store.close();
     }
@@ -111,6 +121,13 @@ export function sottoPeer(): Peer {
 
   return {
     name: "sotto",
+    change,
+    get dataFolder() {
+      return dataFolderOf(context.dataDir);
+    },
+    get address() {
+      return { host: hostAddress, port: context.port, serverName: hostName, tls: clientContext(context.ca) };
+    },
     version: `Node ${process.version}`,
     guarantee: "SQLite WAL with synchronous=FULL: fsync before the acknowledgement (group commit)",
     config: `as \`sotto serve\`; every check and limit on, rate limits × ${rateFactor.toLocaleString("en")}; MLS ciphertext stands in as random bytes behind a real header`,
@@ -128,14 +145,14 @@ export function sottoPeer(): Peer {
     async createUsers(users: User[]) {
       const added = new Map(users.map(({ name }) => [name, createPerson()]));
       for (const [name, person] of added) people.set(name, person);
-      await populate(async (store) => {
+      await change(async (store) => {
         // Names in the harness may be shorter than ours.
         await addPeople(store, new Map(added.entries().map(([name, person]) => [`bench-${name}`, person])));
         if (users[0]?.name === "g0") await addConversation(store, "room", [...added.values()]);
       });
     },
     async preparePairs(pairs) {
-      await populate(async (store) => {
+      await change(async (store) => {
         await Promise.all(
           pairs.map(([a, b]) =>
             addConversation(store, pairName(a.name, b.name), [people.get(a.name)!, people.get(b.name)!]),
@@ -146,8 +163,11 @@ export function sottoPeer(): Peer {
     async connect(user: User, options: ConnectOptions = {}) {
       const person = people.get(user.name);
       if (person === undefined) throw new Error(`${user.name} was not created`);
-      const to = { host: hostAddress, port: context.port, serverName: hostName, tls: clientContext(context.ca) };
-      const client = await LoadClient.connect(to, person, options.onMessage ? { onMessage: options.onMessage } : {});
+      const client = await LoadClient.connect(
+        this.address,
+        person,
+        options.onMessage ? { onMessage: options.onMessage } : {},
+      );
       client.onFailure = (code) => failures.set(code, (failures.get(code) ?? 0) + 1);
       return new SottoSession(user.name, client);
     },

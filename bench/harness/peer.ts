@@ -52,10 +52,14 @@ export interface Peer {
   readonly can: {
     group: boolean;
     offline: boolean;
+    /** Receivers ask for news now and then, so that latency has a floor and each of them costs. */
+    polls?: boolean;
     /** The largest number of idle connections worth trying, and how many accounts that takes. */
     maxIdle: number;
     idleUsers: number;
   };
+  /** Messages in flight for each pair at the peak, where the default is too many for it. */
+  readonly window?: number;
   /** Spawns the server; resolves when the process exists. */
   start(context: StartContext): Promise<void>;
   /** The processes whose trees are the server. */
@@ -66,4 +70,6 @@ export interface Peer {
   /** Whatever a sender and a receiver need before the first message. */
   preparePairs?(pairs: [User, User][]): Promise<void>;
   createGroup?(group: string, owner: Session): Promise<void>;
+  /** Makes what was stored visible on disk, where the server only does so now and then. */
+  flush?(): Promise<void>;
 }

@@ -14,6 +14,14 @@ function read(path: string): string {
   }
 }
 
+function threadsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
+}
+
 /** The given processes and all their descendants. */
 function tree(roots: readonly number[]): number[] {
   const seen = new Set<number>();
@@ -21,8 +29,10 @@ function tree(roots: readonly number[]): number[] {
   for (let pid = toVisit.pop(); pid !== undefined; pid = toVisit.pop()) {
     if (seen.has(pid) || read(`/proc/${pid}/stat`) === "") continue;
     seen.add(pid);
-    for (const child of read(`/proc/${pid}/task/${pid}/children`).split(" "))
-      if (child !== "") toVisit.push(Number(child));
+    // A server of many threads starts its helpers from any of them.
+    for (const thread of threadsOf(pid))
+      for (const child of read(`/proc/${pid}/task/${thread}/children`).split(" "))
+        if (child !== "") toVisit.push(Number(child));
   }
   return [...seen];
 }

@@ -21,9 +21,9 @@ export const knobs = {
   payloadBytes: knob("PAYLOAD", 256),
   warmS: knob("WARM", 1.5),
   measureS: knob("SECONDS_MEASURED", 6),
-  members: 100,
   stored: knob("STORED", 20_000),
-  storeWithinS: 40,
+  storeWithinS: 20,
+  storm: knob("STORM", 2_000),
 } as const;
 
 const makeUsers = (prefix: string, count: number): User[] =>
@@ -43,7 +43,7 @@ function coordinates(payload: string): [sender: number, sequence: number] {
 }
 
 /** CPU and wall clock over an interval. */
-function startMeter(peer: Peer) {
+export function startMeter(peer: Pick<Peer, "pids">) {
   const pids = peer.pids();
   const startedAt = performance.now();
   const before = { server: cpuSeconds(pids), client: ownCpuSeconds(), machine: machineBusySeconds() };
@@ -191,6 +191,8 @@ async function openLoop(
     half_p99_ms: percentile(latencies, 99),
     half_max_ms: latencies.at(-1) ?? Number.NaN,
     half_undelivered: sent - delivered,
+    half_server_cpu_pct: half.serverPct,
+    half_client_cpu_pct: half.clientPct,
     half_others_cpu_pct: half.othersPct,
   };
 }
@@ -245,10 +247,12 @@ export async function offline(peer: Peer, dataDir: string): Promise<Figures> {
   await (await peer.connect(bob, { purpose: "both" })).close();
   const senders = await connectAll(peer, users.slice(0, count), "send", true);
   await sleep(1_000);
+  await peer.flush?.();
   const bytesBefore = folderBytes(dataDir);
   const { accepted, figures } = await fill(peer, senders, () => bob.name, knobs.stored, knobs.storeWithinS);
   await closeAll(senders);
   await sleep(500);
+  await peer.flush?.();
   const bytesAfter = folderBytes(dataDir);
   const resident = residentBytes(peer.pids());
 
@@ -275,6 +279,7 @@ export async function offline(peer: Peer, dataDir: string): Promise<Figures> {
     disk_bytes_per_message: (bytesAfter - bytesBefore) / accepted,
     rss_with_them_mib: resident / 2 ** 20,
     drained,
+    drain_client_cpu_pct: meter.clientPct,
     drained_per_s: drained / ((lastAt - startedAt) / 1000),
     drain_first_ms: firstAt - startedAt,
     drain_server_cpu_s_per_1000: (1000 * meter.server) / Math.max(1, drained),
@@ -296,12 +301,12 @@ export async function offlineSpread(peer: Peer): Promise<Figures> {
 }
 
 /** One sender into a room of members who are all online, five messages in flight. */
-export async function group(peer: Peer): Promise<Figures> {
-  const users = makeUsers("g", knobs.members + 1);
+export async function group(peer: Peer, size: number): Promise<Figures> {
+  const users = makeUsers("g", size + 1);
   await peer.createUsers(users);
   const sessions = await connectAll(peer, users, "both");
-  const owner = sessions[knobs.members]!;
-  const members = sessions.slice(0, knobs.members);
+  const owner = sessions[size]!;
+  const members = sessions.slice(0, size);
   await peer.createGroup?.("room", owner);
   await pool(members, 4, async (session) => session.joinGroup?.("room"));
   await sleep(500);
@@ -389,6 +394,8 @@ export async function idle(peer: Peer, steps: readonly number[]): Promise<Figure
       [`connected_${step}`]: sessions.length,
       [`logins_per_s_${step}`]: (sessions.length - before) / meter.wallS,
       [`logins_per_server_cpu_s_${step}`]: (sessions.length - before) / meter.server,
+      [`login_server_cpu_pct_${step}`]: meter.serverPct,
+      [`login_client_cpu_pct_${step}`]: meter.clientPct,
       [`rss_mib_${step}`]: resident / 2 ** 20,
       [`rss_per_connection_kib_${step}`]: (resident - residentBefore) / 1024 / sessions.length,
     });
@@ -396,6 +403,56 @@ export async function idle(peer: Peer, steps: readonly number[]): Promise<Figure
   }
   await closeAll(sessions);
   return { ...figures, failed };
+}
+
+/**
+ * Everybody's connection is cut at once, and everybody comes back at once, trying again a second later where that fails. A
+ * time counts from the cut; it is the client's core that is full when it runs the other half of every handshake.
+ */
+export async function storm(peer: Peer): Promise<Figures> {
+  const count = Math.min(knobs.storm, peer.can.idleUsers);
+  const users = makeUsers("r", count);
+  await peer.createUsers(users);
+  const login = (user: User): Promise<Session> => peer.connect(user, { purpose: "idle" });
+  let sessions: Session[] = [];
+  await pool(users, 16, async (user) => void sessions.push(await login(user)));
+  await closeAll(sessions);
+  sessions = [];
+  await sleep(2_000);
+
+  const timesMs: number[] = [];
+  let retries = 0;
+  const readMeter = startMeter(peer);
+  const startedAt = performance.now();
+  const endAt = startedAt + 45_000;
+  const comeBack = async (user: User): Promise<void> => {
+    while (performance.now() < endAt) {
+      try {
+        sessions.push(await login(user));
+        timesMs.push(performance.now() - startedAt);
+        return;
+      } catch {
+        retries++;
+        await sleep(1_000);
+      }
+    }
+  };
+  await Promise.all(users.map(comeBack));
+  const meter = readMeter();
+  await closeAll(sessions);
+  timesMs.sort((a, b) => a - b);
+  const missing = count - timesMs.length;
+  return {
+    back_p50_ms: percentile(timesMs, 50),
+    back_p99_ms: missing > count / 100 ? Number.NaN : percentile(timesMs, 99),
+    all_back_s: missing > 0 ? Number.NaN : (timesMs.at(-1) ?? Number.NaN) / 1000,
+    retries,
+    missing,
+    logins_per_server_cpu_s: timesMs.length / meter.server,
+    server_cpu_pct: meter.serverPct,
+    client_cpu_pct: meter.clientPct,
+    others_cpu_pct: meter.othersPct,
+  };
 }
 
 /** From spawn to the first handshake, which the caller measured; and the memory of a server that nobody uses. */
@@ -428,7 +485,7 @@ export async function forced(peer: Peer, dataDir: string): Promise<Figures> {
     for (let i = 0; i < 100; i++) await senders[0]!.sendAcked(bob.name, makePayload(0, i));
     return 100;
   });
-  const underLoad = await count("load", async () => (await fill(peer, senders, () => bob.name, 10_000, 20)).accepted);
+  const underLoad = await count("load", async () => (await fill(peer, senders, () => bob.name, 10_000, 6)).accepted);
   await closeAll(senders);
   return { forced_writes_per_message_alone: alone, forced_writes_per_message_under_load: underLoad };
 }

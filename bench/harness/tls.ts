@@ -21,7 +21,7 @@ export function certificates(folder: string): { cert: string; key: string; ca: s
          openssl req -x509 -new -key ca.key -subj /CN=bench-ca -days 3650 -out ca.crt
          openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out server.key
          openssl req -new -key server.key -subj /CN=localhost -out server.csr
-         printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > ext
+         printf 'subjectAltName=DNS:localhost,DNS:conference.localhost,IP:127.0.0.1\\n' > ext
          openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -extfile ext -out server.crt`,
       ],
       { cwd: tls, stdio: ["ignore", "ignore", "ignore"] },

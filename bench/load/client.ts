@@ -29,7 +29,6 @@ export class LoadClient {
   onMessage: (payload: string) => void;
   /** Told of every failure that the server answers; a load run without them is the only valid one. */
   onFailure: (code: string) => void = () => {};
-  readonly person: Person;
   readonly #socket: LoadSocket;
   readonly #replies = new Map<number, (result: unknown, failure?: string) => void>();
   readonly #envelopes = new Map<string, Envelope>();
@@ -39,26 +38,33 @@ export class LoadClient {
   #unacked = 0;
   #ackTimer: NodeJS.Timeout | undefined;
 
-  private constructor(person: Person, socket: LoadSocket, onMessage: (payload: string) => void) {
-    this.person = person;
+  private constructor(socket: LoadSocket, onMessage: (payload: string) => void) {
     this.#socket = socket;
     this.onMessage = onMessage;
     socket.onFrame = this.#receive;
   }
 
-  /** Opens a connection, authenticates and, unless told otherwise, subscribes from where the log begins. */
+  /** Opens a connection that is nobody's yet. */
+  static async open(
+    to: ConnectTo,
+    onMessage: (payload: string) => void = () => {},
+  ): Promise<{ client: LoadClient; deployment: Uint8Array; challenge: Uint8Array }> {
+    const socket = await LoadSocket.open(to, streamPath, subprotocol);
+    const client = new LoadClient(socket, onMessage);
+    return { client, ...(await client.call("hello", { versions: [1], client: "bench" })) };
+  }
+
+  /** Opens a connection, authenticates and subscribes, from where the log begins unless `cursors` say what the device has. */
   static async connect(
     to: ConnectTo,
     person: Person,
-    options: { onMessage?: (payload: string) => void; subscribes?: boolean } = {},
+    options: { onMessage?: (payload: string) => void; cursors?: Params<"subscribe">["cursors"] } = {},
   ): Promise<LoadClient> {
-    const socket = await LoadSocket.open(to, streamPath, subprotocol);
-    const client = new LoadClient(person, socket, options.onMessage ?? (() => {}));
-    const { deployment, challenge } = await client.call("hello", { versions: [1], client: "bench" });
+    const { client, deployment, challenge } = await LoadClient.open(to, options.onMessage);
     const { account, device, privateKey, bootRandom } = person;
     const signature = sign(null, deviceChallengeBytes({ deployment, device, challenge }), privateKey);
     await client.call("authenticate", { account, device, signature, boot: { counter: 1, random: bootRandom } });
-    if (options.subscribes !== false) await client.call("subscribe", { cursors: [], inbox: 0 });
+    await client.call("subscribe", { cursors: options.cursors ?? [], inbox: 0 });
     return client;
   }
 

@@ -5,8 +5,9 @@
  */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
 import { join } from "node:path";
-import type { AccountId, ConversationId, DeviceId } from "@sotto/protocol";
+import { type AccountId, type ConversationId, createSubmissionId, type DeviceId } from "@sotto/protocol";
 import { type NewMember, type NewConversation, openSqliteStore, type Store } from "@sotto/server/store";
+import { createEnvelope } from "./private-message.ts";
 
 export interface Person {
   readonly account: AccountId;
@@ -40,15 +41,26 @@ export const openPopulation = (dataFolder: string): Promise<Store> => openSqlite
 
 export const dataFolderOf = (folder: string): string => join(folder, "sotto");
 
-export async function addPeople(store: Store, people: ReadonlyMap<string, Person>): Promise<void> {
+/** What a registration leaves of a password. */
+export interface PasswordRecord {
+  readonly setup: Uint8Array;
+  readonly record: Uint8Array;
+}
+
+/** Accounts without a password that opens them, unless `passwords` has one. */
+export async function addPeople(
+  store: Store,
+  people: ReadonlyMap<string, Person>,
+  passwords: ReadonlyMap<string, PasswordRecord> = new Map(),
+): Promise<void> {
   const outcomes = await Promise.all(
     people.entries().map(([name, person]) =>
       store.createAccount({
         account: person.account,
         name,
-        setup: randomBytes(16),
-        stretching: 1,
-        record: randomBytes(192),
+        setup: passwords.get(name)?.setup ?? randomBytes(16),
+        stretching: 0,
+        record: passwords.get(name)?.record ?? randomBytes(192),
         createdAt: Date.now(),
         chain: [randomBytes(200), randomBytes(300)],
         vault: {
@@ -72,6 +84,9 @@ export async function addPeople(store: Store, people: ReadonlyMap<string, Person
   );
   if (outcomes.some((outcome) => outcome !== "created")) throw new Error("an account was not created");
 }
+
+/** The sequence of the newest entry of a conversation that `addConversation` made. */
+export const newConversationHead = 1;
 
 /** A conversation at epoch 1, in which everybody has a leaf. */
 export async function addConversation(store: Store, name: string, people: readonly Person[]): Promise<void> {
@@ -114,3 +129,40 @@ export async function addConversation(store: Store, name: string, people: readon
   ]);
   if (made !== "created" || moved.kind !== "accepted") throw new Error("a conversation was not created");
 }
+
+/** Puts `count` messages of one member into a conversation, whose bodies have `payloadBytes`; resolves with the bytes of their entries. */
+export async function addMessages(
+  store: Store,
+  name: string,
+  sender: Person,
+  count: number,
+  payloadBytes: number,
+): Promise<number> {
+  const conversation = conversationNamed(name);
+  const envelope = createEnvelope(conversation);
+  let bytes = 0;
+  // What is asked for together shares a transaction; more at once would only fill memory.
+  for (let left = count; left > 0; left -= together) {
+    const outcomes = await Promise.all(
+      Array.from({ length: Math.min(left, together) }, () => {
+        const message = envelope.wrap(randomBytes(payloadBytes / 2).toString("hex"));
+        bytes += message.length;
+        return store.appendMessage({
+          conversation,
+          generation: 0,
+          device: sender.device,
+          account: sender.account,
+          submission: createSubmissionId(random, Date.now()),
+          epoch: 1,
+          bytes: message,
+          acceptedAt: Date.now(),
+        });
+      }),
+    );
+    if (outcomes.some(({ kind }) => kind !== "accepted")) throw new Error("a message was not stored");
+  }
+  return bytes;
+}
+
+const together = 1_000;
+const random = { bytes: (count: number): Uint8Array => randomBytes(count) };
