@@ -4,6 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
+import { createClient } from "@sotto/client";
+import { nodePlatform } from "@sotto/client/node";
+import { MemoryDisk, openMemoryStorage } from "@sotto/client/testing";
 import { eventually, type Outcome, Person, run, TestServer } from "./harness.ts";
 
 /** As many devices as an account may have. */
@@ -137,25 +140,33 @@ describe("a device is lost", { concurrency: false }, () => {
       const fresh = await signIn(alice, server, newPassword);
       assert.ok((await texts(fresh, "@bob")).includes("still signed in"));
     });
+  });
 
-    test("at the limit of devices a new one takes the place of another", async () => {
-      const listed = async () =>
-        (await alice.run("devices", "--json")).succeeded().rows.map((row) => String(row["id"]));
-      let last = alice;
-      for (let n = (await listed()).length; n < devicesMax; n++) last = await signIn(alice, server, newPassword);
-      const oneMore = new Person("alice", newPassword);
-      const full = await oneMore.runWithPassword("login", "alice", "--server", server.address, "--json");
-      refused(full, 4, "device-limit");
-      const lost = await deviceOf(last);
-      const prefix = lost.slice(0, 8);
-      assert.match(full.stderr, new RegExp(prefix), "it names those that could go");
-      (await oneMore.runWithPassword("login", "alice", "--server", server.address, "--replace", prefix)).succeeded();
-      assert.ok((await texts(oneMore, "@bob")).includes("still signed in"));
-      await isOut(last);
-      const ids = await listed();
-      assert.equal(ids.length, devicesMax);
-      assert.ok(!ids.includes(lost));
-    });
+  test("at the limit of devices a new one takes the place of another", async () => {
+    // Nine of the ten are in this process: they only have to be there.
+    await using devices = new AsyncDisposableStack();
+    const open = async () =>
+      devices.use(await createClient(nodePlatform(await openMemoryStorage(new MemoryDisk())), { stretching: 0 }));
+    const account = { name: "dora", server: server.address, password: "dora keeps seven grey geese" };
+    const first = await open();
+    await first.register(account);
+    let last = first;
+    for (let n = 1; n < devicesMax; n++) {
+      last = await open();
+      await last.login(account);
+    }
+    const lost = (await last.whoami()).device;
+    const oneMore = new Person(account.name, account.password);
+    const full = await oneMore.runWithPassword("login", "dora", "--server", server.address, "--json");
+    refused(full, 4, "device-limit");
+    const prefix = lost.slice(0, 8);
+    assert.match(full.stderr, new RegExp(prefix), "it names those that could go");
+    (await oneMore.runWithPassword("login", "dora", "--server", server.address, "--replace", prefix)).succeeded();
+    await assert.rejects(last.sync({ timeoutMs: 10_000 }), { code: "device-revoked" });
+    assert.equal((await first.sync({ timeoutMs: 10_000 })).connected, true);
+    const ids = (await first.devices()).map(({ id }) => id);
+    assert.equal(ids.length, devicesMax);
+    assert.ok(ids.includes(await deviceOf(oneMore)) && !ids.includes(lost));
   });
 
   describe("the recovery code", { concurrency: false }, () => {
