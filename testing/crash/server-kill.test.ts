@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { killServer } from "./server-kill.ts";
 
-const kills = 8;
+const kills = 6;
 const endMs = performance.now() + 20_000;
 
 test("a server that is killed again and again loses, doubles and reorders nothing that it acknowledged", async (t) => {

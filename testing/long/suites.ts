@@ -16,6 +16,7 @@ export const suites: readonly Suite[] = [
   { name: "server-kill", program: "../crash/server-kill-long.ts", share: 2 },
   { name: "client-kill", program: "../crash/client-kill-long.ts", share: 2 },
   { name: "power-cut", program: "../crash/power-cut-long.ts", share: 2 },
+  { name: "faults", program: "../crash/faults-long.ts", share: 1 },
 ];
 
 export interface SuiteReport {
