@@ -7,7 +7,7 @@ import { request } from "node:https";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import * as tls from "node:tls";
-import { encodeCbor, encodeRequest, type Failure, limits, streamPath, subprotocol } from "@sotto/protocol";
+import { buckets, encodeCbor, encodeRequest, type Failure, limits, streamPath, subprotocol } from "@sotto/protocol";
 import { askServer } from "@sotto/server";
 import { WebSocket } from "ws";
 import { RawClient, refusal, register, startServer } from "./raw-client.ts";
@@ -335,4 +335,16 @@ test("a client that does not read is cut, and the others are served", async () =
   deaf.socket.resume();
   await deaf.closed;
   assert.equal(deaf.closeCode, 1006);
+});
+
+test("asking for somebody who has no device yet uses up none of the claims of when there is one", async () => {
+  await using server = await startServer();
+  const alice = await RawClient.connect(server);
+  await register(alice, "alice");
+  const bobs = await RawClient.connect(server);
+  const bob = await register(bobs, "bob");
+  const claim = (suite: 1 | 83) => alice.request("claimKeyPackages", { account: bob.account, suite });
+  for (let i = 0; i <= buckets.claim.burst; i++) assert.equal(await refusal(claim(83)), "no-device");
+  for (let i = 0; i < buckets.claim.burst; i++) assert.equal((await claim(1)).keyPackages.length, 1);
+  assert.equal(await refusal(claim(1)), "rate-limited");
 });

@@ -29,6 +29,8 @@ interface JudgedPage {
 
 export interface ArchiveReadingOptions extends Omit<ArchiveOptions, "isHistoryKept" | "keepFiles" | "gaps"> {
   timeline: Timeline;
+  /** Resolves when all that the server had when this connection was made has been taken in. */
+  untilSynced: () => Promise<void>;
 }
 
 export class ArchiveReading {
@@ -64,11 +66,13 @@ export class ArchiveReading {
       before: conversation.restore!.before,
       limit,
     });
-    const own = state.account!;
+    let own = state.account!;
     let judged = judgePage(page, conversation, own, contacts.chain(own.account)!);
     if (typeof judged === "string") {
-      // A device that was away may not have heard yet which others of the account have come since.
+      // A device that was away may not have heard yet which others of the account have come since, and of a new master key.
       await contacts.fetch([own.account]);
+      await this.#options.untilSynced();
+      own = state.account!;
       judged = judgePage(page, conversation, own, contacts.chain(own.account)!);
     }
     if (typeof judged === "string") {

@@ -2,7 +2,7 @@
  * Taking somebody's key packages, so that their devices can be let in: one of each. The server hands each out once and not often;
  * what it hands out for somebody must be theirs, or it is said aloud, because nobody but the server could offer another.
  */
-import { type Suite } from "@sotto/e2ee";
+import { type Suite, chainDevice } from "@sotto/e2ee";
 import { ProtocolError, sameBytes } from "@sotto/protocol";
 import { readKeyPackage } from "@sotto/protocol/mls-public";
 import type { Connection } from "./connection/connection.ts";
@@ -10,7 +10,7 @@ import type { Contacts } from "./contacts.ts";
 import { ClientError } from "./errors.ts";
 
 /**
- * Key packages of an account's devices, whose chain is fetched with them; none if it has no device.
+ * Key packages of an account's devices, whose chain is fetched with them; none if it has no device, of none that was removed.
  * @throws ClientError `device-unknown`, `rate-limited`; ProtocolError for other refusals
  */
 export async function claimKeyPackages(
@@ -20,11 +20,16 @@ export async function claimKeyPackages(
 ): Promise<Uint8Array[]> {
   const claimed = await claim(connection(), contacts.nameOf(account), account, suite);
   await contacts.fetch([account]);
+  const chain = contacts.chain(account);
+  const usable: Uint8Array[] = [];
   for (const bytes of claimed) {
     const offered = await readKeyPackage(bytes);
     if (!offered || !sameBytes(offered.account, account)) throw deviceUnknown(contacts, account);
+    // Removed since it was handed out.
+    const isRemoved = chain && chainDevice(chain, offered.device)?.revokedN !== undefined;
+    if (!isRemoved) usable.push(bytes);
   }
-  return claimed;
+  return usable;
 }
 
 async function claim(connection: Connection, name: string, account: Uint8Array, suite: Suite): Promise<Uint8Array[]> {

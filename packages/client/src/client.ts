@@ -239,7 +239,7 @@ class Engine implements Client {
       conversations: this.#conversations,
       outbox: this.#outbox,
       expiry: this.#expiry,
-      archive: new ArchiveReading(parts),
+      archive: new ArchiveReading({ ...parts, untilSynced: () => this.#sync.untilSynced() }),
     });
     this.#ownDevices = new OwnDevices({
       ...parts,
@@ -263,6 +263,7 @@ class Engine implements Client {
       groups: this.#groups,
       profiles: this.#profiles,
       onShare: (transaction, share, mayBeBehind) => this.#ownDevices.onShare(transaction, share, mayBeBehind),
+      onEntered: () => void this.#link.readPast(),
       onTaken: () => {
         this.#archive.later();
         this.#vault.later();

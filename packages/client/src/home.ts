@@ -64,7 +64,11 @@ export class Home {
         }
       });
       return boot;
-    })();
+    })().catch((error: unknown) => {
+      // A disk that was full may have room when it is asked for next.
+      this.#boot = undefined;
+      throw error;
+    });
     return this.#boot;
   }
 }

@@ -240,7 +240,7 @@ export class Link {
     }
     await state.idle();
     const subscribed = await sync.subscribe((method, params) => session.request(method, params));
-    await restore.onSubscribed(session.request, subscribed);
+    await restore.enter(session.request, subscribed.conversations);
     await this.#followContacts(session.request);
     void keyPackages.refillAll(own, session.request, authenticated.keyPackages).catch(() => {
       // The next connection tries again; until then claims take the last resort.
@@ -284,7 +284,7 @@ export class Link {
 
   /** What a new connection brings beside the logs: the past, places in groups, what other devices wrote. */
   async #catchUp(): Promise<void> {
-    const { vault, scheduled, restore, conversations, people } = this.#options.parts();
+    const { vault, scheduled, conversations, people } = this.#options.parts();
     const read = vault.sync();
     this.#decisionsRead = read.then(
       () => scheduled.onCaughtUp(),
@@ -292,11 +292,21 @@ export class Link {
         // It is told below.
       },
     );
+    await this.readPast();
+    void conversations.joinAll();
     try {
-      if (restore.isDue) await restore.run();
-      void conversations.joinAll();
       await read;
       await people.tellBlocked();
+    } catch (error) {
+      this.#tellSecurity("catch up", error);
+    }
+  }
+
+  /** Reads what this device does not have of its conversations' past. Never rejects: the next connection goes on. */
+  async readPast(): Promise<void> {
+    const { restore } = this.#options.parts();
+    try {
+      if (restore.isDue) await restore.run();
     } catch (error) {
       this.#tellSecurity("catch up", error);
     }

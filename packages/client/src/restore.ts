@@ -138,14 +138,23 @@ export class Restore {
     });
   }
 
-  /** Conversations of the account in which this device has no place yet, as `subscribe` lists them. */
-  async onSubscribed(request: Session["request"], result: Result<"subscribe">): Promise<void> {
+  /**
+   * Conversations of the account in which this device has no place yet, as `subscribe` lists them, are to be entered.
+   * @param isInboxRead whether every Welcome that waited then has been taken in; returns the conversations that are new here
+   */
+  async enter(
+    request: Session["request"],
+    listed: Result<"subscribe">["conversations"],
+    { isInboxRead }: { isInboxRead: boolean } = { isInboxRead: false },
+  ): Promise<string[]> {
     const { state, contacts, platform } = this.#options;
     const own = state.account!;
-    for (const remote of result.conversations) {
+    const entered: string[] = [];
+    for (const remote of listed) {
       const id = toHex(remote.conversation);
-      // What this device was let into it hears of by a Welcome.
-      if (remote.from !== undefined || remote.until !== undefined || state.conversations.has(id)) continue;
+      if (remote.until !== undefined || state.conversations.has(id)) continue;
+      // What this device was let into it hears of by a Welcome; if there is none that it can use, it enters by itself.
+      if (remote.from !== undefined && !isInboxRead) continue;
       const peer = remote.members.find((member) => !sameBytes(member, own.account));
       const facts: ReturnType<typeof factsOf> =
         remote.kind === "direct" && peer
@@ -159,6 +168,8 @@ export class Restore {
           ...facts,
           conversation: remote.conversation.slice(),
           phase: "open",
+          // What the log already brought was passed by: it is asked for like everything before.
+          cursor: remote.from === undefined ? 0 : remote.head,
           brokenAt: platform.clock.now(),
           restore: { before: 0 },
           lastAt: platform.clock.now(),
@@ -167,7 +178,9 @@ export class Restore {
         transaction.putConversation(conversation);
         if (remote.asked) this.#options.onMet(transaction, conversation);
       });
+      entered.push(id);
     }
+    return entered;
   }
 
   /** Whether this device still has no place in some conversation, or a part of the past is not here. */
@@ -179,10 +192,16 @@ export class Restore {
 
   /** Joins what is to be joined and reads what is to be read: the newest page of every conversation first, then the older ones. */
   run(): Promise<void> {
-    this.#running ??= this.#run().finally(() => {
+    this.#running ??= this.#runAll().finally(() => {
       this.#running = undefined;
     });
     return this.#running;
+  }
+
+  /** What came to be read meanwhile is read as well. */
+  async #runAll(): Promise<void> {
+    do await this.#run();
+    while (this.isDue);
   }
 
   async #run(): Promise<void> {
@@ -196,26 +215,35 @@ export class Restore {
     }
     const left = all.values();
     let done = 0;
+    /** What one conversation's past is refused for keeps none of the others back. */
+    const failures = new Map<string, unknown>();
+    const reading = (id: string, read: () => Promise<void>) =>
+      read().catch((error: unknown) => void failures.set(id, error));
     const readNewest = async () => {
       for (const id of left) {
-        const came = await archive.newestPage(id);
-        messages += came;
+        await reading(id, async () => {
+          const came = await archive.newestPage(id);
+          messages += came;
+        });
         this.#progress(++done, all.length, messages);
       }
     };
-    const readers = await Promise.allSettled(Array.from({ length: readersMax }, readNewest));
-    for (const reader of readers) if (reader.status === "rejected") throw reader.reason;
+    await Promise.all(Array.from({ length: readersMax }, readNewest));
     // At the same time: until this device has its place, nobody can write to an account that has no other.
     const joined = conversations.joinAll();
-    for (const id of due()) {
-      while (isDue(state.conversations.get(id)!)) {
-        messages += await archive.olderPage(id);
-        this.#progress(all.length, all.length, messages);
-      }
+    for (const id of due().filter((one) => !failures.has(one))) {
+      await reading(id, async () => {
+        while (isDue(state.conversations.get(id)!)) {
+          const came = await archive.olderPage(id);
+          messages += came;
+          this.#progress(all.length, all.length, messages);
+        }
+      });
     }
     await joined;
     for (const id of all) await state.transact((transaction) => this.askForGap(transaction, id));
     this.#options.outbox.kick();
+    for (const error of failures.values()) throw error;
   }
 
   #progress(conversations: number, of: number, messages: number): void {

@@ -17,6 +17,7 @@ import {
 import { type Event, type EventPayload, type Params, type Result, inboxId, sameBytes, toHex } from "@sotto/protocol";
 import type { ConversationEvent } from "./api.ts";
 import type { Connection } from "./connection/connection.ts";
+import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
 import { mayReport } from "./receipts.ts";
 import { type CommitPlace, Commits } from "./commits.ts";
@@ -33,7 +34,7 @@ import { keepProof } from "./reports.ts";
 import type { Resets } from "./resets.ts";
 import type { Restore } from "./restore.ts";
 import type { SharedHistory } from "./shared-history.ts";
-import type { State, Transaction } from "./state.ts";
+import { type State, type Transaction, isAfter } from "./state.ts";
 import { type Timeline, eventRow } from "./timeline.ts";
 
 const batchEventsMax = 256;
@@ -60,6 +61,8 @@ export interface SyncOptions {
     share: EventPayload<"share">,
     mayBeBehind: boolean,
   ) => Promise<"taken" | "behind">;
+  /** There are conversations whose past this device has yet to read. */
+  onEntered: () => void;
   /** Something new is on disk. */
   onTaken: () => void;
   platform: Platform;
@@ -101,6 +104,8 @@ export class Sync {
   #connected = false;
   /** An answer to a second `subscribe` is awaited: what comes before it belongs to the first. */
   #asksAgain = false;
+  /** What the server said of each conversation when delivery was started. */
+  #listed: Result<"subscribe">["conversations"] = [];
   /** Where entries were missing and were asked for once more, by conversation. */
   readonly #askedAgainAt = new Map<string, number>();
   readonly #syncedWaiters = new Set<{ resolve(): void; reject(error: ClientError): void }>();
@@ -207,6 +212,7 @@ export class Sync {
    */
   async #onSubscribed(result: Result<"subscribe">): Promise<boolean> {
     const { state } = this.#options;
+    this.#listed = result.conversations;
     let isShorter = false;
     for (const remote of result.conversations) {
       const id = toHex(remote.conversation);
@@ -260,6 +266,7 @@ export class Sync {
       let missingIn: string | undefined;
       try {
         missingIn = await this.#take(batch);
+        if (missingIn === undefined && batch.some(({ name }) => name === "synced")) await this.#compare(generation);
       } catch (error) {
         if (generation !== this.#generation) continue;
         this.#connected = false;
@@ -275,6 +282,45 @@ export class Sync {
       for (const event of batch)
         if (event.name !== "entry" && event.name !== "welcome" && event.name !== "share") this.#other(event);
     }
+  }
+
+  /**
+   * Everything that the server had is taken in, and what it listed must be what is here now. Where a conversation is not, what led
+   * there expired on the server, or came in a Welcome that this device could not use: it comes in by itself. Where the group is
+   * the same and only messages are gone, the others are asked for them.
+   */
+  async #compare(generation: number): Promise<void> {
+    const { connection, conversations, outbox, platform, restore, state } = this.#options;
+    const listed = this.#listed.filter(({ until }) => until === undefined);
+    const behind: string[] = [];
+    for (const remote of listed) {
+      const id = toHex(remote.conversation);
+      const known = state.conversations.get(id);
+      if (!known?.epochSeen || known.phase === "new" || isOutside(known)) continue;
+      const isBehind = isAfter(remote, known.epochSeen);
+      const isLost = known.lostFrom !== undefined && known.lostFrom <= remote.expired && known.reset?.lostTo === undefined;
+      if (!isBehind && !isLost) continue;
+      await state.transact(async (transaction) => {
+        const conversation = transaction.conversation(id)!;
+        if (isBehind) {
+          conversation.lostFrom ??= conversation.cursor + 1;
+          conversation.brokenAt = platform.clock.now();
+          behind.push(id);
+        } else await restore.askForLost(transaction, conversation, remote.expired + 1);
+        transaction.putConversation(conversation);
+      });
+    }
+    const request: Session["request"] = (method, params) => connection().request(method, params);
+    let entered: string[] = [];
+    try {
+      entered = await restore.enter(request, listed, { isInboxRead: true });
+    } catch (error) {
+      this.#unlessDisbelieved(error);
+    }
+    if (generation !== this.#generation) return;
+    for (const id of [...behind, ...entered]) conversations.comeBack(id);
+    if (entered.length > 0) this.#options.onEntered();
+    outbox.kick();
   }
 
   /** Subscribes anew from where we are: a server that merely lost something on the way sends it now. */

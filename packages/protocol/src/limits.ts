@@ -2,6 +2,8 @@
  * Every maximum of the wire and of the server, in one place, each with its reason. Sizes are bytes, times milliseconds.
  * All fail closed unless the comment says "open".
  */
+import type { FailureCode } from "./errors.ts";
+
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const second = 1000;
@@ -153,6 +155,8 @@ export interface Bucket {
   /** What the bucket is counted by. Address-keyed buckets do not apply to loopback. */
   readonly by: "address" | "account" | "account-and-target" | "name-and-address" | "name" | "device";
   readonly reason: string;
+  /** What a request counts as, by account, that fails with this code and used nothing up. */
+  readonly without?: { readonly code: FailureCode; readonly countsAs: "lookup" };
 }
 
 export const buckets = {
@@ -178,7 +182,13 @@ export const buckets = {
     reason: "a change of an account is verified and told to everybody who knows it",
   },
   lookup: { burst: 60, refillMs: second, by: "account", reason: "names are found by exact spelling, not by trying" },
-  claim: { burst: 6, refillMs: 10 * minute, by: "account-and-target", reason: "key packages are used up by claims" },
+  claim: {
+    burst: 6,
+    refillMs: 10 * minute,
+    by: "account-and-target",
+    reason: "key packages are used up by claims; one that finds no device is a lookup",
+    without: { code: "no-device", countsAs: "lookup" },
+  },
   keyPackages: {
     burst: 10,
     refillMs: 30 * second,

@@ -7,6 +7,8 @@
  * `internal` and leaves one log line without anybody's data. Replies may overtake each other.
  */
 import {
+  type Bucket,
+  type BucketName,
   buckets,
   decodeFrame,
   encodeFailure,
@@ -80,7 +82,14 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     if (caller === "anyone" || identity.kind === "anyone") return handler(params, { connection });
     if (identity.kind === "account") return handler(params, { connection, account: identity.account });
     const { account, device } = identity;
-    if (caller !== "member" && caller !== "reader") return handler(params, { connection, account, device });
+    if (caller !== "member" && caller !== "reader") {
+      try {
+        return await handler(params, { connection, account, device });
+      } catch (error) {
+        giveBack(connection, bucket, params, error);
+        throw error;
+      }
+    }
 
     const named = params["conversation"] as Uint8Array;
     const conversation = await store.getConversation(named);
@@ -94,11 +103,21 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
   }
 
   /** @throws ProtocolError `rate-limited` */
-  function takeToken(connection: Connection, bucket: keyof typeof buckets, params: Record<string, unknown>): void {
+  function takeToken(connection: Connection, bucket: BucketName, params: Record<string, unknown>): void {
     const key = bucketKey(connection, buckets[bucket].by, params);
     if (key === undefined) return;
     const retryAfterMs = rates.take(bucket, key);
     if (retryAfterMs > 0) throw new ProtocolError("rate-limited", { retryAfterMs });
+  }
+
+  /** Gives a token back for what used nothing up, as long as it may count as something cheaper. */
+  function giveBack(connection: Connection, bucket: BucketName, params: Record<string, unknown>, error: unknown): void {
+    const { without, by }: Bucket = buckets[bucket];
+    if (without === undefined || !(error instanceof ProtocolError) || error.code !== without.code) return;
+    const key = bucketKey(connection, by, params);
+    const cheaper = bucketKey(connection, buckets[without.countsAs].by, params);
+    if (key !== undefined && cheaper !== undefined && rates.take(without.countsAs, cheaper) === 0)
+      rates.refund(bucket, key);
   }
 
   function toProtocolError(error: unknown, name: MethodName): ProtocolError {
