@@ -34,7 +34,7 @@ export class Ledger implements WireWitness, EncryptionWitness {
   readonly #notes = new WeakMap<Link, LinkNotes>();
   /** `conversation sequence` → what stands there. */
   readonly #entries = new Map<string, string>();
-  /** `conversation epoch` → the sequence of the commit that ended it. */
+  /** `group epoch` → the sequence of the commit that ended it. */
   readonly #commits = new Map<string, number>();
   /** `device submission` → sequence, and the ciphertexts that were submitted under it. */
   readonly #accepted = new Map<string, number>();
@@ -189,13 +189,14 @@ export class Ledger implements WireWitness, EncryptionWitness {
     if (before === undefined) {
       this.entries++;
       this.#entries.set(place, entry);
-      if (payload["kind"] === "commit") this.#commit(conversation, payload["epoch"] as number, sequence);
+      if (payload["kind"] === "commit")
+        this.#commit(groupOf(conversation, bytes), payload["epoch"] as number, sequence);
       this.#checkPlace(place);
     } else if (before !== entry) this.#options.violate("I3", `sequence ${sequence} is not the same for all`);
   }
 
-  #commit(conversation: string, epoch: number, sequence: number): void {
-    const ended = `${conversation} ${epoch}`;
+  #commit(group: string, epoch: number, sequence: number): void {
+    const ended = `${group} ${epoch}`;
     const other = this.#commits.get(ended);
     if (other !== undefined) this.#options.violate("I4", `commits ${other} and ${sequence} both end epoch ${epoch}`);
     this.#commits.set(ended, sequence);
@@ -226,3 +227,12 @@ export class Ledger implements WireWitness, EncryptionWitness {
 
 /** The authentication tag is what a PrivateMessage ends with (RFC 9420 §6.3). */
 const tagOf = (bytes: Bytes): string => Buffer.from(bytes.subarray(-16)).toString("latin1");
+
+const generationBytes = 8;
+
+/** The group's id, which stands in its commits: a conversation whose keys were made anew counts its epochs from 0 again. */
+function groupOf(conversation: string, commit: Bytes): string {
+  const id = Buffer.from(conversation, "hex");
+  const at = Buffer.from(commit).indexOf(id);
+  return at < 0 ? conversation : toHex(commit.subarray(at, at + id.length + generationBytes));
+}

@@ -181,7 +181,12 @@ class Engine implements Client {
     const isQuiet = (conversation: ConversationRecord) => this.#people.isQuiet(conversation);
     const parts = { state, platform, connection, reached, contacts: this.#contacts, timeline: this.#timeline };
     const keyPackages = new KeyPackages(parts);
-    this.#resets = new Resets({ ...parts, restore: () => this.#restore, outbox: () => this.#outbox });
+    this.#resets = new Resets({
+      ...parts,
+      isSynced: () => this.#sync.synced,
+      restore: () => this.#restore,
+      outbox: () => this.#outbox,
+    });
     this.#conversations = new Conversations({
       ...parts,
       suite: this.#options.suite,

@@ -130,6 +130,8 @@ export class Conversations {
 
   async #open(id: string): Promise<void> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      // The group first: reading it takes a turn, in which the log may show that this device is in again.
+      const group = await this.#group(id);
       const conversation = this.#options.state.conversations.get(id);
       if (!conversation) throw new ClientError("no-conversation", `there is no conversation ${id}`);
       if (conversation.kind === "group" && conversation.ended) throw groupRefusal("not-a-member");
@@ -139,7 +141,6 @@ export class Conversations {
           "the keys of this conversation were made anew for other people than those in it; nothing was sent",
         );
       }
-      const group = await this.#group(id);
       if (group?.standing === "joining") await this.#submit(id, group);
       else if (conversation.phase === "new") await (group ? this.#create(id, group) : this.#begin(id));
       else if (!group || conversation.brokenAt !== undefined) await this.#joinByItself(id, group);
@@ -391,8 +392,11 @@ export class Conversations {
    */
   async #joinByItself(id: string, left: Group | undefined): Promise<void> {
     const { state, contacts, platform, connection } = this.#options;
+    const named = state.conversations.get(id)!.conversation;
+    const current = await connection().request("getGroupInfo", { conversation: named });
     const conversation = state.conversations.get(id)!;
-    const current = await connection().request("getGroupInfo", { conversation: conversation.conversation });
+    // The log was faster: it has brought this device back.
+    if (left && !isOutside(conversation)) return;
     if (left && current.generation > left.generation) {
       if (!(await this.#isPastReset(id, left.generation))) return;
     } else if (left && left.standing === "active" && current.epoch <= left.epoch) {

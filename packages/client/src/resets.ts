@@ -30,6 +30,8 @@ interface ResetsOptions {
   platform: Platform;
   connection: () => Connection;
   reached: (conversation: string, sequence: number) => Promise<void>;
+  /** Whether all that the server had when this connection was made has been taken in. */
+  isSynced: () => boolean;
   restore: () => Restore;
   outbox: () => Outbox;
 }
@@ -54,6 +56,8 @@ export class Resets {
     const known = state.conversations.get(id)!;
     const { conversation, generation, reset, epochSeen } = known;
     const now = platform.clock.now();
+    // Who makes a new group is sent nothing more of the old one, and may yet find in it how to go on.
+    if (!this.#options.isSynced()) return false;
     // Who was never in it knows no roster to go on with.
     if (epochSeen === undefined || (reset && now - reset.at < remakePauseMs)) return false;
     try {

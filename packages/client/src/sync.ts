@@ -298,7 +298,8 @@ export class Sync {
       const known = state.conversations.get(id);
       if (!known?.epochSeen || known.phase === "new" || isOutside(known)) continue;
       const isBehind = isAfter(remote, known.epochSeen);
-      const isLost = known.lostFrom !== undefined && known.lostFrom <= remote.expired && known.reset?.lostTo === undefined;
+      const isLost =
+        known.lostFrom !== undefined && known.lostFrom <= remote.expired && known.reset?.lostTo === undefined;
       if (!isBehind && !isLost) continue;
       await state.transact(async (transaction) => {
         const conversation = transaction.conversation(id)!;
