@@ -210,3 +210,14 @@ test("an account has so many sessions and no more, and a device's own makes room
   assert.equal(sessions.hasRoom("account", "one more"), true);
   for (const connection of connections) connection.terminate();
 });
+
+test("a connection whose peer breaks the protocol ends at once, and what it sends is not read any more", () => {
+  const { socket, stream, ended, received } = open();
+  const frame = Buffer.of(0x82, 0x81, 0, 0, 0, 0, 0x80);
+  stream.emit("data", frame);
+  socket.emit("error", new Error("invalid WebSocket frame"));
+  stream.emit("data", frame);
+  assert.equal(received.length, 1);
+  assert.equal(ended.length, 1);
+  assert.equal(stream.listenerCount("data"), 0);
+});

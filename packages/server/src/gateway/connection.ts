@@ -1,7 +1,7 @@
 /**
  * One WebSocket: who is at its other end, what it may still do, and its one writer. Frames that are sent during one turn
- * of the event loop leave as one TLS write. ws (RFC 6455) takes care of reading, of pings and of closing; the writer makes the
- * headers of binary frames itself, because ws would write each frame on its own.
+ * of the event loop leave as one TLS write: the writer makes the headers of binary frames itself, because ws would write each
+ * frame on its own. Reading begins in `frame-reader.ts`; ws (RFC 6455) takes care of pings, of closing and of all that is rare.
  *
  * A connection ends exactly once; `closed` is called then. Before it has shown who it is, it lives within small limits of
  * time and bytes (docs/protocol.md#limits).
@@ -12,6 +12,7 @@ import type { WebSocket } from "ws";
 import type { PeerAddress } from "../addresses.ts";
 import type { DeliverySession } from "../delivery.ts";
 import type { TlsIdentity } from "../tls.ts";
+import { type FrameReaderOwner, readFrames } from "./frame-reader.ts";
 
 /** Whom a connection speaks for. A key is the id in hexadecimal, made once. */
 export type Identity =
@@ -65,7 +66,7 @@ const accountFramesMax = 4;
 /** A frame's header is 2, 4 or 10 bytes (RFC 6455 §5.2, never masked by a server); counted as the longest. */
 const headerBytesMax = 10;
 
-export class Connection {
+export class Connection implements FrameReaderOwner {
   readonly peer: PeerAddress;
   /** The client is on this machine and asked for this machine: no tunnel, proxy or port forward speaks for someone else. */
   readonly isLocal: boolean;
@@ -91,6 +92,7 @@ export class Connection {
   /** The socket below; only the owner and this class touch it. */
   readonly stream: TLSSocket;
   readonly #socket: WebSocket;
+  readonly #reader: { stop(): void };
   readonly #owner: ConnectionOwner;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
@@ -110,9 +112,9 @@ export class Connection {
     this.tls = options.tls;
 
     this.#deadline = setTimeout(() => this.refuse("no first frame in time"), limits.firstFrameTimeoutMs).unref();
-    this.stream.on("data", this.#countBytes);
+    this.#reader = readFrames(this.stream, this);
     this.stream.on("drain", this.#drained);
-    this.#socket.on("error", ignoreError);
+    this.#socket.on("error", this.#failed);
     this.#socket.on("message", this.#receive);
     this.#socket.on("pong", this.#alive);
     this.#socket.on("close", this.#close);
@@ -185,7 +187,7 @@ export class Connection {
 
   becomeDevice(identity: Identity & { kind: "device" }): void {
     this.identity = identity;
-    this.stream.off("data", this.#countBytes);
+    this.#bytesLeft = Infinity;
     clearTimeout(this.#deadline);
     this.challenge = undefined;
     this.registration = undefined;
@@ -232,9 +234,15 @@ export class Connection {
     this.#close();
   }
 
-  readonly #receive = (data: unknown, isBinary: boolean): void => {
+  /** Called by the reader for all bytes that come; before login they are counted. */
+  arrived(byteCount: number): void {
+    this.#bytesLeft -= byteCount;
+    if (this.#bytesLeft < 0) this.refuse("too much before login");
+  }
+
+  /** Called by the reader, or through ws, for each frame. */
+  receivedFrame(frame: Uint8Array): void {
     if (!this.#isOpen) return;
-    if (!isBinary) return this.refuse("binary frames only");
     this.#missedPongs = 0;
     if (!this.#heardFrame) {
       this.#heardFrame = true;
@@ -242,14 +250,20 @@ export class Connection {
       // From here on there is a while to log in: a password may be on its way through Argon2.
       this.#deadline = setTimeout(() => this.refuse("not logged in in time"), limits.authenticationTimeoutMs).unref();
     }
+    this.#owner.received(this, frame);
+  }
+
+  readonly #receive = (data: unknown, isBinary: boolean): void => {
+    if (!isBinary) return this.refuse("binary frames only");
     // A plain array over the same bytes: `slice` of a Buffer is no copy, and what is kept has to be one.
     const { buffer, byteOffset, length } = data as Buffer;
-    this.#owner.received(this, new Uint8Array(buffer, byteOffset, length));
+    this.receivedFrame(new Uint8Array(buffer, byteOffset, length));
   };
 
-  readonly #countBytes = (chunk: Buffer): void => {
-    this.#bytesLeft -= chunk.length;
-    if (this.#bytesLeft < 0) this.refuse("too much before login");
+  /** The peer broke the protocol: ws tells it so and closes. */
+  readonly #failed = (): void => {
+    this.#reader.stop();
+    this.#close();
   };
 
   readonly #alive = (): void => {
@@ -266,7 +280,6 @@ export class Connection {
     this.#queue = [];
     this.#queuedBytes = 0;
     clearTimeout(this.#deadline);
-    this.stream.off("data", this.#countBytes);
     this.stream.off("drain", this.#drained);
     if (this.identity.kind === "device") this.identity.delivery.detach();
     this.#owner.closed(this);
@@ -290,5 +303,5 @@ export class Flusher {
   };
 }
 
-/** ws closes by itself after an error of the peer; the close handler does the rest. */
+/** What follows an error, the closing, is heard of anyway. */
 export function ignoreError(): void {}
