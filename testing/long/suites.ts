@@ -17,6 +17,7 @@ export const suites: readonly Suite[] = [
   { name: "client-kill", program: "../crash/client-kill-long.ts", share: 2 },
   { name: "power-cut", program: "../crash/power-cut-long.ts", share: 2 },
   { name: "faults", program: "../crash/faults-long.ts", share: 1 },
+  { name: "planted", program: "../planted/long.ts", share: 2 },
 ];
 
 export interface SuiteReport {
