@@ -18,6 +18,7 @@ export const suites: readonly Suite[] = [
   { name: "power-cut", program: "../crash/power-cut-long.ts", share: 2 },
   { name: "faults", program: "../crash/faults-long.ts", share: 1 },
   { name: "planted", program: "../planted/long.ts", share: 2 },
+  { name: "fuzz", program: "../fuzz/long.ts", share: 2 },
 ];
 
 export interface SuiteReport {

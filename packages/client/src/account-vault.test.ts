@@ -2,7 +2,9 @@
 import * as assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { type VaultContent, joinContents } from "./account-vault.ts";
+import { encodeCbor } from "@sotto/protocol";
+import { type VaultContent, joinContents, readContent } from "./account-vault.ts";
+import { ClientError } from "./errors.ts";
 import { defaultSettings } from "./records.ts";
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
@@ -69,4 +71,22 @@ test("joining is the same in any order, and joining again changes nothing", () =
       assert.deepEqual(joinContents(a, a), a);
     }),
   );
+});
+
+test("a vault that no device writes is refused, and one of a newer version is named as such", () => {
+  const refusals: readonly [code: string, content: unknown][] = [
+    ["unsupported-version", [2, []]],
+    ["vault-rejected", [1]],
+    ["vault-rejected", [1, [["no id", "bob", 1, at(1), null, 0]], [], [{}, 0], [], []]],
+    ["vault-rejected", [1, [], [[at(1).slice(16), null, -1, 0, 0, 0, 0, 0, null]], [{}, 0], [], []]],
+    // It would become the prototype of all that is kept there.
+    ["vault-rejected", [1, [], [], [{}, 0], [], [["__proto__", 1, 1]]]],
+  ];
+  for (const [code, content] of refusals) {
+    assert.throws(
+      () => readContent(encodeCbor(content)),
+      (error) => error instanceof ClientError && error.code === code,
+    );
+  }
+  assert.deepEqual(readContent(encodeCbor([1, [], [], [{}, 3], []])).settings, { values: defaultSettings, at: 3 });
 });

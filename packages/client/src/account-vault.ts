@@ -13,7 +13,20 @@ import {
   signAccountVault,
   verifyAccountVault,
 } from "@sotto/e2ee";
-import { ProtocolError, type Result, decodeCbor, encodeCbor, fromHex, limits, sameBytes, toHex } from "@sotto/protocol";
+import {
+  ProtocolError,
+  type Result,
+  decodeCbor,
+  encodeCbor,
+  fromHex,
+  idBytes,
+  isBytes,
+  isCount,
+  isRecord,
+  limits,
+  sameBytes,
+  toHex,
+} from "@sotto/protocol";
 import type { Settings } from "./api.ts";
 import { masterKeys, newestKey } from "./archive.ts";
 import type { Connection } from "./connection/connection.ts";
@@ -412,7 +425,7 @@ export class AccountVault {
   }
 }
 
-/** What a vault says to a device that knows nothing yet. @throws ClientError `vault-rejected` */
+/** What a vault says to a device that knows nothing yet. @throws ClientError `vault-rejected`, `unsupported-version` */
 export function openVault(
   own: Pick<AccountRecord, "account" | "amks">,
   stored: StoredVault,
@@ -429,6 +442,7 @@ export function openVault(
       openAccountVault({ account: own.account, amks, version: stored.version, accountVault: stored.bytes }),
     );
   } catch (cause) {
+    if (cause instanceof ClientError) throw cause;
     throw new ClientError("vault-rejected", "the server's account data does not open with this account's keys", {
       cause,
     });
@@ -491,22 +505,23 @@ type ConversationFields = [
   VaultGroupFields?,
 ];
 
-/** @throws ClientError `unsupported-version` */
-function readContent(bytes: Uint8Array): VaultContent {
+/** @throws ClientError `unsupported-version`; `vault-rejected` for what `writeContent` does not write */
+export function readContent(bytes: Uint8Array): VaultContent {
   const content = emptyContent();
-  const decoded = decodeCbor(bytes.slice());
+  const decoded = decodedContent(bytes);
   // What came with the registration is an empty map.
   if (!Array.isArray(decoded)) return content;
-  const [format, contacts, conversations, settings, devices, entries] = decoded as [
-    number,
-    ContactFields[],
-    ConversationFields[],
-    [Settings, number],
-    [Uint8Array, string, number][],
-    [string, unknown, number][],
-  ];
+  const [format, contacts, conversations, settings, devices, entries = []] = decoded as unknown[];
   if (format !== vaultFormat)
     throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
+  if (
+    !areRows<ContactFields>(contacts, isId, isString, isCount, isByteString, isOr(null, isByteString), isCount) ||
+    !areRows<ConversationFields>(conversations, isId, isOr(null, isId), ...marks, isOr(null, isByteString), isGroup) ||
+    !isRow<[Settings, number]>(settings, isRecord, isCount) ||
+    !areRows<[Uint8Array, string, number]>(devices, isId, isString, isCount) ||
+    !areRows<[string, unknown, number]>(entries, isEntryKey, () => true, isCount)
+  )
+    throw damaged();
   for (const [account, name, n, head, verified, verifiedAt] of contacts) {
     content.contacts[toHex(account)] = {
       name,
@@ -524,8 +539,46 @@ function readContent(bytes: Uint8Array): VaultContent {
   }
   content.settings = { values: { ...defaultSettings, ...settings[0] }, at: settings[1] };
   for (const [device, name, at] of devices) content.devices[toHex(device)] = { name, at };
-  for (const [key, value, at] of entries ?? []) content.entries[key] = { value, at };
+  for (const [key, value, at] of entries) content.entries[key] = { value, at };
   return content;
+}
+
+function decodedContent(bytes: Uint8Array): unknown {
+  try {
+    return decodeCbor(bytes.slice());
+  } catch (cause) {
+    throw damaged(cause);
+  }
+}
+
+function damaged(cause?: unknown): ClientError {
+  return new ClientError("vault-rejected", "the account's data is not what a device of it writes", { cause });
+}
+
+type Fits = (value: unknown) => boolean;
+const isId: Fits = (value) => isBytes(value, idBytes);
+const isString: Fits = (value) => typeof value === "string";
+const isByteString: Fits = (value) => value instanceof Uint8Array;
+const isEntryKey: Fits = (value) => typeof value === "string" && value !== "__proto__";
+const isOr =
+  (other: undefined | null, fits: Fits): Fits =>
+  (value) =>
+    value === other || fits(value);
+const isEnd: Fits = (value) => isRow(value, (reason) => reason === "left" || reason === "removed", isId, isCount);
+const isGroup = isOr(undefined, (value) =>
+  isRow(value, isCount, isByteString, isOr(null, isString), isCount, isOr(null, isEnd)),
+);
+/** Of a conversation: read up to, delivered, read by peer, last at, settled, chunk. */
+const marks: readonly Fits[] = [isCount, isCount, isCount, isCount, isCount, isCount];
+
+/** What stands behind the fields that are known is a newer version's. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller names what the fields say that it is
+function isRow<Fields>(value: unknown, ...fields: readonly Fits[]): value is Fields {
+  return Array.isArray(value) && fields.every((fits, n) => fits(value[n]));
+}
+
+function areRows<Fields>(value: unknown, ...fields: readonly Fits[]): value is Fields[] {
+  return Array.isArray(value) && value.every((row) => isRow(row, ...fields));
 }
 
 function emptyContent(): VaultContent {

@@ -31,8 +31,8 @@ export function parseMarkdown(text: string): Block[] {
   return blocksOf(text.split(/\r\n|\r|\n/), 0);
 }
 
-/** With one word for the language; where more is said, it is what was typed. */
-const fence = /^ {0,3}(`{3,}|~{3,}) *([\w+#.-]{0,32}) *$/;
+/** With one word for the language, without the spaces behind it; where more is said, it is what was typed. */
+const fence = /^ {0,3}(`{3,}|~{3,}) *([\w+#.-]{0,32})$/;
 const quoted = /^ {0,3}> ?/;
 const item = /^( {0,3})([-*+•]|(\d{1,9})[.)])( {1,4})(?=\S)/;
 
@@ -45,7 +45,7 @@ function blocksOf(lines: readonly string[], depth: number): Block[] {
   };
   for (let at = 0; at < lines.length;) {
     const line = lines[at]!;
-    const opened = fence.exec(line);
+    const opened = fence.exec(line.trimEnd());
     if (opened) {
       endParagraph();
       const [, mark = "", language = ""] = opened;

@@ -219,7 +219,7 @@ function decodeMessages(plaintext: Uint8Array, { from, to }: ArchiveRange): Arch
   const fields = decodeCbor(plaintext.slice(4, 4 + length));
   if (!Array.isArray(fields) || fields.length !== 3) return undefined;
   const [authors, ends, list] = fields as unknown[];
-  if (!Array.isArray(authors) || !Array.isArray(ends) || !ends.every((end) => end instanceof Uint8Array))
+  if (!Array.isArray(authors) || !Array.isArray(ends) || !ends.every((end) => isBytes(end, sharedEndBytes)))
     return undefined;
   if (!Array.isArray(list) || list.length > archiveChunkMessagesMax) return undefined;
   const messages: ArchivedMessage[] = [];

@@ -17,6 +17,8 @@ import {
   type AccountId,
   decodeCbor,
   encodeCbor,
+  isBytes,
+  isCount,
   joinBytes,
   type Random,
   recoveryChallengeBytes,
@@ -206,7 +208,7 @@ export function rootVaultHash(rootVault: Uint8Array): Uint8Array {
 
 /**
  * Opens the root vault with the password's export key or the secret behind the recovery code.
- * @throws E2eeError `cannot-open`
+ * @throws E2eeError `cannot-open`; `record-version` or `record-damaged` for what is inside
  */
 export function openRootVault(
   options: { account: AccountId } & Pick<VaultBundle, "rootVersion" | "rootVault"> &
@@ -239,20 +241,34 @@ export function openRootVault(
     key: new Secret(rootKey),
     sealed: options.rootVault,
   });
-  const [format, identitySeed, kekRecovery, recoveryPublicKey, amks] = decodeCbor(content) as [
-    number,
-    Uint8Array,
-    Uint8Array,
-    Uint8Array,
-    [number, Uint8Array][],
-  ];
+  return readRootVault(content);
+}
+
+/** @throws E2eeError `record-version` for another format, `record-damaged` for what `sealRootVault` does not write */
+function readRootVault(content: Uint8Array): OpenRootVault {
+  let fields: unknown;
+  try {
+    fields = decodeCbor(content);
+  } catch (cause) {
+    throw new E2eeError("record-damaged", { cause });
+  }
+  if (!Array.isArray(fields)) throw new E2eeError("record-damaged");
+  const [format, identitySeed, kekRecovery, recoveryPublicKey, amks] = fields as unknown[];
   if (format !== rootVaultFormat) throw new E2eeError("record-version");
+  if (!isBytes(identitySeed, keyBytes) || !isBytes(kekRecovery, keyBytes) || !isBytes(recoveryPublicKey, keyBytes))
+    throw new E2eeError("record-damaged");
+  if (!Array.isArray(amks) || amks.length === 0 || !amks.every(isStoredMasterKey))
+    throw new E2eeError("record-damaged");
   return {
     identitySeed: identitySeed.slice(),
     kekRecovery: new Secret(kekRecovery),
     recoveryPublicKey: recoveryPublicKey.slice(),
-    amks: amks.map(([amkVersion, key]) => ({ version: amkVersion, key: new Secret(key) })),
+    amks: amks.map(([version, key]) => ({ version, key: new Secret(key) })),
   };
+}
+
+function isStoredMasterKey(fields: unknown): fields is [number, Uint8Array] {
+  return Array.isArray(fields) && isCount(fields[0]) && isBytes(fields[1], keyBytes);
 }
 
 /** CBOR `[master key version, sealed]`, so that whoever opens it knows which master key. */

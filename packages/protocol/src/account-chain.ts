@@ -7,7 +7,7 @@
  * it came. `ext` is a map for later; verification ignores what it does not know there.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { decodeCbor, encodeCbor, isBytes, isCount, isRecord } from "./cbor.ts";
+import { CborError, decodeCbor, encodeCbor, isBytes, isCount, isRecord } from "./cbor.ts";
 import { type AccountId, type DeviceId, idBytes, sameBytes, toHex } from "./ids.ts";
 import { limits } from "./limits.ts";
 import { namePattern } from "./schema.ts";
@@ -331,9 +331,17 @@ type StoredChain = [
   [number, Uint8Array],
 ];
 
-/** @throws CborError or TypeError for bytes that `encodeChainState` did not make: the store is damaged */
+/** @throws CborError for bytes that `encodeChainState` did not make: the store is damaged */
 export function decodeChainState(bytes: Uint8Array): ChainState {
-  const [version, account, name, keys, n, head, devices, vault] = decodeCbor(bytes.slice()) as StoredChain;
+  const fields = decodeCbor(bytes.slice());
+  try {
+    return stateOf(fields as StoredChain);
+  } catch (cause) {
+    throw new CborError("not a chain state", { cause });
+  }
+}
+
+function stateOf([version, account, name, keys, n, head, devices, vault]: StoredChain): ChainState {
   if (version !== chainVersion) throw new TypeError("a chain state of another version");
   const identityKeys = keys.map(([key, fromN]) => ({ key, fromN }));
   return {

@@ -5,7 +5,14 @@ export * from "./events.ts";
 export * from "./frame.ts";
 export * from "./limits.ts";
 export * from "./methods.ts";
-export { namePattern, type Structure, type StructureRef, type SuiteNumber, type Whole } from "./schema.ts";
+export {
+  firstFaultOnly,
+  namePattern,
+  type Structure,
+  type StructureRef,
+  type SuiteNumber,
+  type Whole,
+} from "./schema.ts";
 export * from "./version.ts";
 export * from "./account-chain.ts";
 export * from "./conversation-id.ts";

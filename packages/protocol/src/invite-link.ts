@@ -33,10 +33,11 @@ export function formatInviteLink(link: InviteLink): string {
 
 /** Tolerant of what chats and mail programs put around a link; the reason of a refusal is for people. */
 export function parseInviteLink(text: string): ParsedInviteLink {
-  const trimmed = text
-    .trim()
-    .replace(/^[<("'`]+/, "")
-    .replace(/[>)"'`.,;]+$/, "");
+  const begun = text.trim().replace(/^[<("'`]+/, "");
+  let end = begun.length;
+  // From the end: an expression that looks for the last ones would begin anew at each.
+  while (end > 0 && ">)\"'`.,;".includes(begun[end - 1]!)) end--;
+  const trimmed = begun.slice(0, end);
   const match = /^(?:https|sotto):\/\/(\[[0-9a-f:.]+\]|[^\s/:#?@[\]]+)(?::(\d{1,5}))?\/?#([^#]*)$/i.exec(trimmed);
   if (match === null) {
     return {

@@ -69,7 +69,10 @@ export function decodeRoster(bytes: Uint8Array): Roster | undefined {
       const [account, role] = member as [Uint8Array, number];
       return { account: account.slice(), role: roles[role]! };
     });
-    return isWellFormed(fields[1], members) ? { version: fields[1] as number, invites, members } : undefined;
+    if (!isWellFormed(fields[1], members)) return undefined;
+    const roster: Roster = { version: fields[1] as number, invites, members };
+    // A number can be written as another type; what is known by its hash has one spelling.
+    return sameBytes(encodeRoster(roster), bytes) ? roster : undefined;
   } catch {
     return undefined;
   }
@@ -120,8 +123,8 @@ export function decodeRosterClaim(bytes: Uint8Array): RosterClaim | undefined {
     if (typeof version !== "number" || !Number.isSafeInteger(version) || version < 0) return undefined;
     if (!(hash instanceof Uint8Array) || hash.length !== 32) return undefined;
     const mark: RosterMark = { version, hash: hash.slice() };
-    if (fields.length === 2) return mark;
-    if (!(changed instanceof Uint8Array)) return undefined;
+    if (fields.length === 2) return sameBytes(encodeRosterClaim(mark), bytes) ? mark : undefined;
+    if (!(changed instanceof Uint8Array) || !sameBytes(encodeRosterClaim(mark, changed), bytes)) return undefined;
     const encoded = changed.slice();
     const roster = decodeRoster(encoded);
     const isNamed = roster?.version === version && sameBytes(rosterHash(encoded), mark.hash);

@@ -16,6 +16,7 @@ import {
   encodeAck,
   encodeRequest,
   events,
+  firstFaultOnly,
   isFailureCode,
   limits,
   methods,
@@ -104,7 +105,7 @@ export async function openSession(
       if (frame.kind === "event") {
         if (!Object.hasOwn(events, frame.name)) return;
         const name = frame.name as Event["name"];
-        const payload = v.parse(events[name].payload, frame.payload);
+        const payload = v.parse(events[name].payload, frame.payload, firstFaultOnly);
         onEvent({ name, sequence: frame.sequence, payload });
         return;
       }
@@ -117,7 +118,7 @@ export async function openSession(
         waiting.reject(failureFromWire(frame.failure));
         return;
       }
-      const result = v.safeParse(methods[waiting.method].result, frame.result);
+      const result = v.safeParse(methods[waiting.method].result, frame.result, firstFaultOnly);
       if (result.success) waiting.resolve(result.output);
       else
         waiting.reject(

@@ -11,3 +11,11 @@ export { openSqliteStorage } from "../storage/sqlite.ts";
 export { makeHistory } from "./made-history.ts";
 export { nodeCiphers } from "../node/ciphers.ts";
 export { passwordProtocol } from "../password.ts";
+// What reads bytes or text of others, for the fuzzing of all of it.
+export { readContent, writeContent } from "../account-vault.ts";
+export { archiveEntryOf, rowOfArchiveEntry } from "../archive-entry.ts";
+export { readAttempt } from "../attempt.ts";
+export { safeFileName } from "../file-names.ts";
+export { mediaTypeOf } from "../media-types.ts";
+export { decodeRecord } from "../records.ts";
+export { parseQuery } from "../search-query.ts";

@@ -22,6 +22,7 @@ import { systemCode } from "../server-error.ts";
 import { type Blob, type Store, StoreError } from "../store/store.ts";
 import type { BlobAccess, BlobCaller } from "./access.ts";
 import { type BlobFiles, BlobTooLong } from "./blob-files.ts";
+import { countOf, digestOf, rangeOf } from "./headers.ts";
 
 export interface BlobRequests {
   /** Answers; never rejects. `origin`: the page that asks, if one does and it may. */
@@ -309,27 +310,4 @@ async function* untilCut(request: IncomingMessage, cut: AbortSignal): AsyncGener
 
 function hasBody(request: IncomingMessage): boolean {
   return request.headers["transfer-encoding"] !== undefined || (countOf(request.headers["content-length"]) ?? 0) > 0;
-}
-
-function countOf(header: string | string[] | undefined): number | undefined {
-  return typeof header === "string" && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
-}
-
-/** The SHA-256 of a `Repr-Digest` (RFC 9530). */
-function digestOf(header: string | string[] | undefined): Uint8Array | undefined {
-  const found = typeof header === "string" ? /(?:^|[,\s])sha-256=:([A-Za-z0-9+/]{43}=):/.exec(header) : null;
-  return found ? new Uint8Array(Buffer.from(found[1]!, "base64")) : undefined;
-}
-
-/** One range of a `Range` header (RFC 9110 §14.2); what is none is no wish for one. */
-function rangeOf(
-  header: string | undefined,
-  size: number,
-): { start: number; end: number } | "unsatisfiable" | undefined {
-  const [, from = "", to = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
-  if (from === "" && to === "") return undefined;
-  if (from === "") return Number(to) === 0 ? "unsatisfiable" : { start: Math.max(0, size - Number(to)), end: size - 1 };
-  const start = Number(from);
-  const end = to === "" ? size - 1 : Math.min(Number(to), size - 1);
-  return start >= size || start > end ? "unsatisfiable" : { start, end };
 }

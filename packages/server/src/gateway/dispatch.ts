@@ -14,6 +14,7 @@ import {
   encodeFailure,
   encodeReply,
   encodeSendReply,
+  firstFaultOnly,
   type Frame,
   isMethodName,
   limits,
@@ -72,7 +73,7 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
     const countsByParams = bucket !== "none" && needsParams(connection, buckets[bucket].by);
     if (bucket !== "none" && !countsByParams) takeToken(connection, bucket, params);
     if (!isChecked) {
-      const parsed = v.safeParse(schema, given);
+      const parsed = v.safeParse(schema, given, firstFaultOnly);
       if (!parsed.success) throw new ProtocolError("malformed");
       params = parsed.output;
     }

@@ -4,3 +4,5 @@ export { openDeploymentKey } from "../deployment-key.ts";
 export { Connection, type ConnectionOwner, Flusher } from "../gateway/connection.ts";
 export { createMetrics } from "../metrics.ts";
 export { createRateLimits } from "../rate-limits.ts";
+export { readAddress } from "../addresses.ts";
+export { countOf, digestOf, rangeOf } from "../blobs/headers.ts";
