@@ -245,3 +245,13 @@ test("account data that no device of the account signed is refused by a device t
   laptop.lies.repent();
   assert.ok((await laptop.client.devices()).some(({ name }) => name === "kitchen"));
 });
+
+test("devices are listed as the account's chain has them, whatever the server adds or leaves out", async () => {
+  const { alice: anna } = await createPair(server);
+  const laptop = await Device.signedIn(anna);
+  const ids = [await anna.device(), await laptop.device()].toSorted();
+  const made = { device: random.bytes(16), addedAt: 0, lastSeenAt: 0, online: true, revoked: false };
+  anna.lies.onReply = (method, result) => (method === "listDevices" ? { devices: [made] } : result);
+  const listed = await anna.client.devices();
+  assert.deepEqual(listed.map(({ id }) => id).toSorted(), ids);
+});

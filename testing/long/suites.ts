@@ -13,6 +13,7 @@ export interface Suite {
 
 export const suites: readonly Suite[] = [
   { name: "world", program: "../world/long.ts", share: 6 },
+  { name: "lies", program: "../hostile/lies-long.ts", share: 3 },
   { name: "server-kill", program: "../crash/server-kill-long.ts", share: 2 },
   { name: "client-kill", program: "../crash/client-kill-long.ts", share: 2 },
   { name: "power-cut", program: "../crash/power-cut-long.ts", share: 2 },

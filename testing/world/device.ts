@@ -38,6 +38,8 @@ export class Device {
   /** It is a device of its person's account. */
   hasAccount = false;
   isLoggedOut = false;
+  /** The codes of what its program told about security. */
+  readonly warnings: string[] = [];
   /** Since when it is; those of the village always were. */
   joinedAtMs = -Infinity;
   /** It was away for so long that it holds no log any more. */

@@ -62,6 +62,12 @@ interface NetworkOptions {
   readonly witness: WireWitness;
   /** The process that takes connections now, and how; undefined while there is none. */
   readonly server: () => { process: Process; accept(end: ServerEnd, link: Link): void } | undefined;
+  /** A server that lies stands between every device and the real one. */
+  readonly liar: Liar | undefined;
+}
+
+export interface Liar {
+  around(device: string, transport: Transport): Transport;
 }
 
 // As Node's streams have it: "drain" comes after this much had piled up.
@@ -78,8 +84,8 @@ export class Network {
   }
 
   transport(endpoint: Endpoint): Transport {
-    const { scheduler, server } = this.options;
-    return {
+    const { scheduler, server, liar } = this.options;
+    const transport: Transport = {
       connect: (_: Address, handlers: SocketHandlers, signal?: AbortSignal) =>
         new Promise<Socket>((resolve, reject) => {
           const fail = (why: string) =>
@@ -115,6 +121,7 @@ export class Network {
           );
         }),
     };
+    return liar?.around(endpoint.name, transport) ?? transport;
   }
 
   latency({ conditions }: Endpoint): number {

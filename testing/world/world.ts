@@ -13,7 +13,7 @@ import { actions } from "./actions.ts";
 import { Device, serverAddress } from "./device.ts";
 import { checkConvergence, waitsToRejoin } from "./convergence.ts";
 import { Ledger } from "./ledger.ts";
-import { goodConditions, Network } from "./network.ts";
+import { goodConditions, type Liar, Network } from "./network.ts";
 import type { Plan, Step } from "./plan.ts";
 import { type CryptoLevel, setCryptoLevel } from "./primitives/crypto-level.ts";
 import { setEncryptionWitness } from "./primitives/mls-primitives.ts";
@@ -97,6 +97,7 @@ export class World {
   readonly #keepsTrace: boolean;
   readonly #startedAtMs: number;
   readonly #people: Process = { name: "people", isAlive: true };
+  readonly #isHonest: boolean;
   #serverComesBack = true;
 
   constructor(options: {
@@ -106,9 +107,12 @@ export class World {
     createdAtMs: number;
     folder: string;
     keepsTrace: boolean;
+    /** With one, refusals and news that are about security are what has to be; who judges the world judges them. */
+    liar?: Liar | undefined;
   }) {
-    const { plan, name, nowMs, folder } = options;
+    const { plan, name, nowMs, folder, liar } = options;
     this.plan = plan;
+    this.#isHonest = liar === undefined;
     this.folder = folder;
     this.#keepsTrace = options.keepsTrace;
     this.#startedAtMs = nowMs;
@@ -149,6 +153,7 @@ export class World {
       randomness: this.randomness.stream("network"),
       witness: this.ledger,
       server: () => this.host.listening,
+      liar,
     });
   }
 
@@ -296,7 +301,7 @@ export class World {
     if (error instanceof ClientError) {
       this.note(`${device.name} ${what}: ${error.code}`);
       this.mark(`${what}-${error.code}`);
-      if (error.kind !== "unexpected" && error.kind !== "security") return;
+      if (error.kind === "security" ? !this.#isHonest : error.kind !== "unexpected") return;
     }
     this.violate(
       "I9",
@@ -326,7 +331,9 @@ export class World {
         return;
       case "security":
         this.mark(`security-${event.code}`);
-        if (!expectedNews.has(event.code)) this.violate("security", `${device.name}: ${event.code}: ${event.text}`);
+        device.warnings.push(event.code);
+        if (this.#isHonest && !expectedNews.has(event.code))
+          this.violate("security", `${device.name}: ${event.code}: ${event.text}`);
         return;
       default:
         return;
@@ -535,7 +542,23 @@ async function buildVillage(level: CryptoLevel, folder: string): Promise<Village
 }
 
 /** Lets a plan happen and judges it. */
-export async function runPlan(plan: Plan, { keepsTrace = false } = {}): Promise<Outcome> {
+export const runPlan = (plan: Plan, options: { keepsTrace?: boolean } = {}): Promise<Outcome> =>
+  inWorld(plan, options, async (world) => {
+    for (const step of plan.steps) {
+      await world.pass(step.afterMs);
+      await world.perform(step);
+    }
+    await world.pass(1_000);
+    await world.heal();
+    await world.judge();
+  });
+
+/** Lets something happen in a world of a plan's size, and tells what was violated. */
+export async function inWorld(
+  plan: Plan,
+  { keepsTrace = false, liar }: { keepsTrace?: boolean; liar?: Liar },
+  happen: (world: World) => Promise<void>,
+): Promise<Outcome> {
   const village = await villageOf(plan.level, (folder) => buildVillage(plan.level, folder));
   const folder = copyFolder(village);
   const world = new World({
@@ -545,6 +568,7 @@ export async function runPlan(plan: Plan, { keepsTrace = false } = {}): Promise<
     createdAtMs: village.createdAtMs,
     folder,
     keepsTrace,
+    liar,
   });
   const onBug = (error: unknown) =>
     world.violate("I9", `nobody caught: ${error instanceof Error ? error.stack : String(error)}`);
@@ -558,13 +582,7 @@ export async function runPlan(plan: Plan, { keepsTrace = false } = {}): Promise<
     }
     world.startServer();
     await world.pass(500);
-    for (const step of plan.steps) {
-      await world.pass(step.afterMs);
-      await world.perform(step);
-    }
-    await world.pass(1_000);
-    await world.heal();
-    await world.judge();
+    await happen(world);
   } catch (error) {
     world.violate("I9", error instanceof Error ? (error.stack ?? error.message) : String(error));
   }

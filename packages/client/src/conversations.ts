@@ -454,6 +454,25 @@ export class Conversations {
     }
     const { group } = joined;
     this.#requireExpected(conversation, group, own);
+    const peer = peerByName(conversation, group, own.account);
+    if (peer) {
+      // The next step joins it as what it is.
+      await state.transact((transaction) => {
+        const { phase, brokenAt, restore, lastAt } = transaction.conversation(id)!;
+        transaction.putConversation({
+          ...emptyConversation,
+          kind: "direct",
+          peer,
+          conversation: conversation.conversation,
+          phase,
+          ...(brokenAt === undefined ? {} : { brokenAt }),
+          ...(restore ? { restore } : {}),
+          lastAt,
+          lastFrom: peer,
+        });
+      });
+      return;
+    }
     await state.transact(async (transaction) => {
       const record = transaction.conversation(id)!;
       // A Welcome, or the log, may have been faster.
@@ -703,6 +722,15 @@ function missingDevices(chain: ChainState, group: Group): Uint8Array[] {
   return activeDevices(chain)
     .map(({ device }) => device)
     .filter((device) => !isAmong(present, device));
+}
+
+/** With whom a conversation is that only the server called a group, where its name says that it is one of two. */
+function peerByName(record: ConversationRecord, group: Group, own: Uint8Array): Uint8Array | undefined {
+  if (record.kind !== "group" || rosterOf(record, own).version > 0) return undefined;
+  return group
+    .leaves()
+    .map(({ account }) => account)
+    .find((account) => sameBytes(directConversationId(own, account), record.conversation));
 }
 
 /** What a group that one was let into is: the conversation that its id and roster say, unless another of that id is known. */

@@ -48,6 +48,13 @@ export class Home {
     this.pin = pin;
   }
 
+  /** The stored one too, where the call that pinned it did not come to its end: it was saved with the device. */
+  async savedPin(): Promise<ServerPin | undefined> {
+    const stored = this.pin === undefined ? await this.#state.read(keys.server) : undefined;
+    if (stored) this.pin = decodeRecord<ServerPin>(stored);
+    return this.pin;
+  }
+
   /** This run's place among all runs of this store, so that a copy of it is noticed. Durable before it is shown. */
   boot(): Promise<BootRecord> {
     this.#boot ??= (async () => {

@@ -128,24 +128,28 @@ export class OwnDevices {
     }
   }
 
+  /** As the account's chain has them: the server only tells when each was here last. */
   async list(): Promise<OwnDevice[]> {
-    const { state, connection } = this.#options;
+    const { contacts, platform, state, connection } = this.#options;
     const own = state.account!;
     let reply;
     try {
+      await contacts.fetch([own.account]);
       reply = await connection().request("listDevices", {});
     } catch (error) {
       throw refusedBy("list the devices", error);
     }
-    return reply.devices
-      .filter(({ revoked }) => !revoked)
-      .map(({ device, addedAt, lastSeenAt, online }) => ({
+    return activeDevices(contacts.chain(own.account)!).map(({ device, addedAtMs }) => {
+      const seen = reply.devices.find((one) => sameBytes(one.device, device));
+      const lastSeenAt = seen?.online ? platform.clock.now() : (seen?.lastSeenAt ?? addedAtMs);
+      return {
         id: toHex(device),
         name: state.vault?.devices[toHex(device)]?.name ?? "",
-        addedAt: rfc3339(addedAt),
-        lastSeenAt: rfc3339(online ? this.#options.platform.clock.now() : lastSeenAt),
+        addedAt: rfc3339(addedAtMs),
+        lastSeenAt: rfc3339(lastSeenAt),
         current: sameBytes(device, own.device),
-      }));
+      };
+    });
   }
 
   async rename(options: { device: string; name: string }): Promise<void> {

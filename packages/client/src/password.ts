@@ -26,6 +26,17 @@ function boundTo({ password, client, server, stretching }: FinishOptions) {
 const toText = (bytes: Uint8Array) => bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 const toBytes = (text: string) => Uint8Array.fromBase64(text, { alphabet: "base64url" });
 
+/** The library throws for bytes that are no answer at all; for an answer to another password it gives nothing. */
+function answeredBy<T>(finish: () => T): T {
+  try {
+    return finish();
+  } catch (error) {
+    throw new ClientError("not-a-sotto-server", "the server's answer to the password does not follow the protocol", {
+      cause: error,
+    });
+  }
+}
+
 export const passwordProtocol: PasswordProtocol = {
   async startRegistration(password) {
     await ready;
@@ -35,11 +46,14 @@ export const passwordProtocol: PasswordProtocol = {
 
   async finishRegistration(options: FinishOptions) {
     await ready;
-    const finished = client.finishRegistration({
-      ...boundTo(options),
-      clientRegistrationState: toText(options.state),
-      registrationResponse: toText(options.response),
-    });
+    const bound = boundTo(options);
+    const finished = answeredBy(() =>
+      client.finishRegistration({
+        ...bound,
+        clientRegistrationState: toText(options.state),
+        registrationResponse: toText(options.response),
+      }),
+    );
     return { record: toBytes(finished.registrationRecord), exportKey: toBytes(finished.exportKey) };
   },
 
@@ -51,11 +65,14 @@ export const passwordProtocol: PasswordProtocol = {
 
   async finishLogin(options: FinishOptions) {
     await ready;
-    const finished = client.finishLogin({
-      ...boundTo(options),
-      clientLoginState: toText(options.state),
-      loginResponse: toText(options.response),
-    });
+    const bound = boundTo(options);
+    const finished = answeredBy(() =>
+      client.finishLogin({
+        ...bound,
+        clientLoginState: toText(options.state),
+        loginResponse: toText(options.response),
+      }),
+    );
     return finished && { finish: toBytes(finished.finishLoginRequest), exportKey: toBytes(finished.exportKey) };
   },
 };

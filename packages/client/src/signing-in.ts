@@ -180,7 +180,7 @@ export class SigningIn {
     const { state, home, ownDevices } = this.#options;
     const own = state.account;
     if (own?.status !== "adding" || own.name !== name) return false;
-    const isAdded = home.pin !== undefined && (await ownDevices.resume());
+    const isAdded = (await home.savedPin()) !== undefined && (await ownDevices.resume());
     if (!isAdded) home.pin = undefined;
     return isAdded;
   }
@@ -188,8 +188,9 @@ export class SigningIn {
   async #resumeRegistration(): Promise<Registered | undefined> {
     const { platform, state, home } = this.#options;
     const own = state.account!;
-    if (!home.pin) return undefined;
-    const session = await openSession(platform, home.pin, { onEvent: () => {}, onClose: () => {} });
+    const pin = await home.savedPin();
+    if (!pin) return undefined;
+    const session = await openSession(platform, pin, { onEvent: () => {}, onClose: () => {} });
     try {
       await authenticate(session, own, await home.boot());
     } catch (error) {

@@ -137,6 +137,20 @@ test("what comes before there is a session waits for it, so that it is acknowled
   assert.equal(state.account?.inbox, 1);
 });
 
+test("entries of a conversation into which nothing led are acknowledged, so that the others go on", async () => {
+  const { sync, entry, acks, settle, id, failures, random, state } = await begin();
+  sync.onConnected();
+  const elsewhere = random.bytes(16);
+  for (const sequence of [4, 5]) {
+    const { payload, ...event } = entry(sequence);
+    sync.onEvent({ ...event, payload: { ...payload, conversation: elsewhere } } as Event);
+  }
+  await settle();
+  assert.deepEqual(acks.at(-1), [elsewhere.toHex(), 5]);
+  assert.deepEqual([...state.conversations.keys()], [id]);
+  assert.deepEqual(failures, []);
+});
+
 test("events keep their order around what is taken in, and a loss forgets what was not", async () => {
   const { sync, welcome, others, acks, settle, count } = await begin();
   const presence: Event = { name: "presence", sequence: 0, payload: { account: new Uint8Array(16), online: true } };

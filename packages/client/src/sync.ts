@@ -416,7 +416,8 @@ export class Sync {
     if (event.name !== "entry") return { acks };
     const id = toHex(event.payload.conversation);
     const conversation = transaction.conversation(id);
-    if (!conversation) return { acks };
+    if (!conversation)
+      return { acks: acks.set(id, { conversation: event.payload.conversation, sequence: event.sequence }) };
     conversation.cursor = Math.max(conversation.cursor, event.sequence);
     await this.#note(
       transaction,
@@ -452,6 +453,11 @@ export class Sync {
         acks.set("inbox", { conversation: inboxId, sequence: event.sequence });
       } else if (event.name === "entry") {
         const id = toHex(event.payload.conversation);
+        if (transaction.conversation(id) === undefined) {
+          // Its Welcome never came, or was refused. Unanswered, it would before long be the last that the server sends of anything.
+          acks.set(id, { conversation: event.payload.conversation, sequence: event.sequence });
+          continue;
+        }
         const took = await this.#takeEntry(transaction, id, event.sequence, event.payload, asked);
         if (took === "entries-missing") {
           missingIn = id;

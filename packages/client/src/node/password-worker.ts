@@ -3,13 +3,13 @@
  * halves of the conversation are here: the main thread imports `createPasswordWorker`, the worker starts this file.
  */
 import { Worker, isMainThread, parentPort } from "node:worker_threads";
-import { ClientError } from "../errors.ts";
+import { ClientError, type ClientFailureCode } from "../errors.ts";
 import type { PasswordProtocol } from "../platform.ts";
 
 type Call = {
   [Name in keyof PasswordProtocol]: { id: number; name: Name; argument: Parameters<PasswordProtocol[Name]>[0] };
 }[keyof PasswordProtocol];
-type Answer = { id: number; value: unknown } | { id: number; error: string };
+type Answer = { id: number; value: unknown } | { id: number; error: string; code: ClientFailureCode };
 
 /** The thread starts with the first call and ends with the last answer. */
 export function createPasswordWorker(): PasswordProtocol {
@@ -31,7 +31,7 @@ export function createPasswordWorker(): PasswordProtocol {
         const waiting = waitingById.get(answer.id);
         waitingById.delete(answer.id);
         if (waitingById.size === 0) worker?.unref();
-        if ("error" in answer) waiting?.reject(new ClientError("unexpected", answer.error));
+        if ("error" in answer) waiting?.reject(new ClientError(answer.code, answer.error));
         else waiting?.resolve(answer.value);
       });
       worker.on("error", end);
@@ -67,6 +67,7 @@ async function answer(message: Call): Promise<Answer> {
     const method = passwordProtocol[message.name] as (argument: unknown) => Promise<unknown>;
     return { id: message.id, value: await method(message.argument) };
   } catch (error) {
-    return { id: message.id, error: error instanceof Error ? error.message : String(error) };
+    const code = error instanceof ClientError ? error.code : "unexpected";
+    return { id: message.id, code, error: error instanceof Error ? error.message : String(error) };
   }
 }
