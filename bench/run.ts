@@ -23,6 +23,8 @@ import { type SottoPeer, sottoPeer } from "./sotto-peer.ts";
 const runFolder = process.env["BENCH_RUN"] ?? join(import.meta.dirname, "..", "out", "bench");
 const port = Number(process.env["BENCH_PORT"] ?? 16_443);
 const startWithinMs = 30_000;
+/** A repeat that takes longer hangs and is left out; putting a million messages into a store takes a while. */
+const patienceMs = { any: 240_000, sotto: 900_000 } as const;
 /** A repeat that lost more than this share of a core to other processes is taken again, twice at most. */
 const disturbancePctMax = 25;
 
@@ -70,6 +72,16 @@ for (const name of names) {
   if (create !== undefined) servers.set(name, create);
 }
 
+/** The server that is up at the moment: it must not outlive this process. */
+let running: Peer | undefined;
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+  process.once(signal, () => {
+    console.error("stopped; what was measured so far is kept");
+    void (running?.stop() ?? Promise.resolve()).finally(() => process.exit(130));
+  });
+// What a server that is being stopped still owed its clients must not end the other measurements.
+process.on("unhandledRejection", (error) => console.error("a late failure:", error));
+
 /** One repeat of one figure of one server, from an empty folder. */
 async function measure({ any, sotto }: Figure, create: () => Peer): Promise<Figures> {
   const peer = create();
@@ -78,12 +90,19 @@ async function measure({ any, sotto }: Figure, create: () => Peer): Promise<Figu
   mkdirSync(dataDir, { recursive: true });
   const tls = certificates(runFolder);
   const startedAt = performance.now();
+  running = peer;
   try {
     await peer.start({ dataDir, port, ...tls, pin: [...serverPrefix], env: process.env });
     await waitForTls(port, tls.ca, startWithinMs);
     const startS = (performance.now() - startedAt) / 1000;
-    return await (sotto === undefined ? any!({ peer, dataDir, startS }) : sotto(peer as SottoPeer));
+    const limitMs = patienceMs[sotto === undefined ? "any" : "sotto"];
+    const late = sleep(limitMs).then((): never => {
+      throw new Error(`it took more than ${limitMs / 1000} s`);
+    });
+    const work = sotto === undefined ? any!({ peer, dataDir, startS }) : sotto(peer as SottoPeer);
+    return await Promise.race([work, late]);
   } finally {
+    running = undefined;
     await peer.stop();
     rmSync(dataDir, { recursive: true, force: true });
     await sleep(300);
@@ -132,7 +151,7 @@ function runsOf(key: string, name: string): Figures[] {
   return runs;
 }
 
-function print(key: string, measured: readonly string[]): void {
+function print(key: string, measured: readonly string[], seconds: number): void {
   const { title, columns } = figures[key]!;
   const heads = ["", "asked", ...measured];
   const rows = columns.map(({ key: what, label, asked }) => [
@@ -148,7 +167,7 @@ function print(key: string, measured: readonly string[]): void {
     }),
   ]);
   const widths = heads.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]!.length)));
-  console.log(`\n${key}  ${title}`);
+  console.log(`\n${key}  ${title}   (${Math.round(seconds)} s)`);
   for (const row of [heads, ...rows])
     console.log(
       `   ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ")}`,
@@ -164,6 +183,7 @@ for (const [name, create] of servers) {
 }
 console.log(`${coresText}; ${repeats} repeats, median (lowest–highest)`);
 for (const key of wanted.length > 0 ? wanted : Object.keys(figures)) {
+  const startedAt = performance.now();
   const { sotto, of } = figures[key]!;
   const measured = [...servers].filter(([name, create]) =>
     sotto === undefined ? of === undefined || of(create()) : name === "sotto",
@@ -181,6 +201,7 @@ for (const key of wanted.length > 0 ? wanted : Object.keys(figures)) {
     print(
       key,
       measured.map(([name]) => name),
+      (performance.now() - startedAt) / 1000,
     );
 }
 console.log(`\nresults are in ${resultsFile}; npm run bench:report makes the page and the picture of them`);
