@@ -13,16 +13,51 @@ import {
   toLine,
   toText,
 } from "@sotto/cli/testing";
-import { limits } from "@sotto/protocol";
+import { joinBytes, limits } from "@sotto/protocol";
 import { readConfig, ServerError } from "@sotto/server";
-import { countOf, digestOf, rangeOf, readAddress } from "@sotto/server/testing";
+import { countOf, digestOf, frameReader, rangeOf, readAddress } from "@sotto/server/testing";
 import { Broken, bytesDecoder, type Decoder, textDecoder } from "./decoder.ts";
 
 const headerUnitsMax = 16 * 1024;
 /** What a person types or a shell hands over. */
 const typedUnitsMax = 64 * 1024;
 
+/** WebSocket frames under the mask 1, 2, 3, 4 (RFC 6455 §5.2): first byte, payload. */
+function masked(first: number, length: number): Uint8Array {
+  const head = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 0xff];
+  const payload = Uint8Array.from({ length }, (_, at) => 7 ^ ((at % 4) + 1));
+  return joinBytes(Uint8Array.of(first, ...head, 1, 2, 3, 4), payload);
+}
+
 const serverDecoders: Decoder[] = [
+  bytesDecoder({
+    name: "stream of WebSocket frames",
+    covers: ["readFrames"],
+    structure: "bytes",
+    bytesMax: 64 * 1024,
+    samples: [
+      joinBytes(masked(0x82, 5), masked(0x82, 300), masked(0x89, 4)),
+      joinBytes(masked(0x02, 20), masked(0x80, 7), masked(0x82, 9)),
+      joinBytes(masked(0x82, 0), masked(0x88, 2)),
+    ],
+    decode(input) {
+      let told = 0;
+      const owner = {
+        isOpen: true,
+        arrived() {},
+        receivedFrame(frame: Uint8Array) {
+          told += frame.length;
+          if (frame.length > limits.frameBytesMax) throw new Broken(`a frame of ${frame.length} bytes`);
+        },
+      };
+      const take = frameReader(owner, (bytes) => (told += bytes.length));
+      // Cut as a network may cut it, and of its own memory: masks are taken off in place.
+      const bytes = Buffer.from(input);
+      const cut = 1 + (input[0] ?? 0);
+      for (let at = 0; at < bytes.length; at += cut) take(bytes.subarray(at, at + cut));
+      if (told > input.length) throw new Broken(`${told} bytes out of ${input.length}`);
+    },
+  }),
   textDecoder({
     name: "headers of a request for a blob",
     covers: ["rangeOf", "countOf", "digestOf"],

@@ -515,11 +515,11 @@ export function readContent(bytes: Uint8Array): VaultContent {
   if (format !== vaultFormat)
     throw new ClientError("unsupported-version", "a newer version of Sotto wrote the account's data: update this one");
   if (
-    !areRows<ContactFields>(contacts, isId, isString, isCount, isByteString, isOr(null, isByteString), isCount) ||
+    !areRows<ContactFields>(contacts, isId, isString, isCount, isByteString, isOr(null, isByteString), isTime) ||
     !areRows<ConversationFields>(conversations, isId, isOr(null, isId), ...marks, isOr(null, isByteString), isGroup) ||
-    !isRow<[Settings, number]>(settings, isRecord, isCount) ||
-    !areRows<[Uint8Array, string, number]>(devices, isId, isString, isCount) ||
-    !areRows<[string, unknown, number]>(entries, isEntryKey, () => true, isCount)
+    !isRow<[Settings, number]>(settings, isRecord, isTime) ||
+    !areRows<[Uint8Array, string, number]>(devices, isId, isString, isTime) ||
+    !areRows<[string, unknown, number]>(entries, isEntryKey, () => true, isTime)
   )
     throw damaged();
   for (const [account, name, n, head, verified, verifiedAt] of contacts) {
@@ -559,17 +559,19 @@ type Fits = (value: unknown) => boolean;
 const isId: Fits = (value) => isBytes(value, idBytes);
 const isString: Fits = (value) => typeof value === "string";
 const isByteString: Fits = (value) => value instanceof Uint8Array;
+/** By the clock of a device, which need not count whole milliseconds. */
+const isTime: Fits = (value) => typeof value === "number" && value >= 0;
 const isEntryKey: Fits = (value) => typeof value === "string" && value !== "__proto__";
 const isOr =
   (other: undefined | null, fits: Fits): Fits =>
   (value) =>
     value === other || fits(value);
-const isEnd: Fits = (value) => isRow(value, (reason) => reason === "left" || reason === "removed", isId, isCount);
+const isEnd: Fits = (value) => isRow(value, (reason) => reason === "left" || reason === "removed", isId, isTime);
 const isGroup = isOr(undefined, (value) =>
   isRow(value, isCount, isByteString, isOr(null, isString), isCount, isOr(null, isEnd)),
 );
 /** Of a conversation: read up to, delivered, read by peer, last at, settled, chunk. */
-const marks: readonly Fits[] = [isCount, isCount, isCount, isCount, isCount, isCount];
+const marks: readonly Fits[] = [isCount, isCount, isCount, isTime, isCount, isCount];
 
 /** What stands behind the fields that are known is a newer version's. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller names what the fields say that it is

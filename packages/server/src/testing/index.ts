@@ -6,3 +6,4 @@ export { createMetrics } from "../metrics.ts";
 export { createRateLimits } from "../rate-limits.ts";
 export { readAddress } from "../addresses.ts";
 export { countOf, digestOf, rangeOf } from "../blobs/headers.ts";
+export { frameReader } from "../gateway/frame-reader.ts";
