@@ -97,6 +97,8 @@ export interface VaultOptions {
   platform: Platform;
   connection: () => Connection;
   onSecurity: (error: ClientError) => void;
+  /** Another device of the account is in a conversation of which this one knows nothing. */
+  onUnknown: () => void;
 }
 
 type FollowEntry = (transaction: Transaction, id: string, value: unknown) => void | Promise<void>;
@@ -104,6 +106,8 @@ type FollowEntry = (transaction: Transaction, id: string, value: unknown) => voi
 export class AccountVault {
   readonly #options: VaultOptions;
   readonly #followers: { kind: string; follow: FollowEntry }[] = [];
+  /** Conversations of which this device knows nothing, and which it has said. */
+  readonly #unknown = new Set<string>();
   #tail: Promise<unknown> = Promise.resolve();
   #timer: { at: number; stop: () => void } | undefined;
   #closed = false;
@@ -284,6 +288,10 @@ export class AccountVault {
         devices,
       });
     });
+    const unknown = Object.keys(content.conversations).filter((id) => !state.conversations.has(id));
+    const isNews = unknown.some((id) => !this.#unknown.has(id));
+    for (const id of unknown) this.#unknown.add(id);
+    if (isNews) this.#options.onUnknown();
   }
 
   /** Names a device for the account's other devices. */

@@ -197,7 +197,7 @@ class Engine implements Client {
     const onSecurity = (error: ClientError, user?: string) =>
       emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });
     this.#profiles = new GroupProfiles({ ...parts, outbox: () => this.#outbox });
-    this.#vault = new AccountVault({ ...parts, onSecurity });
+    this.#vault = new AccountVault({ ...parts, onSecurity, onUnknown: () => this.#sync.lookAgain() });
     this.#expiry = new Expiry({ ...parts, vault: this.#vault });
     const connected = (attempted: string) => this.#link.connected(attempted);
     const lookup = new Lookup({ ...parts, connected });

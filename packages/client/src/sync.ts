@@ -104,6 +104,8 @@ export class Sync {
   #connected = false;
   /** An answer to a second `subscribe` is awaited: what comes before it belongs to the first. */
   #asksAgain = false;
+  /** The server is to be asked once more what there is. */
+  #mustLook = false;
   /** What the server said of each conversation when delivery was started. */
   #listed: Result<"subscribe">["conversations"] = [];
   /** Where entries were missing and were asked for once more, by conversation. */
@@ -139,12 +141,20 @@ export class Sync {
   }
 
   #start(): void {
-    if (!this.#connected || this.#isRunning || this.#queue.length === 0) return;
+    if (!this.#connected || this.#isRunning || (this.#queue.length === 0 && !this.#mustLook)) return;
     this.#isRunning = true;
     void this.#run().finally(() => {
       this.#isRunning = false;
       this.#start();
     });
+  }
+
+  /** The account is in a conversation that `subscribe` did not list: what it lists now is taken in. */
+  lookAgain(): void {
+    // Before, the list is still to be looked at.
+    if (!this.#synced) return;
+    this.#mustLook = true;
+    this.#start();
   }
 
   /** Forgets what the old connection brought and was not taken in; the next one brings it again. */
@@ -154,6 +164,7 @@ export class Sync {
     this.#synced = false;
     this.#connected = false;
     this.#asksAgain = false;
+    this.#mustLook = false;
     for (const waiter of this.#syncedWaiters) waiter.reject(error);
     for (const waiter of this.#reachedWaiters) waiter.reject(error);
     this.#syncedWaiters.clear();
@@ -260,8 +271,13 @@ export class Sync {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0) {
+    while (this.#connected && (this.#queue.length > 0 || this.#mustLook)) {
       const generation = this.#generation;
+      if (this.#mustLook) {
+        this.#mustLook = false;
+        await this.#askAgain();
+        continue;
+      }
       const batch = this.#queue.slice(0, batchEventsMax);
       let missingIn: string | undefined;
       try {
@@ -275,8 +291,9 @@ export class Sync {
       }
       if (generation !== this.#generation) continue;
       if (missingIn !== undefined) {
-        void this.#askAgain(missingIn);
-        return;
+        this.#askedAgainAt.set(missingIn, this.#options.state.conversations.get(missingIn)?.cursor ?? 0);
+        await this.#askAgain();
+        continue;
       }
       this.#queue.splice(0, batch.length);
       for (const event of batch)
@@ -325,15 +342,15 @@ export class Sync {
   }
 
   /** Subscribes anew from where we are: a server that merely lost something on the way sends it now. */
-  async #askAgain(conversation: string): Promise<void> {
-    const { state, connection } = this.#options;
+  async #askAgain(): Promise<void> {
+    const { connection } = this.#options;
     const generation = this.#generation;
-    this.#askedAgainAt.set(conversation, state.conversations.get(conversation)?.cursor ?? 0);
     try {
       await this.#subscribeAnew((method, params) => connection().request(method, params));
-      if (generation === this.#generation) this.#start();
     } catch (error) {
-      if (generation === this.#generation) this.#options.onFailure(refusedBy("subscribe", error));
+      if (generation !== this.#generation) return;
+      this.#connected = false;
+      this.#options.onFailure(refusedBy("subscribe", error));
     }
   }
 
