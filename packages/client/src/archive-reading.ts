@@ -59,13 +59,50 @@ export class ArchiveReading {
   }
 
   async #page(id: string, limit: number): Promise<number> {
-    const { state, connection, contacts } = this.#options;
+    const { state, connection } = this.#options;
     const conversation = state.conversations.get(id)!;
     const page = await connection().request("getArchive", {
       conversation: conversation.conversation,
       before: conversation.restore!.before,
       limit,
     });
+    const judged = await this.#judge(page, conversation);
+    const own = state.account!;
+    await state.transact((transaction) => write(this.#options.timeline, transaction, id, page, judged, own));
+    return judged.messages.length;
+  }
+
+  /**
+   * Where another device of the account has put a message of it, looked for from the archive's end back to the place `from`.
+   * @throws ClientError `archive-rejected`
+   */
+  async find(
+    id: string,
+    message: Uint8Array,
+    from: number,
+  ): Promise<{ sequence: number; acceptedAt: number } | undefined> {
+    const { state, connection } = this.#options;
+    let restore: Progress = { before: 0 };
+    for (;;) {
+      const conversation = { ...state.conversations.get(id)!, restore };
+      const page = await connection().request("getArchive", {
+        conversation: conversation.conversation,
+        before: restore.before,
+        limit: chunksPerReadMax,
+      });
+      const judged = await this.#judge(page, conversation);
+      for (const entry of judged.messages) {
+        const { row, sequence } = rowOfArchiveEntry(entry, conversation.conversation);
+        if (sameBytes(row.id, message)) return { sequence, acceptedAt: entry.acceptedAtMs };
+      }
+      restore = judged.next;
+      if (restore.before <= 1 || (restore.from ?? Infinity) <= from) return undefined;
+    }
+  }
+
+  /** @throws ClientError `archive-rejected` */
+  async #judge(page: Page, conversation: ConversationRecord): Promise<JudgedPage> {
+    const { state, contacts } = this.#options;
     let own = state.account!;
     let judged = judgePage(page, conversation, own, contacts.chain(own.account)!);
     if (typeof judged === "string") {
@@ -79,8 +116,7 @@ export class ArchiveReading {
       const text = `restore ${contacts.phraseOf(conversation)}: the server's copy of it ${judged}`;
       throw new ClientError("archive-rejected", text);
     }
-    await state.transact((transaction) => write(this.#options.timeline, transaction, id, page, judged, own));
-    return judged.messages.length;
+    return judged;
   }
 }
 

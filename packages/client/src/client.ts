@@ -202,11 +202,13 @@ class Engine implements Client {
     const connected = (attempted: string) => this.#link.connected(attempted);
     const lookup = new Lookup({ ...parts, connected });
     this.#attachments = new Attachments({ ...parts, lookup, emit, pin: () => this.#home.pin, connected });
+    const reading = new ArchiveReading({ ...parts, untilSynced: () => this.#sync.untilSynced() });
     this.#outbox = new Outbox({
       ...parts,
       files: this.#attachments,
       conversations: this.#conversations,
       onSecurity,
+      findArchived: (conversation, message, from) => reading.find(conversation, message, from),
       groupChanges: {
         carryOut: (conversation, order) => this.#groups.carryOut(conversation, order),
         onGivenUp: (transaction, item, error) => this.#groups.onGivenUp(transaction, item, error),
@@ -244,7 +246,7 @@ class Engine implements Client {
       conversations: this.#conversations,
       outbox: this.#outbox,
       expiry: this.#expiry,
-      archive: new ArchiveReading({ ...parts, untilSynced: () => this.#sync.untilSynced() }),
+      archive: reading,
     });
     this.#ownDevices = new OwnDevices({
       ...parts,

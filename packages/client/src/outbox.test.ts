@@ -37,6 +37,8 @@ async function begin() {
     /** What the server makes of the next messages; accepted when nothing is here. */
     fates: [] as (FailureCode | "lost" | (() => void))[],
     open: async () => {},
+    /** Where another device of the account has archived what is looked for. */
+    archivedAt: undefined as number | undefined,
     setFull: (full: boolean) => (refusedWrites = full ? "full" : undefined),
   };
   const connection = {
@@ -73,6 +75,8 @@ async function begin() {
     files: { upload: async () => {}, discard: async () => {} },
     groupChanges: { carryOut: async () => {}, onGivenUp: async () => {}, onPaused: () => {}, onSent: () => {} },
     onPlaced: async () => {},
+    findArchived: async () =>
+      scene.archivedAt === undefined ? undefined : { sequence: scene.archivedAt, acceptedAt: clock.now() },
   });
   const write = async (text: string): Promise<void> => {
     await state.transact(async (transaction) => {
@@ -133,6 +137,33 @@ async function begin() {
   };
   return { ...made, id, bob, scene, sent, security, outbox, write, receipt, messages, settle };
 }
+
+test("what may have come through in a part of the log that expired is looked for in the archive before it goes again", async () => {
+  for (const archivedAt of [4, undefined]) {
+    const { id, write, receipt, scene, sent, outbox, state, messages, settle } = await begin();
+    scene.fates.push("lost");
+    await write("through or not");
+    await settle();
+    await state.transact((transaction) => outbox.doubt(transaction, id, 3));
+    scene.connected = true;
+    scene.archivedAt = archivedAt;
+    outbox.resume();
+    await settle();
+    assert.equal(state.outbox.size, 0);
+    assert.equal((await messages())[0]!.state, "accepted");
+    if (archivedAt === undefined) assert.deepEqual(sent[1], sent[0], "it is not there: the same bytes go again");
+    else assert.equal(sent.length, 1, "it is there");
+
+    scene.fates.push("lost");
+    await receipt("read", 2);
+    await settle();
+    await state.transact((transaction) => outbox.doubt(transaction, id, 3));
+    scene.connected = true;
+    outbox.resume();
+    await settle();
+    assert.notEqual(sent.at(-1)!.submission, sent.at(-2)!.submission, "a receipt is said anew");
+  }
+});
 
 test("messages leave one after the other, in the order of writing", async () => {
   const { write, messages, sent, state, settle } = await begin();

@@ -50,6 +50,12 @@ export interface OutboxOptions {
     at: { sequence: number; acceptedAt: number },
   ) => Promise<void>;
   files: OutgoingFiles;
+  /** Where another device of the account has archived a message of it, from a place on. */
+  findArchived: (
+    conversation: string,
+    message: Uint8Array,
+    from: number,
+  ) => Promise<{ sequence: number; acceptedAt: number } | undefined>;
 }
 
 /** What the outbox needs of attachments.ts. */
@@ -137,6 +143,24 @@ export class Outbox {
   /** The item whose encrypted bytes these are: the log's echo of an own message. */
   itemOfMessage(conversation: string, message: Uint8Array): OutboxItem | undefined {
     return this.#itemsOf(conversation).find((item) => item.message && sameBytes(item.message, message));
+  }
+
+  /**
+   * The log expired from the place `from` on before this device came: what was under way may have come through there, and nothing of
+   * it is left that would say so. What is no row is said anew, since hearing it twice does no harm.
+   */
+  doubt(transaction: Transaction, conversation: string, from: number): void {
+    const { platform } = this.#options;
+    for (const item of this.#itemsOf(conversation)) {
+      const { message, ...again } = item;
+      if (!message) continue;
+      if (item.kind === "text" || item.kind === "change")
+        transaction.putOutboxItem({ ...item, soughtFrom: Math.min(from, item.soughtFrom ?? from) });
+      else {
+        const submission = createSubmissionId(platform.random, platform.clock.now());
+        transaction.putOutboxItem({ ...again, submission });
+      }
+    }
   }
 
   /** Starts to send whatever is due. Call it after anything was queued and whenever a connection is there. */
@@ -321,6 +345,7 @@ export class Outbox {
 
   async #send(conversation: string, item: OutboxItem): Promise<void> {
     const { state, connection, contacts } = this.#options;
+    if (item.soughtFrom !== undefined && (await this.#takeArchived(conversation, item, item.soughtFrom))) return;
     const ready = await state.transact(async (transaction) => {
       const current = state.outbox.get(item.order);
       if (!current || current.message) return current;
@@ -345,6 +370,26 @@ export class Outbox {
       if (accepted.sequence > record.cursor) record.ownAhead = [...(record.ownAhead ?? []), accepted.sequence];
       transaction.putConversation(record);
     });
+  }
+
+  /** Whether another device of the account has archived an item, which is through then. */
+  async #takeArchived(conversation: string, item: OutboxItem, from: number): Promise<boolean> {
+    const { state, findArchived } = this.#options;
+    const row = await state.row(conversation, pendingPlaceOf(item.order));
+    const at = row && (await findArchived(conversation, row.id, from));
+    await state.transact(async (transaction) => {
+      const current = state.outbox.get(item.order);
+      if (!current) return;
+      if (!at) {
+        const { soughtFrom: _, ...missing } = current;
+        transaction.putOutboxItem(missing);
+        return;
+      }
+      const record = transaction.conversation(conversation)!;
+      await this.onPlaced(transaction, record, item, at);
+      transaction.putConversation(record);
+    });
+    return at !== undefined;
   }
 
   /** The log has the item at this place: it is through. Changes `conversation`. */

@@ -370,6 +370,8 @@ export interface OutboxItem {
   submission: Uint8Array;
   /** The encrypted message once there is one: the same bytes are sent until the server answers definitely. */
   message?: Uint8Array;
+  /** It may have come through from this place on, in a part of the log that expired: the archive is asked before it goes again. */
+  soughtFrom?: number;
   /** Sealed files that the server must have before the message leaves; absent once it has them. */
   files?: { blob: Uint8Array; name: string; hash: Uint8Array; sealedSize: number }[];
   /** For receipts: the sequence that they cover, and when they may go in a large group. */

@@ -222,7 +222,7 @@ export class Sync {
    * somewhere, so that entries before the reported heads are wanted again.
    */
   async #onSubscribed(result: Result<"subscribe">): Promise<boolean> {
-    const { state } = this.#options;
+    const { outbox, state } = this.#options;
     this.#listed = result.conversations;
     let isShorter = false;
     for (const remote of result.conversations) {
@@ -237,6 +237,7 @@ export class Sync {
           const conversation = transaction.conversation(id)!;
           const lost = remote.expired - conversation.cursor;
           conversation.lostFrom ??= conversation.cursor + 1;
+          outbox.doubt(transaction, id, conversation.cursor + 1);
           conversation.cursor = remote.expired;
           const text = `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`;
           await this.#note(transaction, conversation, remote.expired, undefined, "unreadable", text);
