@@ -47,7 +47,10 @@ for (const suite of chosen) {
   const marks = new Map<string, number>();
   for (const report of done)
     for (const [mark, count] of Object.entries(report.marks)) marks.set(mark, (marks.get(mark) ?? 0) + count);
-  console.log(`${suite.name} reached ${[...marks].map(([mark, count]) => `${mark} ${count}`).join(", ")}\n`);
+  const reached = [...marks].filter(([, count]) => count > 0);
+  const missed = [...marks.keys()].filter((mark) => marks.get(mark) === 0);
+  console.log(`${suite.name} reached ${reached.map(([mark, count]) => `${mark} ${count}`).join(", ")}\n`);
+  if (missed.length > 0) console.log(`${suite.name} never reached ${missed.join(", ")}\n`);
   rows.push([
     suite.name,
     `${amount} ${done[0]?.unit ?? ""}`,

@@ -2,7 +2,9 @@
  * What people do and what goes wrong, one function for each kind of step of plan.ts. Each settles for itself whom it is about,
  * among those that are there; where there is nobody, nothing happens.
  */
+import type { Client } from "@sotto/client";
 import { serverAddress, type Device } from "./device.ts";
+import { createGroup, type WorldGroup, writeToGroup } from "./groups.ts";
 import { canary } from "./ledger.ts";
 import { goodConditions } from "./network.ts";
 import type { ActionKind, FaultKind, Step } from "./plan.ts";
@@ -13,6 +15,7 @@ type Action = (world: World, step: Step) => void | Promise<void>;
 
 const devicesPerPersonMax = 4;
 const personsMax = 8;
+const groupsMax = 3;
 
 function pick<T>(items: readonly T[], number: number): T | undefined {
   return items.length === 0 ? undefined : items[number % items.length];
@@ -54,6 +57,22 @@ function write(world: World, device: Device, to: Person): void {
     written.order = world.written.filter(({ isDurable }) => isDurable).length;
   });
 }
+
+/** What somebody who is here does with a group that they have been in. */
+function inGroup(
+  world: World,
+  step: Step,
+  what: string,
+  act: (client: Client, group: WorldGroup, other: Person) => Promise<unknown>,
+): void {
+  const group = pick(world.groups, step.what >> 12);
+  const device = group && pick(openMembers(world, group), step.who);
+  const other = device && peerOf(world, device, step.what);
+  if (device && other) world.call(device, what, (client) => act(client, group, other));
+}
+
+const openMembers = (world: World, group: WorldGroup): Device[] =>
+  world.openDevices.filter((device) => group.asked.has(world.ownerOf(device)));
 
 export const actions: Record<ActionKind | FaultKind, Action> = {
   // People
@@ -199,6 +218,50 @@ export const actions: Record<ActionKind | FaultKind, Action> = {
       device.isLoggedOut = false;
       await client.sync({ timeoutMs: 3_000 });
     });
+  },
+
+  createGroup(world, step) {
+    const device = openDevice(world, step);
+    if (device === undefined || world.groupsMade >= groupsMax) return;
+    const owner = world.ownerOf(device);
+    const others = world.people.filter((person, index) => person !== owner && (step.what >> index) % 2 === 1);
+    createGroup(world, device, others);
+  },
+
+  sendToGroup(world, step) {
+    const group = pick(world.groups, step.what);
+    const device = group && pick(openMembers(world, group), step.who);
+    if (device) writeToGroup(world, device, group);
+  },
+
+  addToGroup(world, step) {
+    inGroup(world, step, "addToGroup", async (client, { asked, conversation }, other) => {
+      asked.set(other, (asked.get(other) ?? 0) + 1);
+      await client.addMembers({ group: conversation, members: [`@${other.name}`] });
+    });
+  },
+
+  removeFromGroup(world, step) {
+    inGroup(world, step, "removeFromGroup", (client, { conversation }, other) =>
+      client.removeMembers({ group: conversation, members: [`@${other.name}`] }),
+    );
+  },
+
+  leaveGroup(world, step) {
+    inGroup(world, step, "leaveGroup", (client, { conversation }) => client.leaveGroup({ group: conversation }));
+  },
+
+  changeRole(world, step) {
+    const role = (step.what >> 8) % 3 === 0 ? "member" : "admin";
+    inGroup(world, step, "changeRole", (client, { conversation }, other) =>
+      client.setRole({ group: conversation, member: `@${other.name}`, role }),
+    );
+  },
+
+  renameGroup(world, step) {
+    inGroup(world, step, "renameGroup", (client, { conversation }) =>
+      client.renameGroup({ group: conversation, name: `group of ${step.what}` }),
+    );
   },
 
   async holiday(world, step) {

@@ -7,6 +7,7 @@ import type { Client, Message } from "@sotto/client";
 import { decodeDeviceKeys, decodeGroup } from "@sotto/e2ee";
 import { decodeCbor, toHex } from "@sotto/protocol";
 import type { Device } from "./device.ts";
+import { checkGroups } from "./groups.ts";
 import { canary } from "./ledger.ts";
 import type { Person, World, Written } from "./world.ts";
 
@@ -35,6 +36,8 @@ export async function checkConvergence(world: World, violate: Violate): Promise<
     violate,
     open.map(({ device }) => device),
   );
+
+  await checkGroups(world, violate, open, (device, question) => ask(world, device, question));
 
   for (const [i, one] of world.people.entries()) {
     for (const other of world.people.slice(i + 1)) {

@@ -1,6 +1,7 @@
 /** The world's long form (testing/long/suites.ts): seeds until the time is up. A seed that fails is shrunk and printed. */
 import { readSuiteArguments, reportSuite } from "../long/suite-program.ts";
 import { openWorld } from "./open.ts";
+import { marksExpected } from "./rare-paths.ts";
 
 const { minutes, from, step } = readSuiteArguments();
 // The world's clock stands still between events.
@@ -8,7 +9,7 @@ const startedNs = process.hrtime.bigint();
 const isTimeUp = () => Number(process.hrtime.bigint() - startedNs) / 6e10 >= minutes;
 
 const { runPlan, planOf, shrink } = await openWorld();
-const marks = new Map<string, number>();
+const marks = new Map<string, number>(marksExpected.map((mark) => [mark, 0]));
 let amount = 0;
 let failed = 0;
 let seed = from;

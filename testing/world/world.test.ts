@@ -4,7 +4,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { keptPlans } from "./kept-plans.ts";
 import { openWorld } from "./open.ts";
-import { rarePaths } from "./rare-paths.ts";
+import { marksExpected, rarePaths } from "./rare-paths.ts";
 import type { Outcome } from "./world.ts";
 
 const { runPlan, makePlan, planOf, shrink } = await openWorld();
@@ -15,37 +15,6 @@ const seeds: readonly number[] = [
 ];
 /** Where a change of the product moves a rare path elsewhere, these are tried until it is found again. */
 const furtherSeeds = { from: 201, to: 213 };
-
-/** Rare paths that have to be reached: where nobody goes, nothing is proved. */
-const marksExpected: readonly string[] = [
-  // Two devices end the same epoch, or open the same conversation; the loser follows.
-  "submitCommit-stale-epoch",
-  "createConversation-conversation-exists",
-  "message-encrypted-again",
-  // An answer is lost, and the same bytes go again.
-  "message-sent-again",
-  // A log is full; a disk is.
-  "sendMessage-quota-exceeded",
-  "sendMessage-unavailable",
-  // Key packages run out.
-  "key-packages-low",
-  "last-resort",
-  // Somebody has no device, or lost the thread, or was away for 45 days; what was missed is asked for again.
-  "claimKeyPackages-no-device",
-  "devices-lapsed",
-  "event-rejoined",
-  "event-on-the-way",
-  "entries-expired",
-  // Accounts change under way.
-  "device-removed",
-  "session-ended-revoked",
-  "password-changed",
-  "recover-done",
-  // Either side dies, in the middle of a commit too.
-  "server-died",
-  "device-died",
-  "session-ended-shutting-down",
-];
 
 const marks = new Map<string, number>();
 

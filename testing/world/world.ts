@@ -12,6 +12,7 @@ import type { MemoryDisk } from "@sotto/client/testing";
 import { actions } from "./actions.ts";
 import { Device, serverAddress } from "./device.ts";
 import { checkConvergence, waitsToRejoin } from "./convergence.ts";
+import type { WorldGroup, WrittenToGroup } from "./groups.ts";
 import { Ledger } from "./ledger.ts";
 import { goodConditions, type Liar, Network } from "./network.ts";
 import type { Plan, Step } from "./plan.ts";
@@ -83,6 +84,9 @@ export class World {
   readonly ledger: Ledger;
   readonly people: Person[] = [];
   readonly written: Written[] = [];
+  readonly groups: WorldGroup[] = [];
+  readonly writtenToGroups: WrittenToGroup[] = [];
+  groupsMade = 0;
   readonly violations: Violation[] = [];
   readonly marks = new Map<string, number>();
   readonly trace: string[] = [];
@@ -318,6 +322,8 @@ export class World {
         return;
       }
       case "receipt": {
+        const toGroup = this.writtenToGroups.find(({ text }) => text === event.text);
+        if (toGroup && event.state !== "sending" && event.state !== "failed") toGroup.isAccepted = true;
         const written = this.written.find(({ text }) => text === event.text);
         if (written === undefined) return;
         if (event.state === "failed") {
