@@ -36,9 +36,9 @@ test("what is plain is encoded as the library encodes it", () => {
         new Uint8Array(encode(value, { ...rfc8949EncodeOptions, ignoreUndefinedProperties: true })),
       );
     }),
-    { numRuns: 500, seed: 1 },
+    { numRuns: 200, seed: 1 },
   );
-  assert.ok(plain > 200, `${plain} of 500 were plain`);
+  assert.ok(plain > 80, `${plain} of 200 were plain`);
 });
 
 test("what is not plain is left to the library", () => {
