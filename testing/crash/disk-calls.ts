@@ -4,8 +4,9 @@
  * with nothing but Node and Linux.
  *
  * SQLite makes most of its system calls through a table (https://sqlite.org/c3ref/vfs.html, xSetSystemCall), `fsync` through the
- * executable's own list of imported functions. Both are found in memory by what stands in them. While a watcher is there only
- * the thread that installed it may use SQLite or `fsync`: what it puts there cannot be called from another.
+ * executable's own list of imported functions, where `fs.writeSync` with a position finds its call too. Both are found in memory
+ * by what stands in them. While a watcher is there only the thread that installed it may make such calls: what it puts there
+ * cannot be called from another.
  */
 import * as ffi from "node:ffi";
 import { readFileSync, readlinkSync } from "node:fs";
@@ -71,7 +72,7 @@ export function watchDisk(watcher: DiskWatcher): Disposable {
     );
   }
   put(
-    [sqliteCalls("pwrite")],
+    [sqliteCalls("pwrite"), ...findImports("pwrite64")],
     lib.registerCallback(
       { arguments: ["int32", "pointer", "uint64", "int64"], return: "int64" },
       (descriptor, pointer, length, offset) => {

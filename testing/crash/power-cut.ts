@@ -54,8 +54,11 @@ async function cutPowerOf<Mark>(workload: Workload<Mark>, plan: PowerCutPlan): P
     const folder = path.join(top, "recorded");
     const chance = random.stream("faults");
     const isFaulty = plan.seed % 2 === 0;
+    let isFailing = false;
     const chooseFault: ChooseFault = (call) => {
-      if (!isFaulty || !chance.chance(call === "sync" ? 0.06 : 0.01)) return undefined;
+      // A disk that has failed is likely to fail again at once.
+      isFailing = isFaulty && chance.chance(isFailing ? 0.6 : call === "sync" ? 0.06 : 0.01);
+      if (!isFailing) return undefined;
       count(`failed ${call}`);
       return call === "write" && chance.chance(0.5) ? faults.noSpace : faults.io;
     };
@@ -191,7 +194,15 @@ const clientWorkload: Workload<ClientMark> = {
     let storage = await open();
     const batches = random.integer(8, 40);
     for (let batch = 1; batch <= batches; batch++) {
-      await untilTaken(() => storage.write(changesOf(batch)));
+      await untilTaken(
+        () => storage.write(changesOf(batch)),
+        async () => {
+          // Whoever is told of a failing disk may well start again.
+          if (random.chance(0.5)) return;
+          await storage.close();
+          storage = await open();
+        },
+      );
       disk.mark({ batch });
       if (random.chance(0.2)) checkpoint(file);
       if (random.chance(0.08)) {
@@ -213,13 +224,17 @@ const openStore = (folder: string, plan: PowerCutPlan): Promise<SqliteStore> =>
   untilTaken(() => onConnections(plan, () => openSqliteStore({ folder })));
 
 /** Again for as long as the disk refuses it. */
-async function untilTaken<Result>(action: () => Promise<Result>): Promise<Result> {
+async function untilTaken<Result>(
+  action: () => Promise<Result>,
+  refused: () => Promise<void> = async () => {},
+): Promise<Result> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await action();
     } catch (error) {
       const { code } = error as { code?: string };
       if (attempt > 100 || !["unavailable", "unwritable", "full"].includes(code ?? "")) throw error;
+      await refused();
     }
   }
 }

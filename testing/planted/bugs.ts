@@ -36,7 +36,14 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     bug: "the store writes on behind what a failed sync has left",
     file: `${server}/store/sqlite/database.ts`,
-    find: "    foldLogIn(database);\n",
+    find: "    writeLogAgain(`${path}-wal`);\n",
+    plant: "",
+    caughtBy: ["crash/power-cut"],
+  },
+  {
+    bug: "a client's store writes on behind what a failed sync has left",
+    file: `${client}/storage/sqlite.ts`,
+    find: "    writeLogAgain(`${file}-wal`);\n",
     plant: "",
     caughtBy: ["crash/power-cut"],
   },

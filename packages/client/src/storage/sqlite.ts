@@ -43,6 +43,8 @@ const requiredSettings: [pragma: string, set: string, readBack: string | number]
 const busyTimeoutMs = 1000;
 /** The write-ahead log shrinks back to this after a large batch. */
 const walBytesKept = 8 * 1024 * 1024;
+/** Of the log that is written again, at a time. */
+const logPartBytes = 1024 * 1024;
 
 export interface SqliteStorageOptions {
   /** The database file; folders that are missing are made, for their owner alone. Beside it live FILE.lock and FILE.pid. */
@@ -62,10 +64,10 @@ export async function openSqliteStorage({ file, bytesMax }: SqliteStorageOptions
     makeFolder(path.dirname(path.resolve(file)));
     lock = takeLock(file);
     makePrivateFile(file);
+    writeLogAgain(`${file}-wal`);
     database = new DatabaseSync(file, { timeout: busyTimeoutMs, defensive: true });
     refuseForeign(database, file);
     applySettings(database);
-    foldLogIn(database);
     if (bytesMax !== undefined) limitSize(database, bytesMax);
     migrate(database);
     const ownerToken = claim(database);
@@ -211,15 +213,6 @@ function applySettings(database: DatabaseSync): void {
   database.exec(`PRAGMA journal_size_limit = ${walBytesKept}`);
 }
 
-/**
- * Moves what the last process left in the write-ahead log into the database file, before anything is written behind it. A sync
- * that failed leaves batches there that were refused, that can be read, and that may never reach the disk; what is written
- * behind such a gap would be lost in a power cut.
- */
-function foldLogIn(database: DatabaseSync): void {
-  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-}
-
 function limitSize(database: DatabaseSync, bytesMax: number): void {
   const pageBytes = readPragma(database, "page_size") as number;
   database.exec(`PRAGMA max_page_count = ${Math.floor(bytesMax / pageBytes)}`);
@@ -312,6 +305,24 @@ function makePrivateFile(file: string): void {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     // By name: opening and closing it would drop the locks this process may hold on it.
     if ((fs.statSync(file).mode & 0o077) !== 0) fs.chmodSync(file, 0o600);
+  }
+}
+
+/**
+ * Writes the write-ahead log that the last process left once more, as it stands, and syncs it. A sync that failed leaves batches
+ * there that were refused, that can be read, and that may never reach the disk: the system can have dropped what it could not
+ * write, and syncs without it. What is written behind such a gap would be lost in a power cut.
+ */
+function writeLogAgain(logFile: string): void {
+  if (!fs.existsSync(logFile)) return;
+  const descriptor = fs.openSync(logFile, "r+");
+  try {
+    const part = Buffer.allocUnsafe(logPartBytes);
+    for (let at = 0, count = 0; (count = fs.readSync(descriptor, part, 0, part.length, at)) > 0;)
+      at += fs.writeSync(descriptor, part, 0, count, at);
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
   }
 }
 

@@ -3,11 +3,11 @@
  * "on disk" (set, read back, refused otherwise), and the schema brought up to date. Promises a database that is ours, of
  * this version and locked; leaves everything in it to the other files of this folder.
  */
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { StoreError } from "../store.ts";
-import { isFull, toStoreError } from "./failure.ts";
+import { toStoreError } from "./failure.ts";
 import { lockFolder } from "./lock.ts";
 import { migrations } from "./migrations.ts";
 
@@ -21,6 +21,8 @@ const cacheKiB = 32 * 1024;
 const pageBytes = 4_096;
 /** As long as `checkpoint.ts` lets the write-ahead log become before it starts anew. */
 const walBytesKept = 64 * 1024 * 1024;
+/** Of the log that is written again, at a time. */
+const logPartBytes = 1024 * 1024;
 /** How long a write waits for another program, such as a backup tool, to release the file. */
 const busyTimeoutMs = 2_000;
 
@@ -53,8 +55,8 @@ export function openDatabase(folder: string, databaseBytesMax: number | undefine
     createFile(join(folder, "sotto.lock"));
     resources.use(lockFolder(folder));
     createFile(path);
+    writeLogAgain(`${path}-wal`);
     const database = resources.adopt(connect(path), (open) => open.close());
-    foldLogIn(database);
     migrate(database, path);
     if (databaseBytesMax !== undefined)
       database.exec(`PRAGMA max_page_count = ${Math.floor(databaseBytesMax / pageBytes)}`);
@@ -85,16 +87,20 @@ export function connect(path: string): DatabaseSync {
 }
 
 /**
- * Moves what the last process left in the write-ahead log into the database file, before anything is written behind it. A sync
- * that failed leaves commits there that were refused, that can be read, and that may never reach the disk: the system can have
- * dropped what it could not write. What is committed behind a gap is lost in a power cut, however well it is synced itself.
+ * Writes the write-ahead log that the last process left once more, as it stands, and syncs it. A sync that failed leaves commits
+ * there that were refused, that can be read, and that may never reach the disk: the system can have dropped what it could not
+ * write, and syncs without it. What is committed behind such a gap would be lost in a power cut.
  */
-function foldLogIn(database: DatabaseSync): void {
+function writeLogAgain(file: string): void {
+  if (!existsSync(file)) return;
+  const descriptor = openSync(file, "r+");
   try {
-    database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-  } catch (error) {
-    // Then what is there can still be read; the disk is only full.
-    if (!isFull(error)) throw error;
+    const part = Buffer.allocUnsafe(logPartBytes);
+    for (let at = 0, count = 0; (count = readSync(descriptor, part, 0, part.length, at)) > 0;)
+      at += writeSync(descriptor, part, 0, count, at);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

@@ -29,8 +29,6 @@ export const isBusy = (error: unknown): boolean => {
   return code === codes.busy || code === codes.locked;
 };
 
-export const isFull = (error: unknown): boolean => resultCode(error) === codes.full;
-
 /** @returns a StoreError, or the error itself if it is not a failure of the disk, the file or the store */
 export function toStoreError(error: unknown, path: string): unknown {
   if (error instanceof StoreError || !(error instanceof Error)) return error;
@@ -75,6 +73,12 @@ export function toStoreError(error: unknown, path: string): unknown {
     case "EISDIR":
     case "ENOENT":
       return unwritable(path, error);
+    case "EIO":
+      return new StoreError(
+        "unavailable",
+        `cannot read or write ${path}: the disk reports an error; look at the system's log`,
+        error,
+      );
     case "ENOSPC":
     case "EDQUOT":
       return new StoreError(
