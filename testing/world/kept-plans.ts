@@ -295,4 +295,47 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "a message whose place in the log expired while its author was away is not sent again",
+    plan: {
+      seed: 423,
+      level: "stub",
+      people: 3,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 59, kind: "signIn", who: 161096, what: 252340 },
+        { afterMs: 3691, kind: "signIn", who: 842936, what: 479111 },
+        { afterMs: 46, kind: "slowReader", who: 677222, what: 770373 },
+        { afterMs: 2388, kind: "send", who: 428814, what: 57359 },
+        { afterMs: 2929, kind: "openApp", who: 658952, what: 590988 },
+        { afterMs: 109, kind: "cut", who: 177610, what: 688891 },
+        { afterMs: 58, kind: "burst", who: 861408, what: 538109 },
+        { afterMs: 30, kind: "closeApp", who: 989923, what: 695478 },
+        { afterMs: 5136, kind: "signIn", who: 75861, what: 653524 },
+        { afterMs: 15, kind: "holiday", who: 674429, what: 442153 },
+      ],
+    },
+  },
+  {
+    about:
+      "who began a conversation before a long time away finds in the one that others opened meanwhile all that was said",
+    plan: {
+      seed: 877,
+      level: "stub",
+      people: 3,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 17, kind: "send", who: 28565, what: 716702 },
+        { afterMs: 58, kind: "openApp", who: 861588, what: 745437 },
+        { afterMs: 533, kind: "serverDies", who: 732048, what: 199443 },
+        { afterMs: 128, kind: "send", who: 903789, what: 258928 },
+        { afterMs: 6, kind: "send", who: 797101, what: 403638 },
+        { afterMs: 2741, kind: "signIn", who: 1006104, what: 803296 },
+        { afterMs: 4924, kind: "send", who: 374143, what: 431136 },
+        { afterMs: 1038, kind: "holiday", who: 830658, what: 674114 },
+      ],
+    },
+  },
 ];

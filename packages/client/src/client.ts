@@ -193,6 +193,7 @@ class Engine implements Client {
       onMet,
       remake: (id) => this.#resets.remake(id),
       isSynced: () => this.#sync.synced,
+      onEntered: () => void this.#link.readPast(),
     });
     const onSecurity = (error: ClientError, user?: string) =>
       emit({ type: "security", code: error.code, text: error.message, ...(user === undefined ? {} : { user }) });

@@ -81,6 +81,8 @@ export interface ConversationsOptions {
   remake: (id: string) => Promise<boolean>;
   /** Whether all that the server had when this connection was made has been taken in. */
   isSynced: () => boolean;
+  /** There is a conversation whose past this device has yet to read. */
+  onEntered: () => void;
 }
 
 export class Conversations {
@@ -383,7 +385,16 @@ export class Conversations {
   async #waitForWelcome(id: string): Promise<void> {
     const { platform, state } = this.#options;
     await new Promise<void>((resolve) => platform.clock.after(welcomePatienceMs, resolve));
-    if (state.conversations.get(id)?.phase === "new") await this.#joinByItself(id, undefined);
+    const known = state.conversations.get(id);
+    if (known?.phase !== "new") return;
+    if (!known.restore) {
+      // It may have been opened long ago, and be full of what this device has not seen.
+      await state.transact((transaction) =>
+        transaction.putConversation({ ...transaction.conversation(id)!, restore: { before: 0 } }),
+      );
+      this.#options.onEntered();
+    }
+    await this.#joinByItself(id, undefined);
   }
 
   /**
