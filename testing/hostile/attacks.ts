@@ -308,6 +308,7 @@ export const attacks: readonly Attack[] = [
         "one connection gets few pages, so that pages cost what connections cost",
       ),
       ...by("packages/server/src/gateway/dispatch.test.ts", "who asks on without waiting is cut off"),
+      ...by("testing/hostile/floods.test.ts", "while others flood, honest messages are taken in their order"),
     ],
   },
   {
