@@ -122,7 +122,7 @@ export function readmeText(results: Results): string {
     ...warning,
     "![Sotto beside other servers: messages, deliveries and logins per second of server CPU, latency and memory](docs/benchmarks.svg)",
     "",
-    `One core for the server, ${results.machine}. Every figure with its spread, what is asked of it and what each server promises:`,
+    `Seen on ${results.machine}, one core for the server. Every figure with its spread, what is asked of it and what each server promises:`,
     "[benchmarks](docs/benchmarks.md).",
   ].join("\n");
 }
