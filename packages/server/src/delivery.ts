@@ -25,7 +25,7 @@ import {
   sameBytes,
   type Structure,
 } from "@sotto/protocol";
-import { idKey } from "./store/id-key.ts";
+import { holdId, idKey } from "./store/id-key.ts";
 import type { Conversation, EndedLeaf, Entry, InboxItem, Leaf, Role, Store, WelcomeItem } from "./store/store.ts";
 
 type Limits = Readonly<Record<"unackedEntriesMax" | "unsentBytesPause" | "unsentBytesCut", number>>;
@@ -133,6 +133,8 @@ interface Session {
   /** The reply to `subscribe` has had its turn; before, nothing is sent. */
   isStarted: boolean;
   streams: Map<string, Stream>;
+  /** The one that was acknowledged last, which most often is the next one too. */
+  lastAcked: Stream | undefined;
   inbox: Stream;
   behind: Stream[];
   unacked: number;
@@ -161,16 +163,17 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   // Who is there
 
   function attach(target: DeliveryTarget): DeliverySession {
-    const deviceKey = idKey(target.device);
+    const deviceKey = idKey(holdId(target.device));
     const before = sessionsByDevice.get(deviceKey);
     const session: Session = {
       target,
       deviceKey,
-      accountKey: idKey(target.account),
+      accountKey: idKey(holdId(target.account)),
       isOpen: true,
       subscription: 0,
       isStarted: false,
       streams: new Map(),
+      lastAcked: undefined,
       inbox: undefined as unknown as Stream,
       behind: [],
       unacked: 0,
@@ -206,6 +209,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     subscribing.delete(session);
     for (const stream of session.streams.values()) leaveFeed(stream);
     session.streams.clear();
+    session.lastAcked = undefined;
     session.behind = [];
     if (sessionsByDevice.get(session.deviceKey) === session) sessionsByDevice.delete(session.deviceKey);
     store.setDeviceSeen(session.target.device, now());
@@ -228,7 +232,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     const until = Infinity;
     return {
       session,
-      conversation,
+      conversation: holdId(conversation),
       sent,
       head,
       until,
@@ -260,6 +264,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   function dropStream(key: string, stream: Stream): void {
     const { session } = stream;
     session.streams.delete(key);
+    session.lastAcked = undefined;
     session.unacked -= stream.unacked;
     session.behind = session.behind.filter((other) => other !== stream);
     reached(stream, Infinity);
@@ -275,6 +280,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     subscribing.add(session);
     for (const stream of session.streams.values()) leaveFeed(stream);
     session.streams = new Map();
+    session.lastAcked = undefined;
     session.behind = [];
     session.unacked = 0;
     session.unsynced = 0;
@@ -487,7 +493,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   function ack(session: Session, conversation: Uint8Array, sequence: number): void {
     if (!session.isOpen) return;
     const isInbox = sameBytes(conversation, inboxId);
-    const stream = isInbox ? session.inbox : session.streams.get(idKey(conversation));
+    const stream = isInbox ? session.inbox : streamOf(session, conversation);
     if (stream === undefined) return;
     // Nobody has what was not sent.
     const upTo = Math.min(sequence, stream.sent);
@@ -498,6 +504,12 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     session.unacked -= stream.unacked - unacked;
     stream.unacked = unacked;
     if (session.behind.length > 0 || session.inbox.isBehind) plan(session);
+  }
+
+  function streamOf(session: Session, conversation: Uint8Array): Stream | undefined {
+    const { lastAcked } = session;
+    if (lastAcked !== undefined && sameBytes(conversation, lastAcked.conversation)) return lastAcked;
+    return (session.lastAcked = session.streams.get(idKey(conversation)));
   }
 
   // Catching up: sessions with something to read take turns

@@ -81,6 +81,8 @@ export class Connection implements FrameReaderOwner {
   registration: { readonly name: string; readonly accountKey: string } | undefined;
   /** Set by a login or a recovery, and kept when the connection becomes a device: what `accounts/proof.ts` asks for. */
   proof: AccountProof | undefined;
+  /** The conversation of the last request that named one of the caller's, as the store holds it. */
+  lastNamed: Uint8Array | undefined;
   requestsInFlight = 0;
   /** Requests answered `rate-limited` since one was answered otherwise. */
   rateLimitedInARow = 0;

@@ -92,15 +92,17 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
       }
     }
 
-    const named = params["conversation"] as Uint8Array;
+    const named = conversationNamed(connection, params);
     const conversation = await store.getConversation(named);
     const isMember = conversation?.members.some((member) => isSameId(member.account, account)) === true;
     const mayAsk = isMember || (caller === "reader" && (await store.getMembership(named, account)) !== undefined);
     // To others a conversation does not exist.
     if (conversation === undefined || !mayAsk) throw new ProtocolError("not-found");
+    connection.lastNamed = conversation.conversation;
     // A device that was revoked while its request waited changes nothing more.
     if (!connection.isOpen) throw new ProtocolError("not-authenticated");
-    return handler(params, { connection, account, device, conversation });
+    // Awaited here: a promise that an async function returns takes three turns of the microtasks instead of one.
+    return await handler(params, { connection, account, device, conversation });
   }
 
   /** @throws ProtocolError `rate-limited` */
@@ -203,6 +205,12 @@ export function createDispatch({ handlers, store, rates, metrics, log, monotonic
   }
 
   return { receive, isHealthy: () => monotonicMs() - storeFailedMs > storeFailureMs };
+}
+
+/** The id that a request names; the store's own array if the request before named the same, because looking that up is cheap. */
+function conversationNamed({ lastNamed }: Connection, params: Record<string, unknown>): Uint8Array {
+  const named = params["conversation"] as Uint8Array;
+  return lastNamed !== undefined && isSameId(named, lastNamed) ? lastNamed : named;
 }
 
 /** Whether it takes the parameters to know whom a bucket counts. */

@@ -12,8 +12,10 @@ export const sendMessage: MethodFile<"sendMessage"> =
     if (generation === undefined || generation > conversation.generation) throw new ProtocolError("commit-refused");
     if (conversation.blocked.some((blocked) => sameBytes(blocked, account))) throw new ProtocolError("not-accepted");
     const { epoch } = header;
+    // The store's own array, whose key is known; the name is a view into the frame.
+    const { conversation: held } = conversation;
     const outcome = await store.appendMessage({
-      conversation: name,
+      conversation: held,
       generation,
       device,
       account,
@@ -30,7 +32,7 @@ export const sendMessage: MethodFile<"sendMessage"> =
     const { sequence, acceptedAt } = outcome;
     if (!outcome.repeated) {
       metrics.appended("message");
-      delivery.appended(name, { sequence, kind: "message", epoch, bytes: message, acceptedAt });
+      delivery.appended(held, { sequence, kind: "message", epoch, bytes: message, acceptedAt });
     }
     return { sequence, acceptedAt };
   };

@@ -4,7 +4,7 @@
  */
 import type { AccountId, ConversationId, DeviceId, Structure } from "@sotto/protocol";
 import type { DatabaseSync } from "node:sqlite";
-import { idKey } from "../id-key.ts";
+import { holdId, idKey } from "../id-key.ts";
 import type { Conversation, Leaf, NewConversation, NewLeaf, NewMember } from "../store.ts";
 import type { MembershipRows } from "./memberships.ts";
 import type { StructureColumns, StructureRows } from "./structures.ts";
@@ -136,7 +136,7 @@ export function conversationRows(database: DatabaseSync, structures: StructureRo
     const head = sql.head.get(row.number) as { sequence: number; total: number } | undefined;
     return {
       number: row.number,
-      conversation: row.conversation,
+      conversation: holdId(row.conversation),
       kind: row.kind,
       suite: row.suite,
       generation: row.generation,

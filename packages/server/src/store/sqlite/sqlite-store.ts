@@ -99,11 +99,16 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     },
   });
 
-  async function read<T>(run: () => T): Promise<T> {
+  const failed = async (error: unknown): Promise<never> => {
+    throw toStoreError(error, path);
+  };
+
+  // Not an async function: each message reads, and waits one turn of the microtasks less.
+  function read<T>(run: () => T): Promise<T> {
     try {
-      return run();
+      return Promise.resolve(run());
     } catch (error) {
-      throw toStoreError(error, path);
+      return failed(error);
     }
   }
 
