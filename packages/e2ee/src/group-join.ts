@@ -96,8 +96,8 @@ export async function joinGroup(options: {
  * Prepares an external commit into the group of a GroupInfo; if the tree still holds an old leaf of this device, that one goes.
  * The group becomes usable by `confirmCommit`, when the log shows the commit.
  * @param options.knownEpoch the newest epoch that the client ever saw: an older GroupInfo is refused
- * @param options.roster the encoded roster; if the GroupInfo carries one, it must be the same. One of the two must be there, and
- *   every leaf one of its members'
+ * @param options.roster the encoded roster, if it cannot change: the GroupInfo's must be the same, and every leaf one of its
+ *   members'. Else the GroupInfo has to carry one
  * @param options.nowMs the own clock: what follows the join in the log is later
  */
 export async function joinByExternalCommit(options: {
@@ -129,8 +129,9 @@ export async function joinByExternalCommit(options: {
     if (options.roster !== undefined && info.roster !== undefined && !sameBytes(options.roster, info.roster))
       return rejected("another roster");
     if (roleOf(roster, account) === undefined) return rejected("not a member");
-    // A joiner cannot take others out, so it waits until a member has.
-    if (info.leaves.some((leaf) => roleOf(roster, leaf.account) === undefined)) return rejected("a leaf of no member");
+    // In a group it may be that of the last one who left, with nobody there to take it out: this device does so before it writes.
+    const isGhost = info.leaves.some((leaf) => roleOf(roster, leaf.account) === undefined);
+    if (isGhost && options.roster !== undefined) return rejected("a leaf of no member");
 
     const own = judgeCredential(directory, { identity, signatureKey: device.signature.publicKey });
     if (own === "needs-chain") return { kind: "needs", accounts: [account] };
