@@ -159,7 +159,7 @@ export class Restore {
       const facts: ReturnType<typeof factsOf> =
         remote.kind === "direct" && peer
           ? factsOf(own, remote.conversation, { peer })
-          : { kind: "group", roster: unseenRoster(own) };
+          : { kind: "group", roster: unseenRoster(own, true) };
       if (!facts) continue;
       if (facts.kind === "direct") await contacts.fetch([facts.peer], request);
       await state.transact((transaction) => {
@@ -474,15 +474,16 @@ function factsOf(
   id: Uint8Array,
   { peer, group }: Partial<Pick<VaultConversation, "peer" | "group">>,
 ): DirectFacts | GroupFacts | undefined {
-  if (group) return groupFactsOf(group, unseenRoster(own));
+  if (group) return groupFactsOf(group, unseenRoster(own, group.ended === undefined));
   return peer && sameBytes(directConversationId(own.account, peer), id)
     ? { kind: "direct", peer: peer.slice() }
     : undefined;
 }
 
-/** Of a group of which this device knows no more than that its account is in it. */
-function unseenRoster(own: AccountRecord): Uint8Array {
-  return encodeRoster({ version: 0, invites: "members", members: [{ account: own.account, role: "member" }] });
+/** Of a group of which this device knows no more than whether its account is in it. */
+function unseenRoster(own: AccountRecord, isIn: boolean): Uint8Array {
+  const members = isIn ? [{ account: own.account, role: "member" as const }] : [];
+  return encodeRoster({ version: 0, invites: "members", members });
 }
 
 function isDue(conversation: ConversationRecord): boolean {
