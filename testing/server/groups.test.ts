@@ -179,6 +179,8 @@ test("members come by the roster, with a device or without, and bring in nobody 
   assert.equal(bobs.events.filter(({ name }) => name === "entry").length, 0, "nothing from before");
 
   assert.equal((await list(carols))?.from, undefined, "carol is a member without a leaf");
+  assert.deepEqual((await carols.event("conversationAdded")).payload, { conversation });
+  assert.ok(!bobs.events.some(({ name }) => name === "conversationAdded"), "a Welcome says it too");
   const info = await carols.request("getGroupInfo", { conversation });
   const joined = await joinByExternalCommit({
     groupInfo: info.groupInfo,

@@ -338,4 +338,54 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "who comes back while they are let into a group without a device hears of it at once",
+    plan: {
+      seed: 193,
+      level: "stub",
+      people: 3,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 82, kind: "signIn", who: 66726, what: 1006371 },
+        { afterMs: 3213, kind: "register", who: 862270, what: 485128 },
+        { afterMs: 77, kind: "holiday", who: 683943, what: 203954 },
+        { afterMs: 114, kind: "closeApp", who: 765105, what: 454613 },
+        { afterMs: 77, kind: "createGroup", who: 963389, what: 1037446 },
+        { afterMs: 106, kind: "openApp", who: 734746, what: 312279 },
+      ],
+    },
+  },
+  {
+    about: "who became the admin of a group whose last device left comes in by themselves",
+    plan: {
+      seed: 5,
+      level: "stub",
+      people: 4,
+      suite: 1,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 337, kind: "holiday", who: 638889, what: 48104 },
+        { afterMs: 45, kind: "createGroup", who: 357651, what: 745506 },
+        { afterMs: 1479, kind: "leaveGroup", who: 61866, what: 250952 },
+      ],
+    },
+  },
+  {
+    about: "a device that signs in after its account left a group knows that it is out",
+    plan: {
+      seed: 49,
+      level: "stub",
+      people: 2,
+      suite: 1,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 1153, kind: "createGroup", who: 300015, what: 568855 },
+        { afterMs: 1211, kind: "leaveGroup", who: 146433, what: 831766 },
+        { afterMs: 4989, kind: "cut", who: 680109, what: 115945 },
+        { afterMs: 4085, kind: "openApp", who: 193037, what: 419966 },
+        { afterMs: 41, kind: "signIn", who: 481901, what: 777799 },
+      ],
+    },
+  },
 ];

@@ -162,7 +162,7 @@ export class Link {
   /** An event that belongs to no log. */
   onEvent(event: Event): void {
     const { emit, home } = this.#options;
-    const { contacts, keyPackages, typing, vault } = this.#options.parts();
+    const { contacts, keyPackages, sync, typing, vault } = this.#options.parts();
     switch (event.name) {
       case "presence":
         emit({
@@ -187,6 +187,9 @@ export class Link {
         void vault
           .heard(event.payload.version)
           .catch((error: unknown) => this.#tellSecurity("read what another device wrote", error));
+        return;
+      case "conversationAdded":
+        sync.lookAgain();
         return;
       case "keyPackagesLow":
         void keyPackages

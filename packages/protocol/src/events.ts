@@ -62,6 +62,11 @@ export const events = {
       "Another device of the account, or a change of its root, stored this version of the account vault. It may be told late or not at all: read it when connecting.",
     payload: v.object({ version: count }),
   },
+  conversationAdded: {
+    about:
+      "The account is a member of this conversation from now on, and none of its devices was brought in with it: `subscribe` lists it, and a device may enter by itself. It may be told late or not at all.",
+    payload: v.object({ conversation: id }),
+  },
   keyPackagesLow: {
     about: "Few key packages are left for this device: publish more.",
     payload: v.object({ suite: count, available: count, lastResortUsed: v.boolean() }),

@@ -1,6 +1,6 @@
 /** Moves a conversation to its next epoch: everything checked, then one transaction with compare-and-set on the epoch. */
 import { createHash } from "node:crypto";
-import { limits, ProtocolError, sameBytes, type Structure, toHex } from "@sotto/protocol";
+import { encodeEvent, limits, ProtocolError, sameBytes, type Structure, toHex } from "@sotto/protocol";
 import { type Checked, checkCommit, epochOfCommit } from "../conversations/check-commit.ts";
 import type { MethodFile } from "./method.ts";
 
@@ -35,9 +35,9 @@ export const submitCommit: MethodFile<"submitCommit"> =
     const { changes } = checked ?? { changes: nothing };
     // Nobody is brought into a group by somebody whom they block.
     const members = new Set(conversation.members.map((member) => toHex(member.account)));
-    for (const { account: named } of changes.members ?? [])
-      if (!members.has(toHex(named)) && (await store.isBlocked(named, account)))
-        throw new ProtocolError("not-accepted");
+    const newcomers = (changes.members ?? []).filter((member) => !members.has(toHex(member.account)));
+    for (const { account: named } of newcomers)
+      if (await store.isBlocked(named, account)) throw new ProtocolError("not-accepted");
     const acceptedAt = now();
     const outcome = await store.appendCommit({
       conversation: name,
@@ -72,6 +72,9 @@ export const submitCommit: MethodFile<"submitCommit"> =
             acceptedAt: outcome.acceptedAt,
           });
           for (const welcomed of changes.welcomes) delivery.inboxGrown(welcomed.device);
+          for (const { account: newcomer } of newcomers)
+            if (!changes.addedLeaves.some((leaf) => sameBytes(leaf.account, newcomer)))
+              delivery.pushToAccount(newcomer, encodeEvent(0, "conversationAdded", { conversation: name }));
         }
         return { sequence: outcome.sequence, epoch: outcome.epoch, acceptedAt: outcome.acceptedAt };
     }
