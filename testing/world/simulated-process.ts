@@ -59,7 +59,8 @@ const replacedInTsMls = new Map([
 registerHooks({
   resolve(specifier, context, next) {
     const parent = context.parentURL ?? "";
-    const replaced = parent.includes("/packages/")
+    // What is handed to tests is the real thing.
+    const replaced = /\/packages\/(?!client\/src\/testing\/)/.test(parent)
       ? (replacedInPackages.get(specifier) ?? replacedOfOurs.get(specifier.slice(specifier.lastIndexOf("/") + 1)))
       : parent.includes("/ts-mls/dist/src/crypto/implementation/default/provider.js")
         ? replacedInTsMls.get(specifier)

@@ -1,5 +1,5 @@
 /** In place of the client's own `checkPassword`: the same people take the same passwords in every world, so each is judged once. */
-import { checkPassword as judge } from "../../../packages/client/src/password-strength.ts";
+import { checkPassword as judge } from "@sotto/client/testing";
 
 const strong = new Set<string>();
 

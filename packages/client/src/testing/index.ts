@@ -19,3 +19,4 @@ export { safeFileName } from "../file-names.ts";
 export { mediaTypeOf } from "../media-types.ts";
 export { decodeRecord } from "../records.ts";
 export { parseQuery } from "../search-query.ts";
+export { checkPassword } from "../password-strength.ts";
