@@ -388,4 +388,25 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "what a device writes while it changes the password does not make the server look rolled back",
+    plan: {
+      seed: 1328,
+      level: "stub",
+      people: 4,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 81, kind: "slowReader", who: 1042807, what: 118037 },
+        { afterMs: 2586, kind: "register", who: 137217, what: 26540 },
+        { afterMs: 4919, kind: "closeApp", who: 738261, what: 27017 },
+        { afterMs: 1020, kind: "deviceDies", who: 906455, what: 1005692 },
+        { afterMs: 2556, kind: "changePassword", who: 68507, what: 449569 },
+        { afterMs: 134, kind: "send", who: 479227, what: 347809 },
+        { afterMs: 2689, kind: "openApp", who: 893399, what: 959782 },
+        { afterMs: 0, kind: "send", who: 619585, what: 460950 },
+        { afterMs: 2931, kind: "lookAround", who: 389643, what: 42864 },
+      ],
+    },
+  },
 ];

@@ -168,8 +168,18 @@ export class AccountVault {
     });
   }
 
+  /** Takes in what `read` asks the server for. */
+  follow(read: () => Promise<StoredVault>): Promise<void> {
+    return this.#inTurn(async () => this.take(await read()));
+  }
+
+  /** Does something that reads the vault and writes it otherwise than here: nothing of this device comes in between. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(work);
+  }
+
   /** One read or write of the vault at a time. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#tail.then(work, work);
     this.#tail = turn.catch(() => {});
     return turn;
@@ -240,7 +250,8 @@ export class AccountVault {
 
   /**
    * Takes a vault in: what it knows and this device does not, or knows less far.
-   * One that is older than one seen is said aloud, and mended: what this device knows is written again.
+   * One that is older than one seen is said aloud, and mended: what this device knows is written again. Call it in a turn
+   * (`alone`): a version that was read before this device wrote another looks older.
    * @throws ClientError `vault-rejected` if no device of the account wrote it
    */
   async take(stored: StoredVault): Promise<void> {

@@ -264,7 +264,7 @@ export class Link {
       await contacts.fetch([account, ...known.map((contact) => contact.account)], request);
       this.#tellAccountNews(before);
       const isStopped = [...state.contacts.values()].some(({ stop }) => stop);
-      if (isStopped) await vault.take(await request("getAccountVault", {}));
+      if (isStopped) await vault.follow(() => request("getAccountVault", {}));
     } catch (error) {
       // What is not believed of one of them stops sending to that one, and nothing else.
       if (!(error instanceof ClientError) || error.kind !== "security") throw error;

@@ -263,7 +263,15 @@ export class OwnDevices {
     await state.transact((transaction) => transaction.putAccount({ ...state.account!, status: "active" }));
   }
 
-  async #withPassword(
+  #withPassword(
+    attempted: string,
+    password: string,
+    plan: (opened: OpenedAccount) => Promise<RootChange>,
+  ): Promise<RootChanged> {
+    return this.#options.vault.alone(() => this.#openAndChange(attempted, password, plan));
+  }
+
+  async #openAndChange(
     attempted: string,
     password: string,
     plan: (opened: OpenedAccount) => Promise<RootChange>,
