@@ -409,4 +409,22 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "a device that loses the answer to what it asked for while it is away asks again",
+    plan: {
+      seed: 1213,
+      level: "stub",
+      people: 3,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 4612, kind: "recover", who: 56068, what: 45604 },
+        { afterMs: 5267, kind: "send", who: 483351, what: 492148 },
+        { afterMs: 2520, kind: "offline", who: 546363, what: 681098 },
+        { afterMs: 5717, kind: "signIn", who: 312029, what: 1010869 },
+        { afterMs: 4285, kind: "send", who: 622938, what: 201083 },
+        { afterMs: 691, kind: "holiday", who: 762250, what: 380111 },
+      ],
+    },
+  },
 ];

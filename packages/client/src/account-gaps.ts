@@ -64,9 +64,13 @@ function gapsIn(value: unknown): Gaps {
   return isRecord(value) ? (value as Gaps) : {};
 }
 
+/** Whether some device has not answered yet what was asked for. */
+export function isAwaited({ unanswered, siblings = [] }: NonNullable<ConversationRecord["gap"]>): boolean {
+  return unanswered.length > 0 || siblings.length > 0;
+}
+
 function missingIn({ gap, late, archive }: ConversationRecord): Range | undefined {
   if (!gap) return undefined;
-  const isAwaited = gap.unanswered.length > 0 || (gap.siblings ?? []).length > 0;
   const isToArchive = (late ?? []).some(({ sequence }) => sequence > (archive?.settled ?? 0));
-  return isAwaited || isToArchive ? { from: gap.from, to: gap.to } : undefined;
+  return isAwaited(gap) || isToArchive ? { from: gap.from, to: gap.to } : undefined;
 }

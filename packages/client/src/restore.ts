@@ -15,7 +15,7 @@ import {
   openVault,
   writeContent,
 } from "./account-vault.ts";
-import { type AccountGaps, gapOfAccount } from "./account-gaps.ts";
+import { type AccountGaps, gapOfAccount, isAwaited } from "./account-gaps.ts";
 import type { ArchiveReading } from "./archive-reading.ts";
 import type { Session } from "./connection/session.ts";
 import type { Contacts } from "./contacts.ts";
@@ -270,10 +270,12 @@ export class Restore {
 
   /** This device had lost the thread and has joined again at `joinedAt`: asks for what came between. Changes `conversation`. */
   async askForLost(transaction: Transaction, conversation: ConversationRecord, joinedAt: number): Promise<void> {
-    const { lostFrom } = conversation;
+    const { gap, lostFrom } = conversation;
     delete conversation.lostFrom;
     if (lostFrom === undefined) return;
-    const range = { from: lostFrom, to: joinedAt - 1 };
+    // Answers to what was asked before may be among what is lost.
+    const from = gap && isAwaited(gap) ? Math.min(gap.from, lostFrom) : lostFrom;
+    const range = { from, to: joinedAt - 1 };
     await this.#ask(transaction, conversation, [range], "while this device had lost the thread");
   }
 
