@@ -427,4 +427,20 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "of who left a group nobody expects that they send again what they wrote there",
+    plan: {
+      seed: 155,
+      level: "stub",
+      people: 4,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 5547, kind: "holiday", who: 1006643, what: 130870 },
+        { afterMs: 51, kind: "createGroup", who: 580497, what: 922347 },
+        { afterMs: 1576, kind: "sendToGroup", who: 387919, what: 1036167 },
+        { afterMs: 114, kind: "leaveGroup", who: 230763, what: 496163 },
+      ],
+    },
+  },
 ];
