@@ -10,4 +10,26 @@ export const keptLies: readonly { readonly about: string; readonly plan: LiesPla
     about: "an answer to a password that is none is a refusal with a code",
     plan: { seed: 172, lies: [{ kind: "truncate", subject: "login", from: 7, times: 2 }] },
   },
+  {
+    about: "who was removed while a message waited is owed it no more",
+    plan: {
+      seed: 162,
+      lies: [
+        { kind: "delay", subject: "log", from: 2, times: 1_000 },
+        { kind: "withhold", subject: "commit", from: 0, times: 1_000 },
+        { kind: "forge", subject: "message", from: 0, times: 1 },
+        { kind: "reorder", subject: "group info", from: 0, times: 1 },
+      ],
+    },
+  },
+  {
+    about: "a conversation of two that the server calls a group asks for the end of its past all the same",
+    plan: {
+      seed: 203,
+      lies: [
+        { kind: "truncate", subject: "log", from: 0, times: 1_000 },
+        { kind: "replay", subject: "archive", from: 0, times: 5 },
+      ],
+    },
+  },
 ];

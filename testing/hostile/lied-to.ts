@@ -322,7 +322,7 @@ class Story {
         world.violate("I10", `"${said.text}" is ${row.state}: ${row.waiting ?? row.failure ?? "no reason"}`);
       return;
     }
-    const owed = said.to === undefined ? this.#membersFor(said) : [said.by, said.to];
+    const owed = said.to === undefined ? this.#membersFor(said, shown) : [said.by, said.to];
     for (const device of world.devices) {
       if (!device.isOpen || !owed.includes(world.ownerOf(device))) continue;
       const there = of(device);
@@ -333,12 +333,13 @@ class Story {
     }
   }
 
-  /** Who was in the group for certain when it was said: they had written there. */
-  #membersFor(said: Said): Person[] {
+  /** Who was in the group for certain when it was said: they had written there. Who was out when it was taken is owed nothing. */
+  #membersFor(said: Said, shown: readonly Shown[]): Person[] {
     const before = this.#said.slice(0, this.#said.indexOf(said));
+    const removed = shown.some((one) => isAfterRemoval(said, one)) ? this.#mayBeOut : said.mayExclude;
     return this.#world.people.filter(
       (person) =>
-        person !== said.mayExclude &&
+        person !== removed &&
         (person === said.by || before.some((one) => one.to === undefined && one.by === person && one.isDurable)),
     );
   }
@@ -364,3 +365,13 @@ const isMessage = (row: Message | ConversationEvent): row is Message => "state" 
 
 const isPlaceOf = (said: Said, { owner, peer }: Shown): boolean =>
   peer === said.to ? said.to === undefined || owner === said.by : owner === said.to && peer === said.by;
+
+/** Whether a device's history of the group says that somebody was out by then: what is written may have to wait meanwhile. */
+function isAfterRemoval(said: Said, { peer, rows }: Shown): boolean {
+  const removedAt = rows.findIndex((row) => "event" in row && row.event === "removed");
+  return (
+    peer === undefined &&
+    removedAt >= 0 &&
+    removedAt < rows.findIndex((row) => isMessage(row) && row.text === said.text)
+  );
+}

@@ -469,18 +469,11 @@ export class Conversations {
     if (peer) {
       // The next step joins it as what it is.
       await state.transact((transaction) => {
-        const { phase, brokenAt, restore, lastAt } = transaction.conversation(id)!;
-        transaction.putConversation({
-          ...emptyConversation,
-          kind: "direct",
-          peer,
-          conversation: conversation.conversation,
-          phase,
-          ...(brokenAt === undefined ? {} : { brokenAt }),
-          ...(restore ? { restore } : {}),
-          lastAt,
-          lastFrom: peer,
-        });
+        const record = transaction.conversation(id)!;
+        if (record.kind !== "group") return;
+        // What was read of its past meanwhile stays, and how far that goes.
+        const { roster: _, ...facts } = record;
+        transaction.putConversation({ ...facts, kind: "direct", peer });
       });
       return;
     }
