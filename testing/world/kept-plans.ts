@@ -443,4 +443,25 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "what was written before the newest member of a group came is not sent again there",
+    plan: {
+      seed: 421,
+      level: "stub",
+      people: 4,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 5285, kind: "createGroup", who: 125288, what: 695985 },
+        { afterMs: 43, kind: "createGroup", who: 851063, what: 995777 },
+        { afterMs: 69, kind: "sendToGroup", who: 477417, what: 314893 },
+        { afterMs: 63, kind: "send", who: 390766, what: 415243 },
+        { afterMs: 66, kind: "openApp", who: 686772, what: 371518 },
+        { afterMs: 129, kind: "sendToGroup", who: 741418, what: 121407 },
+        { afterMs: 979, kind: "silence", who: 892896, what: 294462 },
+        { afterMs: 5928, kind: "addToGroup", who: 711329, what: 114289 },
+        { afterMs: 90, kind: "signIn", who: 1003560, what: 491744 },
+      ],
+    },
+  },
 ];
