@@ -157,4 +157,35 @@ class WatchedDatabase extends sqlite.DatabaseSync {
 }
 
 sqlite.DatabaseSync = WatchedDatabase;
+
+// Threads
+
+const threads = createRequire(import.meta.url)("node:worker_threads") as { Worker: unknown };
+
+/**
+ * The server's one thread moves the write-ahead log into the database file, which nobody in the world sees. A real one would
+ * come and go in real time: on a slow machine minutes of the world pass before it has ended, and the server with it.
+ */
+class IdleThread {
+  #answer: Action | undefined;
+
+  on(name: string, listener: Action): this {
+    if (name === "message") this.#answer = listener;
+    return this;
+  }
+
+  unref(): this {
+    return this;
+  }
+
+  postMessage(): void {
+    once(() => this.#answer?.({ frames: 0, moved: 0 }));
+  }
+
+  async terminate(): Promise<number> {
+    return 0;
+  }
+}
+
+threads.Worker = IdleThread;
 syncBuiltinESMExports();
