@@ -11,9 +11,13 @@ type Call = {
 }[keyof PasswordProtocol];
 type Answer = { id: number; value: unknown } | { id: number; error: string; code: ClientFailureCode };
 
-/** The thread starts with the first call and ends with the last answer. */
+/** The second half of a login follows the first after a round trip to the server. */
+const lingerMs = 2_000;
+
+/** The thread starts with a call and ends, with all the memory that Argon2id takes, soon after the last answer. */
 export function createPasswordWorker(): PasswordProtocol {
   let worker: Worker | undefined;
+  let stopLingering: NodeJS.Timeout | undefined;
   let nextId = 0;
   const waitingById = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
 
@@ -30,12 +34,16 @@ export function createPasswordWorker(): PasswordProtocol {
       worker.on("message", (answer: Answer) => {
         const waiting = waitingById.get(answer.id);
         waitingById.delete(answer.id);
-        if (waitingById.size === 0) worker?.unref();
+        if (waitingById.size === 0) {
+          worker?.unref();
+          stopLingering = setTimeout(end, lingerMs).unref();
+        }
         if ("error" in answer) waiting?.reject(new ClientError(answer.code, answer.error));
         else waiting?.resolve(answer.value);
       });
       worker.on("error", end);
     }
+    clearTimeout(stopLingering);
     worker.ref();
     const id = nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
