@@ -32,4 +32,16 @@ export const keptLies: readonly { readonly about: string; readonly plan: LiesPla
       ],
     },
   },
+  {
+    about: "who came in by a commit that the log passed over has it sent again",
+    plan: {
+      seed: 902,
+      lies: [
+        { kind: "truncate", subject: "commit", from: 0, times: 1_000 },
+        { kind: "delay", subject: "login", from: 0, times: 2 },
+        { kind: "reorder", subject: "welcome", from: 0, times: 5 },
+        { kind: "reorder", subject: "key package", from: 0, times: 2 },
+      ],
+    },
+  },
 ];

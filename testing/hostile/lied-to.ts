@@ -327,7 +327,17 @@ class Story {
       if (!device.isOpen || !owed.includes(world.ownerOf(device))) continue;
       const there = of(device);
       if (there?.rows.some((one) => isMessage(one) && one.text === said.text) === true) continue;
-      const warned = this.#isWarned(device, there) || this.#isWarned(said.on, own);
+      // A new device has from its account's others what they had: of what one of them missed, that one has told.
+      const missedBy = shown.filter(
+        (one) =>
+          one.owner === there?.owner &&
+          isPlaceOf(said, one) &&
+          !one.rows.some((row) => isMessage(row) && row.text === said.text),
+      );
+      const warned =
+        this.#isWarned(device, there) ||
+        this.#isWarned(said.on, own) ||
+        missedBy.some((one) => this.#isWarned(one.device, one));
       if (!warned) world.violate("I1", `${device.name} does not show "${said.text}", and nobody is told`);
       else world.mark("missed-aloud");
     }

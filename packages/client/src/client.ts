@@ -193,6 +193,7 @@ class Engine implements Client {
       onMet,
       remake: (id) => this.#resets.remake(id),
       isSynced: () => this.#sync.synced,
+      readAgain: (id, sequence) => this.#sync.readAgain(id, sequence),
       onEntered: () => void this.#link.readPast(),
     });
     const onSecurity = (error: ClientError, user?: string) =>

@@ -74,6 +74,8 @@ export interface ConversationsOptions {
   connection: () => Connection;
   /** Resolves when the log of the conversation has been taken in up to `sequence`; rejects when the connection is lost. */
   reached: (conversation: string, sequence: number) => Promise<void>;
+  /** Has the log of the conversation sent once more from `sequence` on. */
+  readAgain: (conversation: string, sequence: number) => Promise<void>;
   suite: Suite;
   /** Somebody brought this account into a conversation that was not there before. */
   onMet: (transaction: Transaction, conversation: ConversationRecord) => void;
@@ -661,6 +663,7 @@ export class Conversations {
         ...(staged.welcome ? { welcome: staged.welcome } : {}),
       });
       await reached(id, accepted.sequence);
+      await this.#requireTaken(id, staged.id, accepted.sequence);
     } catch (error) {
       if (!(error instanceof ProtocolError) || !definiteRefusals.has(error.code)) throw error;
       // Who is only joining may not be sent the log yet: it looks at the next GroupInfo instead.
@@ -686,6 +689,37 @@ export class Conversations {
       });
       if (error.code !== "stale-epoch" && !isRenewal) throw error;
     }
+  }
+
+  /**
+   * The log has come past an own commit without it: the server left it out, or sent it out of its turn. It is read again from there;
+   * what it then still does not have is given up, and this device joins like any other that was left behind.
+   */
+  async #requireTaken(id: string, commit: Uint8Array, sequence: number): Promise<void> {
+    const { state, platform, reached, readAgain } = this.#options;
+    const isWaiting = async () => {
+      const group = await this.#group(id);
+      return group?.staged !== undefined && sameBytes(group.staged.id, commit);
+    };
+    if (!(await isWaiting())) return;
+    await readAgain(id, sequence);
+    await reached(id, sequence);
+    if (!(await isWaiting())) return;
+    await state.transact(async (transaction) => {
+      const group = await transaction.group(id);
+      if (!group?.staged || !sameBytes(group.staged.id, commit)) return;
+      if (group.standing === "joining") {
+        transaction.deleteGroup(id);
+        return;
+      }
+      const record = transaction.conversation(id)!;
+      transaction.putGroup(id, discardCommit(group));
+      transaction.putConversation({
+        ...record,
+        lostFrom: record.lostFrom ?? sequence,
+        brokenAt: record.brokenAt ?? platform.clock.now(),
+      });
+    });
   }
 }
 
