@@ -19,7 +19,7 @@ const inCi = process.env["CI"] === "true";
 const isLong = process.argv.includes("--long");
 const limits = isLong
   ? { fileLimitMs: 86_400_000, testLimitMs: 86_400_000 }
-  : { fileLimitMs: 240_000, testLimitMs: 120_000 };
+  : { fileLimitMs: 300_000, testLimitMs: 240_000 };
 if (isLong) process.env["SOTTO_TEST_LENGTH"] = "long";
 
 function refuse(reason: string): never {

@@ -12,7 +12,7 @@ testInChromium("the engine, in Chromium", {
   headers: {
     "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src wss: https:",
   },
-  limitMs: 110_000,
+  limitMs: 200_000,
   prepare: startServer,
 });
 

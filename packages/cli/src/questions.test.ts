@@ -58,7 +58,8 @@ test("a character that arrives in two chunks is one character", async () => {
   assert.equal(await answer, "é");
 });
 
-test("a key whose sequence arrives in pieces leaves nothing of it in the answer", async () => {
+test("a key whose sequence arrives in pieces leaves nothing of it in the answer", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
   const terminal = createTerminal();
   const answer = askSecret(terminal.environment, "Password: ");
   for (const piece of ["a\u001b", "[", "1;5", "Db\u001bO", "Pc\u001b"]) {
@@ -66,7 +67,7 @@ test("a key whose sequence arrives in pieces leaves nothing of it in the answer"
     await new Promise((turn) => setImmediate(turn));
   }
   // The Escape key alone.
-  await new Promise((later) => setTimeout(later, 80));
+  context.mock.timers.tick(80);
   terminal.type("d\r");
   assert.equal(await answer, "abcd");
 });
