@@ -44,4 +44,28 @@ export const keptLies: readonly { readonly about: string; readonly plan: LiesPla
       ],
     },
   },
+  {
+    about: "a new device that could not read its account's past yet does not settle over it",
+    plan: {
+      seed: 1_134,
+      lies: [
+        { kind: "duplicate", subject: "key package", from: 0, times: 5 },
+        { kind: "duplicate", subject: "news", from: 0, times: 5 },
+        { kind: "withhold", subject: "archive", from: 0, times: 5 },
+        { kind: "reorder", subject: "device list", from: 0, times: 5 },
+      ],
+    },
+  },
+  {
+    about: "a group that only the server speaks of is not shown",
+    plan: {
+      seed: 343,
+      lies: [
+        { kind: "fork", subject: "archive", from: 1, times: 2 },
+        { kind: "forge", subject: "commit", from: 3, times: 1 },
+        { kind: "reorder", subject: "message", from: 0, times: 1 },
+        { kind: "forge", subject: "log", from: 2, times: 5 },
+      ],
+    },
+  },
 ];

@@ -260,9 +260,12 @@ function isArchived(row: Row): boolean {
 }
 
 function isDue(conversation: ConversationRecord): boolean {
+  // A new device does not pass what it has yet to read: it would take its own mark for what the account had.
+  const isPastUnread = conversation.restore !== undefined && conversation.restoredTo === undefined;
   return (
     conversation.phase === "open" &&
     conversation.brokenAt === undefined &&
+    !isPastUnread &&
     conversation.cursor > (conversation.archive?.settled ?? 0)
   );
 }

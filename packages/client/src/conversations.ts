@@ -74,7 +74,7 @@ export interface ConversationsOptions {
   connection: () => Connection;
   /** Resolves when the log of the conversation has been taken in up to `sequence`; rejects when the connection is lost. */
   reached: (conversation: string, sequence: number) => Promise<void>;
-  /** Has the log of the conversation sent once more from `sequence` on. */
+  /** Resolves when the log of the conversation was sent once more from `sequence` on; rejects when the connection is lost. */
   readAgain: (conversation: string, sequence: number) => Promise<void>;
   suite: Suite;
   /** Somebody brought this account into a conversation that was not there before. */
@@ -696,14 +696,13 @@ export class Conversations {
    * what it then still does not have is given up, and this device joins like any other that was left behind.
    */
   async #requireTaken(id: string, commit: Uint8Array, sequence: number): Promise<void> {
-    const { state, platform, reached, readAgain } = this.#options;
+    const { state, platform, readAgain } = this.#options;
     const isWaiting = async () => {
       const group = await this.#group(id);
       return group?.staged !== undefined && sameBytes(group.staged.id, commit);
     };
     if (!(await isWaiting())) return;
     await readAgain(id, sequence);
-    await reached(id, sequence);
     if (!(await isWaiting())) return;
     await state.transact(async (transaction) => {
       const group = await transaction.group(id);

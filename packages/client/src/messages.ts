@@ -329,7 +329,7 @@ export class Messages {
   async list(): Promise<Conversation[]> {
     this.#ownHere();
     return [...this.#state.conversations.values()]
-      .filter((conversation) => !this.#people.isRefused(conversation))
+      .filter((conversation) => !this.#people.isRefused(conversation) && !isServersWord(conversation))
       .map((conversation) => ({ conversation, marks: this.#marks.of(conversation) }))
       .sort(
         (a, b) =>
@@ -393,6 +393,13 @@ export function requireText(attempted: string, text: string): void {
       `${attempted}: the text has ${bytes} bytes, more than ${limits.textBytesMax}`,
       { hint: "write another message; a long one can be sent, not put in the place of one" },
     );
+}
+
+/** A group that only the server speaks of so far: no key of it is here, nothing of its past, and no other device named it. */
+function isServersWord(conversation: ConversationRecord): boolean {
+  if (conversation.kind !== "group") return false;
+  const { atLeast, epochSeen, profile, restoredTo, salt } = conversation;
+  return !epochSeen && !salt && !profile && !restoredTo && !atLeast?.version;
 }
 
 function draftOf(draft: string): Pick<Conversation, "draft"> {

@@ -157,17 +157,19 @@ export class Sync {
     this.#start();
   }
 
-  /** What this device waits for was passed over: the log of a conversation is sent once more from `sequence` on. */
+  /** What this device waits for was passed over: resolves when the log of a conversation was sent once more from `sequence` on. */
   async readAgain(id: string, sequence: number): Promise<void> {
     await this.#options.state.transact((transaction) => {
       const conversation = transaction.conversation(id);
       if (!conversation || conversation.cursor < sequence) return;
       conversation.rereadUpTo = Math.max(conversation.rereadUpTo ?? 0, conversation.cursor);
-      conversation.cursor = sequence - 1;
+      conversation.cursor = Math.max(0, sequence - 1);
       transaction.putConversation(conversation);
     });
+    this.#synced = false;
     this.#mustLook = true;
     this.#start();
+    await this.untilSynced();
   }
 
   /** Forgets what the old connection brought and was not taken in; the next one brings it again. */
