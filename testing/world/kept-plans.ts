@@ -464,4 +464,35 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "who is let in by a Welcome that waited until the log was gone asks for what it held",
+    plan: {
+      seed: 1045,
+      level: "stub",
+      people: 4,
+      suite: 1,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 117, kind: "closeApp", who: 212030, what: 288482 },
+        { afterMs: 30, kind: "signIn", who: 382594, what: 379249 },
+        { afterMs: 201, kind: "burst", who: 845405, what: 954844 },
+        { afterMs: 5808, kind: "holiday", who: 925764, what: 18587 },
+      ],
+    },
+  },
+  {
+    about: "a device that was just opened tells another the group's name",
+    plan: {
+      seed: 1009,
+      level: "stub",
+      people: 2,
+      suite: 83,
+      logBytesMax: 38074,
+      steps: [
+        { afterMs: 24, kind: "createGroup", who: 379886, what: 200657 },
+        { afterMs: 2306, kind: "closeApp", who: 568230, what: 581861 },
+        { afterMs: 655, kind: "signIn", who: 173442, what: 203492 },
+      ],
+    },
+  },
 ];

@@ -165,11 +165,16 @@ export class GroupProfiles {
   }
 
   /** Somebody's device knows no profile: one that does answers, and the others if it is away. */
-  onRequest(transaction: Transaction, conversation: ConversationRecord, device: Uint8Array, sequence: number): void {
+  async onRequest(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    device: Uint8Array,
+    sequence: number,
+  ): Promise<void> {
     if (conversation.kind !== "group" || !conversation.profile?.setAt || conversation.profile.isBrief) return;
     const { platform, state, outbox } = this.#options;
     const id = toHex(conversation.conversation);
-    const group = state.groups.get(id);
+    const group = await transaction.group(id);
     if (!group || this.#answering.has(id) || sameBytes(device, state.account!.device)) return;
     const others = group.leaves().filter((leaf) => !sameBytes(leaf.device, device));
     const delayMs = Math.min(turnOf(others, group.ownLeaf, sequence) * turnMs, longestTurnMs);

@@ -237,7 +237,7 @@ export class Sync {
    * somewhere, so that entries before the reported heads are wanted again.
    */
   async #onSubscribed(result: Result<"subscribe">): Promise<boolean> {
-    const { outbox, state } = this.#options;
+    const { state } = this.#options;
     this.#listed = result.conversations;
     let isShorter = false;
     for (const remote of result.conversations) {
@@ -247,20 +247,25 @@ export class Sync {
       if (remote.head < known.cursor) {
         await state.transact((transaction) => this.#takeShorterLog(transaction, id, remote));
         isShorter = true;
-      } else if (known.cursor < remote.expired) {
-        await state.transact(async (transaction) => {
-          const conversation = transaction.conversation(id)!;
-          const lost = remote.expired - conversation.cursor;
-          conversation.lostFrom ??= conversation.cursor + 1;
-          outbox.doubt(transaction, id, conversation.cursor + 1);
-          conversation.cursor = remote.expired;
-          const text = `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`;
-          await this.#note(transaction, conversation, remote.expired, undefined, "unreadable", text);
-          transaction.putConversation(conversation);
-        });
-      }
+      } else await this.#passExpired(id, remote.expired);
     }
     return isShorter;
+  }
+
+  /** What stood in a log up to `expired` is gone: the cursor goes there, and what it left behind is lost here. */
+  async #passExpired(id: string, expired: number): Promise<void> {
+    const { outbox, state } = this.#options;
+    if ((state.conversations.get(id)?.cursor ?? expired) >= expired) return;
+    await state.transact(async (transaction) => {
+      const conversation = transaction.conversation(id)!;
+      const lost = expired - conversation.cursor;
+      conversation.lostFrom ??= conversation.cursor + 1;
+      outbox.doubt(transaction, id, conversation.cursor + 1);
+      conversation.cursor = expired;
+      const text = `${lost} ${lost === 1 ? "entry" : "entries"} expired on the server before this device came`;
+      await this.#note(transaction, conversation, expired, undefined, "unreadable", text);
+      transaction.putConversation(conversation);
+    });
   }
 
   /**
@@ -328,8 +333,11 @@ export class Sync {
     const behind: string[] = [];
     for (const remote of listed) {
       const id = toHex(remote.conversation);
+      if (!isCompared(state.conversations.get(id))) continue;
+      // A Welcome that waited here brings in at a place from which the log has gone since.
+      await this.#passExpired(id, remote.expired);
       const known = state.conversations.get(id);
-      if (!known?.epochSeen || known.phase === "new" || isOutside(known)) continue;
+      if (!isCompared(known)) continue;
       const isBehind = isAfter(remote, known.epochSeen);
       const isLost =
         known.lostFrom !== undefined && known.lostFrom <= remote.expired && known.reset?.lostTo === undefined;
@@ -757,7 +765,7 @@ export class Sync {
         return;
       }
       case "profile-request":
-        this.#options.profiles.onRequest(transaction, conversation, sender.device, sequence);
+        await this.#options.profiles.onRequest(transaction, conversation, sender.device, sequence);
         return;
       case "unknown":
         await this.#note(
@@ -800,6 +808,13 @@ interface Place extends CommitPlace {
   readonly isCommit: boolean;
   /** Accounts whose chains were fetched for this batch. */
   readonly asked: readonly Uint8Array[];
+}
+
+/** Whether this device has a place in a conversation that can be held against what the server lists. */
+function isCompared(
+  known: ConversationRecord | undefined,
+): known is ConversationRecord & Required<Pick<ConversationRecord, "epochSeen">> {
+  return known?.epochSeen !== undefined && known.phase !== "new" && !isOutside(known);
 }
 
 type Subscribe = (method: "subscribe", params: Params<"subscribe">) => Promise<Result<"subscribe">>;
