@@ -495,4 +495,22 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "who is brought back into a group that they left while they have no device comes in by themselves",
+    plan: {
+      seed: 753,
+      level: "stub",
+      people: 4,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 51, kind: "register", who: 395043, what: 204075 },
+        { afterMs: 3429, kind: "register", who: 467272, what: 430491 },
+        { afterMs: 126, kind: "createGroup", who: 928020, what: 108918 },
+        { afterMs: 5192, kind: "leaveGroup", who: 777645, what: 342610 },
+        { afterMs: 3819, kind: "holiday", who: 453209, what: 58840 },
+        { afterMs: 2472, kind: "addToGroup", who: 722147, what: 29635 },
+      ],
+    },
+  },
 ];

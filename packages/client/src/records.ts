@@ -155,7 +155,7 @@ export interface GroupProfile {
   name?: string;
   picture?: Uint8Array;
   shareHistory?: true;
-  /** From the account vault, which keeps the name only: the rest is asked for. */
+  /** From the account vault, which keeps the name only, or of before the account was out of the group: it is asked for. */
   isBrief?: true;
   /** The sequence at which it was set; 0 while it has no place in the log. */
   setAt: number;

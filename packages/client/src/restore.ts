@@ -36,7 +36,7 @@ import {
 import { newestSince } from "./members.ts";
 import { groupFactsOf } from "./vault-groups.ts";
 import type { State, Transaction } from "./state.ts";
-import type { Timeline } from "./timeline.ts";
+import { type Timeline, eventRow } from "./timeline.ts";
 
 /** Messages that are sent again for one request; who lacks more asks again. */
 const resendsMax = 1_000;
@@ -139,8 +139,9 @@ export class Restore {
   }
 
   /**
-   * Conversations of the account in which this device has no place yet, as `subscribe` lists them, are to be entered.
-   * @param isInboxRead whether every Welcome that waited then has been taken in; returns the conversations that are new here
+   * Conversations of the account in which this device has no place yet, or none any more, as `subscribe` lists them, are to be
+   * entered.
+   * @param isInboxRead whether every Welcome that waited then has been taken in; returns the conversations that are entered
    */
   async enter(
     request: Session["request"],
@@ -152,9 +153,15 @@ export class Restore {
     const entered: string[] = [];
     for (const remote of listed) {
       const id = toHex(remote.conversation);
-      if (remote.until !== undefined || state.conversations.has(id)) continue;
+      const known = state.conversations.get(id);
+      if (remote.until !== undefined || (known && !isEndedBefore(known, remote.head))) continue;
       // What this device was let into it hears of by a Welcome; if there is none that it can use, it enters by itself.
       if (remote.from !== undefined && !isInboxRead) continue;
+      if (known) {
+        await state.transact((transaction) => this.#enterAgain(transaction, id));
+        entered.push(id);
+        continue;
+      }
       const peer = remote.members.find((member) => !sameBytes(member, own.account));
       const facts: ReturnType<typeof factsOf> =
         remote.kind === "direct" && peer
@@ -181,6 +188,24 @@ export class Restore {
       entered.push(id);
     }
     return entered;
+  }
+
+  /** The account is back in a group that it was out of, and no device of its own was brought in with it. */
+  async #enterAgain(transaction: Transaction, id: string): Promise<void> {
+    const { platform, timeline } = this.#options;
+    const record = transaction.conversation(id);
+    if (record?.kind !== "group" || !record.ended) return;
+    const { ended, profile, ...known } = record;
+    const conversation: ConversationRecord = {
+      ...known,
+      // It may be called otherwise by now.
+      ...(profile ? { profile: { ...profile, isBrief: true } } : {}),
+      lostFrom: known.lostFrom ?? ended.at + 1,
+      brokenAt: platform.clock.now(),
+    };
+    const row = eventRow(platform, { event: "added", text: "you were added to the group again" });
+    await timeline.note(transaction, conversation, conversation.cursor, row);
+    transaction.putConversation(conversation);
   }
 
   /** Whether this device still has no place in some conversation, or a part of the past is not here. */
@@ -486,6 +511,11 @@ function factsOf(
 function unseenRoster(own: AccountRecord, isIn: boolean): Uint8Array {
   const members = isIn ? [{ account: own.account, role: "member" as const }] : [];
   return encodeRoster({ version: 0, invites: "members", members });
+}
+
+/** Whether an account that is a member at `head` has come back, for all that this device knows. */
+function isEndedBefore(conversation: ConversationRecord, head: number): boolean {
+  return conversation.kind === "group" && conversation.ended !== undefined && conversation.ended.at <= head;
 }
 
 function isDue(conversation: ConversationRecord): boolean {
