@@ -513,4 +513,23 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "a new device hears from another one that its account has left a group",
+    plan: {
+      seed: 1149,
+      level: "stub",
+      people: 2,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 90, kind: "createGroup", who: 730612, what: 631791 },
+        { afterMs: 92, kind: "register", who: 153311, what: 109556 },
+        { afterMs: 5905, kind: "holiday", who: 282280, what: 560807 },
+        { afterMs: 3245, kind: "leaveGroup", who: 486586, what: 887875 },
+        { afterMs: 5452, kind: "register", who: 600214, what: 557526 },
+        { afterMs: 5777, kind: "sendToGroup", who: 154719, what: 921801 },
+        { afterMs: 98, kind: "signIn", who: 715936, what: 185272 },
+      ],
+    },
+  },
 ];

@@ -39,6 +39,7 @@ import {
   type VaultGroupFields,
   joinVaultGroups,
   readVaultGroup,
+  takeEnd,
   vaultGroupOf,
   writeVaultGroup,
 } from "./vault-groups.ts";
@@ -427,6 +428,7 @@ export class AccountVault {
     for (const [id, theirs] of Object.entries(content.conversations)) {
       const conversation = transaction.conversation(id);
       if (!conversation) continue;
+      takeEnd(conversation, theirs.group, state.account!.account);
       conversation.peerDeliveredUpTo = Math.max(conversation.peerDeliveredUpTo, theirs.peerDeliveredUpTo);
       conversation.peerReadUpTo = Math.max(conversation.peerReadUpTo, theirs.peerReadUpTo);
       await timeline.markRead(transaction, conversation, Math.min(theirs.readUpTo, conversation.cursor));

@@ -4,7 +4,7 @@
  * asked for in the conversation itself, encrypted; every author's device answers when it is next online, with the same content,
  * so the same id. Until then the history says that messages are on their way.
  */
-import { chainDevice, contentId, decodeContent, encodeContent, encodeRoster } from "@sotto/e2ee";
+import { chainDevice, contentId, decodeContent, encodeContent } from "@sotto/e2ee";
 import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
 import {
@@ -34,7 +34,7 @@ import {
   sequenceOf,
 } from "./records.ts";
 import { newestSince } from "./members.ts";
-import { groupFactsOf } from "./vault-groups.ts";
+import { groupFactsOf, unseenRoster } from "./vault-groups.ts";
 import type { State, Transaction } from "./state.ts";
 import { type Timeline, eventRow } from "./timeline.ts";
 
@@ -166,7 +166,7 @@ export class Restore {
       const facts: ReturnType<typeof factsOf> =
         remote.kind === "direct" && peer
           ? factsOf(own, remote.conversation, { peer })
-          : { kind: "group", roster: unseenRoster(own, true) };
+          : { kind: "group", roster: unseenRoster(own.account, true) };
       if (!facts) continue;
       if (facts.kind === "direct") await contacts.fetch([facts.peer], request);
       await state.transact((transaction) => {
@@ -501,16 +501,10 @@ function factsOf(
   id: Uint8Array,
   { peer, group }: Partial<Pick<VaultConversation, "peer" | "group">>,
 ): DirectFacts | GroupFacts | undefined {
-  if (group) return groupFactsOf(group, unseenRoster(own, group.ended === undefined));
+  if (group) return groupFactsOf(group, unseenRoster(own.account, group.ended === undefined));
   return peer && sameBytes(directConversationId(own.account, peer), id)
     ? { kind: "direct", peer: peer.slice() }
     : undefined;
-}
-
-/** Of a group of which this device knows no more than whether its account is in it. */
-function unseenRoster(own: AccountRecord, isIn: boolean): Uint8Array {
-  const members = isIn ? [{ account: own.account, role: "member" as const }] : [];
-  return encodeRoster({ version: 0, invites: "members", members });
 }
 
 /** Whether an account that is a member at `head` has come back, for all that this device knows. */

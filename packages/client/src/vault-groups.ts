@@ -2,7 +2,7 @@
  * What the account vault says of a group, beside the marks that all conversations have: by what its newest roster is known, so that
  * a new device is not shown an older group; its name; and that it ended for this account.
  */
-import { rosterHash } from "@sotto/e2ee";
+import { encodeRoster, rosterHash } from "@sotto/e2ee";
 import { toHex } from "@sotto/protocol";
 import { rosterOf } from "./members.ts";
 import type { ConversationRecord, GroupFacts } from "./records.ts";
@@ -40,6 +40,22 @@ export function groupFactsOf(group: VaultGroup, roster: Uint8Array): GroupFacts 
     ...(setAt > 0 ? { profile: { ...(name === undefined ? {} : { name }), setAt, isBrief: true } } : {}),
     ...(ended ? { ended: { ...ended, by: ended.by.slice() } } : {}),
   };
+}
+
+/** Of a group of which a device knows no more than whether its account is in it. */
+export function unseenRoster(own: Uint8Array, isIn: boolean): Uint8Array {
+  const members = isIn ? [{ account: own, role: "member" as const }] : [];
+  return encodeRoster({ version: 0, invites: "members", members });
+}
+
+/** Another device saw this account go from a group in which this one has no place yet: there is none to come to. Changes `conversation`. */
+export function takeEnd(conversation: ConversationRecord, group: VaultGroup | undefined, own: Uint8Array): void {
+  if (conversation.kind !== "group" || conversation.ended || !group?.ended) return;
+  if (conversation.epochSeen || conversation.brokenAt === undefined) return;
+  delete conversation.brokenAt;
+  conversation.ended = { ...group.ended, by: group.ended.by.slice() };
+  conversation.roster = unseenRoster(own, false);
+  conversation.atLeast = { version: group.version, hash: group.hash.slice() };
 }
 
 /** The newer roster, and the newer name, whichever of the two has them. */
