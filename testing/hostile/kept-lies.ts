@@ -68,4 +68,16 @@ export const keptLies: readonly { readonly about: string; readonly plan: LiesPla
       ],
     },
   },
+  {
+    about: "a Welcome that names too late a beginning hides nothing that comes",
+    plan: {
+      seed: 1_012,
+      lies: [
+        { kind: "replay", subject: "login", from: 4, times: 5 },
+        { kind: "forge", subject: "welcome", from: 0, times: 1 },
+        { kind: "fork", subject: "login", from: 2, times: 1 },
+        { kind: "duplicate", subject: "welcome", from: 0, times: 2 },
+      ],
+    },
+  },
 ];

@@ -294,6 +294,7 @@ export class Conversations {
       cursor: Math.max(known.cursor, welcome.from - 1),
       renewedAt: now,
     };
+    if (known.cursor === 0) conversation.entersAt = welcome.from;
     if (conversation.reset) conversation.reset = { ...conversation.reset, isIn: true };
     if (conversation.kind === "group") {
       if (!isBack) conversation.newcomer = { before: welcome.from, by: by.slice() };

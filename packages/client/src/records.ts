@@ -181,6 +181,8 @@ interface ConversationFacts {
   /** Entries up to here have been taken in; the newest time that the server named for one: it never goes back. */
   cursor: number;
   acceptedAtSeen?: number;
+  /** Where the first Welcome said that the log begins for this device, until an entry came. */
+  entersAt?: number;
   /** The server lost a part of the log: up to here it is read again, and what is known already is no replay. */
   rereadUpTo?: number;
   /** Own messages whose place beyond the cursor is known by the server's answer: their entries will come and are no news. */

@@ -531,7 +531,13 @@ export class Sync {
   ): Promise<"new" | "known" | "entries-missing"> {
     const { contacts, platform } = this.#options;
     const conversation = transaction.conversation(id);
-    if (!conversation || sequence <= conversation.cursor) return "known";
+    if (!conversation) return "known";
+    if (sequence <= conversation.cursor) {
+      if (conversation.entersAt === undefined || sequence >= conversation.entersAt) return "known";
+      // Nothing has come yet, and this is from before the place that the server named with the Welcome: it is not passed over.
+      conversation.cursor = sequence - 1;
+    }
+    delete conversation.entersAt;
     const group = await transaction.group(id);
     // While joining, the log begins where it lets us in.
     if (sequence !== conversation.cursor + 1 && conversation.phase !== "new" && group?.standing !== "joining") {
