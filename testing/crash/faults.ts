@@ -118,8 +118,11 @@ class Setting implements AsyncDisposable {
     random: Randomness,
   ): Promise<void> {
     const folder = path.join(this.#top, place) + path.sep;
+    let isMet = false;
     const strike = (file: string, fault: Fault): Fault | undefined => {
-      if (!file.startsWith(folder) || !random.chance(share)) return undefined;
+      // A slow machine puts so much into one sync that chance alone may miss them all.
+      if (!file.startsWith(folder) || (!random.chance(share) && isMet)) return undefined;
+      isMet = true;
       this.#count(trouble);
       return fault;
     };
