@@ -108,9 +108,12 @@ class SqliteStorage implements Storage {
     this.#rollback = database.prepare("ROLLBACK");
     this.#ownsStore = database.prepare("SELECT 1 FROM owner WHERE token = ?");
     this.#get = database.prepare("SELECT value FROM entry WHERE key = ?");
-    this.#ascending = database.prepare("SELECT key, value FROM entry WHERE key >= ? AND key < ? ORDER BY key LIMIT ?");
+    // In a sum: SQLite compiles a statement with a bare bound LIMIT anew each time that it runs.
+    this.#ascending = database.prepare(
+      "SELECT key, value FROM entry WHERE key >= ? AND key < ? ORDER BY key LIMIT ? + 0",
+    );
     this.#descending = database.prepare(
-      "SELECT key, value FROM entry WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?",
+      "SELECT key, value FROM entry WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ? + 0",
     );
     this.#put = database.prepare(
       "INSERT INTO entry VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -58,7 +58,7 @@ export function accountRows(database: DatabaseSync, vaults: VaultRows) {
     setPresence: database.prepare("UPDATE accounts SET presence_visible = ? WHERE account = ?"),
     insertChainEntry: database.prepare("INSERT INTO chain (account, place, entry) VALUES (?, ?, ?)"),
     chain: database.prepare(
-      "SELECT entry FROM chain WHERE account = (SELECT number FROM accounts WHERE account = ?) AND place >= ? ORDER BY place LIMIT ?",
+      "SELECT entry FROM chain WHERE account = (SELECT number FROM accounts WHERE account = ?) AND place >= ? ORDER BY place LIMIT ? + 0",
     ),
     insertDevice: database.prepare(
       `INSERT INTO devices (device, account, signature_key, added_at, last_seen_at, boot_counter, boot_random)
@@ -150,6 +150,13 @@ export function accountRows(database: DatabaseSync, vaults: VaultRows) {
     addPackages(Number(lastInsertRowid), keyPackages);
   }
 
+  function judgeBoot(device: DeviceId, { counter, random }: Boot): "recorded" | "copied" | "newer" {
+    const row = sql.boot.get(device) as { boot_counter: number; boot_random: Uint8Array } | undefined;
+    if (row === undefined) throw new Error("the device does not exist; callers check first");
+    if (counter > row.boot_counter) return "newer";
+    return counter === row.boot_counter && sameBytes(random, row.boot_random) ? "recorded" : "copied";
+  }
+
   function getInvite(token: Uint8Array): Invite | undefined {
     const row = sql.invite.get(token) as
       | { token: Uint8Array; uses_left: number; expires_at: number; created_at: number }
@@ -203,11 +210,10 @@ export function accountRows(database: DatabaseSync, vaults: VaultRows) {
     getDevice: (device: DeviceId): Device | undefined => toDevice(sql.device.get(device)),
     listDevices: (account: AccountId): Device[] => sql.devicesOf.all(account).map((row) => toDevice(row)!),
 
+    judgeBoot,
     recordBoot(device: DeviceId, boot: Boot): "recorded" | "copied" {
-      const row = sql.boot.get(device) as { boot_counter: number; boot_random: Uint8Array } | undefined;
-      if (row === undefined) throw new Error("the device does not exist; callers check first");
-      if (boot.counter < row.boot_counter) return "copied";
-      if (boot.counter === row.boot_counter) return sameBytes(boot.random, row.boot_random) ? "recorded" : "copied";
+      const verdict = judgeBoot(device, boot);
+      if (verdict !== "newer") return verdict;
       sql.setBoot.run(boot.counter, boot.random, device);
       return "recorded";
     },

@@ -54,12 +54,12 @@ export function archiveRows(
          coalesce((SELECT hash FROM archive_chunks before WHERE before.account = chunk.account
            AND before.conversation = chunk.conversation AND before.number = chunk.number - 1), zeroblob(32)) AS previous
        FROM archive_chunks chunk
-       WHERE account = ? AND conversation = ? AND number < ? ORDER BY number DESC LIMIT ?`,
+       WHERE account = ? AND conversation = ? AND number < ? ORDER BY number DESC LIMIT ? + 0`,
     ),
     list: database.prepare(
       `SELECT c.conversation, r.newest, r.settled, r.bytes FROM archives r JOIN conversations c ON c.number = r.conversation
        WHERE r.account = (SELECT number FROM accounts WHERE account = ?1)
-         AND c.number > coalesce((SELECT number FROM conversations WHERE conversation = ?2), 0) ORDER BY c.number LIMIT ?3`,
+         AND c.number > coalesce((SELECT number FROM conversations WHERE conversation = ?2), 0) ORDER BY c.number LIMIT ?3 + 0`,
     ),
   };
 

@@ -57,9 +57,11 @@ export function blobRows(database: DatabaseSync, options: { blobBytesPerAccountM
       `SELECT number, blob, account AS owner, size,
          completed_at IS NOT NULL AND lease_until <= ?
            AND NOT EXISTS (SELECT 1 FROM blob_keeps WHERE blob = b.number) AS isUnkept
-       FROM blobs b WHERE number > ? ORDER BY number LIMIT ?`,
+       FROM blobs b WHERE number > ? ORDER BY number LIMIT ? + 0`,
     ),
-    unfinishedBefore: database.prepare("SELECT blob FROM blobs WHERE completed_at IS NULL AND created_at < ? LIMIT ?"),
+    unfinishedBefore: database.prepare(
+      "SELECT blob FROM blobs WHERE completed_at IS NULL AND created_at < ? LIMIT ? + 0",
+    ),
   };
 
   const find = (blob: BlobId) => sql.blob.get(blob) as unknown as BlobRow | undefined;

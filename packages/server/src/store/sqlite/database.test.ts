@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -18,4 +18,11 @@ test("every connection waits for the disk, and keeps SQLite's own rules on", () 
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("no statement has a bare bound LIMIT, for which SQLite would compile it anew each time", () => {
+  const bare = globSync("*.ts", { cwd: import.meta.dirname }).filter((name) =>
+    /[A-Z].* LIMIT \?\d?[`"]/.test(readFileSync(join(import.meta.dirname, name), "utf8")),
+  );
+  assert.deepEqual(bare, []);
 });

@@ -45,7 +45,12 @@ export interface OpenDatabase extends Disposable {
   path: string;
 }
 
-/** @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable` */
+/**
+ * A bound LIMIT stands in a sum in all statements here, as in `LIMIT ? + 0`: a bare one is looked at by SQLite's planner, which
+ * then compiles the statement anew each time that it runs.
+ *
+ * @throws StoreError `locked`, `newer`, `corrupt`, `unwritable` or `unavailable`
+ */
 export function openDatabase(folder: string, databaseBytesMax: number | undefined): OpenDatabase {
   checkVersion(process.versions.sqlite ?? "0");
   const path = join(folder, "sotto.db");

@@ -22,11 +22,11 @@ export function inboxRows(database: DatabaseSync, structures: StructureRows) {
     welcomes: database.prepare(
       `SELECT i.sequence, c.conversation, i.generation, c.suite, i.epoch, i.from_sequence AS "from", i.bytes, i.structure, i.key_package_ref AS keyPackageRef
        FROM inbox i JOIN conversations c ON c.number = i.conversation
-       WHERE i.device = (SELECT number FROM devices WHERE device = ?) AND i.sequence > ? ORDER BY i.sequence LIMIT ?`,
+       WHERE i.device = (SELECT number FROM devices WHERE device = ?) AND i.sequence > ? ORDER BY i.sequence LIMIT ? + 0`,
     ),
     shares: database.prepare(
       `SELECT s.sequence, d.device AS "from", s.bytes FROM shares s LEFT JOIN devices d ON d.number = s.sender
-       WHERE s.device = (SELECT number FROM devices WHERE device = ?) AND s.sequence > ? ORDER BY s.sequence LIMIT ?`,
+       WHERE s.device = (SELECT number FROM devices WHERE device = ?) AND s.sequence > ? ORDER BY s.sequence LIMIT ? + 0`,
     ),
     head: database.prepare("SELECT inbox_head FROM devices WHERE device = ?"),
   };

@@ -60,7 +60,7 @@ export function logRows(
     earlier: database.prepare("SELECT conversation, sequence, kind, epoch, accepted_at FROM log WHERE submission = ?"),
     read: database.prepare(
       `SELECT sequence, kind, epoch, bytes, structure, accepted_at FROM log
-       WHERE conversation = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
+       WHERE conversation = ? AND sequence > ? ORDER BY sequence LIMIT ? + 0`,
     ),
     revoked: database.prepare("SELECT 1 FROM devices WHERE device = ? AND revoked_at IS NOT NULL"),
     revive: database.prepare("UPDATE devices SET lapsed = 0 WHERE device = ?"),

@@ -33,7 +33,7 @@ export function membershipRows(database: DatabaseSync, options: { conversationsP
     ended: database.prepare(
       `SELECT c.conversation, m.role, m.until_sequence AS until FROM members m JOIN conversations c ON c.number = m.conversation
        WHERE m.account = (SELECT number FROM accounts WHERE account = ?) AND m.until_sequence IS NOT NULL
-       ORDER BY m.ended_at DESC LIMIT ?`,
+       ORDER BY m.ended_at DESC LIMIT ? + 0`,
     ),
     count: database.prepare(
       `SELECT count(*) AS conversations FROM members

@@ -18,7 +18,7 @@ export function reportRows(database: DatabaseSync) {
       `SELECT r.number, by.account AS reporter, a.account, d.device, r.proof, r.note, r.reported_at AS reportedAt
        FROM reports r JOIN accounts by ON by.number = r.reporter
          JOIN devices d ON d.number = r.device JOIN accounts a ON a.number = d.account
-       WHERE r.number > ? ORDER BY r.number LIMIT ?`,
+       WHERE r.number > ? ORDER BY r.number LIMIT ? + 0`,
     ),
     delete: database.prepare("DELETE FROM reports WHERE number <= ?"),
   };

@@ -184,7 +184,11 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
         return found && withLastSeen(found);
       }),
     listDevices: (account) => read(() => accounts.listDevices(account).map(withLastSeen)),
-    recordBoot: (device, boot) => write(() => accounts.recordBoot(device, boot)),
+    async recordBoot(device, boot) {
+      // Who only lost the connection comes back with what is known: nothing is written then.
+      const verdict = await read(() => accounts.judgeBoot(device, boot));
+      return verdict === "newer" ? write(() => accounts.recordBoot(device, boot)) : verdict;
+    },
     setDeviceLoggedOut: (device, loggedOut) => write(() => accounts.setDeviceLoggedOut(device, loggedOut)),
     setDeviceSeen: late.setSeen,
 
