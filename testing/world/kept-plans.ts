@@ -532,4 +532,25 @@ export const keptPlans: readonly { readonly about: string; readonly plan: Plan }
       ],
     },
   },
+  {
+    about: "a device that lost a group's log while its account left it takes that from the account vault",
+    plan: {
+      seed: 2041,
+      level: "stub",
+      people: 3,
+      suite: 83,
+      logBytesMax: 1 << 30,
+      steps: [
+        { afterMs: 4605, kind: "signIn", who: 789737, what: 49827 },
+        { afterMs: 3473, kind: "send", who: 123720, what: 367530 },
+        { afterMs: 33, kind: "serverStops", who: 947936, what: 546736 },
+        { afterMs: 1971, kind: "signIn", who: 30355, what: 835952 },
+        { afterMs: 5547, kind: "read", who: 184456, what: 233675 },
+        { afterMs: 110, kind: "signIn", who: 788654, what: 819467 },
+        { afterMs: 1072, kind: "createGroup", who: 208102, what: 588742 },
+        { afterMs: 5178, kind: "holiday", who: 4965, what: 723485 },
+        { afterMs: 4159, kind: "leaveGroup", who: 838344, what: 443650 },
+      ],
+    },
+  },
 ];

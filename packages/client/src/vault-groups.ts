@@ -48,10 +48,15 @@ export function unseenRoster(own: Uint8Array, isIn: boolean): Uint8Array {
   return encodeRoster({ version: 0, invites: "members", members });
 }
 
-/** Another device saw this account go from a group in which this one has no place yet: there is none to come to. Changes `conversation`. */
+/**
+ * Another device saw this account go from a group in which this one has no place, not yet or not any more: there is none to come
+ * to. Changes `conversation`.
+ */
 export function takeEnd(conversation: ConversationRecord, group: VaultGroup | undefined, own: Uint8Array): void {
   if (conversation.kind !== "group" || conversation.ended || !group?.ended) return;
-  if (conversation.epochSeen || conversation.brokenAt === undefined) return;
+  if (conversation.brokenAt === undefined) return;
+  // What this one saw last may be newer: that its account was let in again.
+  if (conversation.epochSeen && group.version <= rosterOf(conversation, own).version) return;
   delete conversation.brokenAt;
   conversation.ended = { ...group.ended, by: group.ended.by.slice() };
   conversation.roster = unseenRoster(own, false);
