@@ -211,6 +211,8 @@ class Engine implements Client {
       conversations: this.#conversations,
       onSecurity,
       findArchived: (conversation, message, from) => reading.find(conversation, message, from),
+      onFoundArchived: (transaction, conversation, row, at) =>
+        this.#restore.onFoundArchived(transaction, conversation, row, at),
       groupChanges: {
         carryOut: (conversation, order) => this.#groups.carryOut(conversation, order),
         onGivenUp: (transaction, item, error) => this.#groups.onGivenUp(transaction, item, error),

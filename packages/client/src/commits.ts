@@ -73,6 +73,12 @@ export class Commits {
       await this.#note(transaction, at, commit.committer.account, "created", text);
     } else if (open && !commit.own) await this.#noteEntered(transaction, at, commit);
     if (!open && commit.own && conversation.phase === "new") conversation.phase = "created";
+    if (!commit.own)
+      this.#options.restore.askEntered(
+        transaction,
+        conversation,
+        enteredBy(commit).map(({ device }) => device),
+      );
     await this.#noteGone(transaction, at, commit);
   }
 
@@ -170,7 +176,7 @@ export class Commits {
   async #noteEntered(transaction: Transaction, at: CommitPlace, commit: Commit): Promise<void> {
     const { contacts, state } = this.#options;
     const leaves = commit.group.leaves();
-    for (const { account, device } of commit.external ? [commit.committer] : commit.added) {
+    for (const { account, device } of enteredBy(commit)) {
       if (roleOf(commit.rosterBefore, account) === undefined) continue;
       // Everybody comes back into a group that was made anew.
       if (this.#options.resets.isReturn(at.conversation, { account, device })) continue;
@@ -219,4 +225,8 @@ export class Commits {
 
 function accountsOnlyIn(roster: Roster, other: Roster): Uint8Array[] {
   return roster.members.map(({ account }) => account).filter((account) => roleOf(other, account) === undefined);
+}
+
+function enteredBy({ external, committer, added }: Commit): Commit["added"] {
+  return external ? [committer] : added;
 }

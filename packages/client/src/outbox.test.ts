@@ -63,6 +63,7 @@ async function begin() {
     contacts,
     (conversation) => outbox.reasonToWait(conversation)?.message,
   );
+  const found: string[] = [];
   const outbox: Outbox = new Outbox({
     state,
     contacts,
@@ -77,6 +78,7 @@ async function begin() {
     onPlaced: async () => {},
     findArchived: async () =>
       scene.archivedAt === undefined ? undefined : { sequence: scene.archivedAt, acceptedAt: clock.now() },
+    onFoundArchived: (_, __, row, { sequence }) => void found.push(`${row.kind} ${sequence}`),
   });
   const write = async (text: string): Promise<void> => {
     await state.transact(async (transaction) => {
@@ -140,12 +142,12 @@ async function begin() {
     for (let waits = 0; sent.length < count && waits < 2_000; waits++) await settle();
     assert.equal(sent.length, count);
   };
-  return { ...made, id, bob, scene, sent, security, outbox, write, receipt, messages, settle, sends };
+  return { ...made, id, bob, scene, sent, found, security, outbox, write, receipt, messages, settle, sends };
 }
 
 test("what may have come through in a part of the log that expired is looked for in the archive before it goes again", async () => {
   for (const archivedAt of [4, undefined]) {
-    const { id, write, receipt, scene, sent, outbox, state, messages, settle } = await begin();
+    const { id, write, receipt, scene, sent, found, outbox, state, messages, settle } = await begin();
     scene.fates.push("lost");
     await write("through or not");
     await settle();
@@ -158,6 +160,7 @@ test("what may have come through in a part of the log that expired is looked for
     assert.equal((await messages())[0]!.state, "accepted");
     if (archivedAt === undefined) assert.deepEqual(sent[1], sent[0], "it is not there: the same bytes go again");
     else assert.equal(sent.length, 1, "it is there");
+    assert.deepEqual(found, archivedAt === undefined ? [] : ["message 4"]);
 
     scene.fates.push("lost");
     await receipt("read", 2);

@@ -14,7 +14,7 @@ import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { isGroupRefusal } from "./group-change.ts";
 import type { Platform } from "./platform.ts";
-import { type ConversationRecord, type OutboxItem, pendingPlaceOf } from "./records.ts";
+import { type ConversationRecord, type OutboxItem, type Row, pendingPlaceOf } from "./records.ts";
 import { readReportDueAt } from "./receipts.ts";
 import type { State, Transaction } from "./state.ts";
 import type { Timeline } from "./timeline.ts";
@@ -56,6 +56,13 @@ export interface OutboxOptions {
     message: Uint8Array,
     from: number,
   ) => Promise<{ sequence: number; acceptedAt: number } | undefined>;
+  /** It was found there at `sequence`: others may have asked for it while this device did not know. The place `order` is free for it. */
+  onFoundArchived: (
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    row: Row,
+    at: { sequence: number; order: number },
+  ) => void;
 }
 
 /** What the outbox needs of attachments.ts. */
@@ -387,6 +394,7 @@ export class Outbox {
       }
       const record = transaction.conversation(conversation)!;
       await this.onPlaced(transaction, record, item, at);
+      this.#options.onFoundArchived(transaction, record, row, { sequence: at.sequence, order: item.order });
       transaction.putConversation(record);
     });
     return at !== undefined;

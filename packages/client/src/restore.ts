@@ -5,7 +5,7 @@
  * so the same id. Until then the history says that messages are on their way.
  */
 import { chainDevice, contentId, decodeContent, encodeContent } from "@sotto/e2ee";
-import { type Result, directConversationId, sameBytes, toHex } from "@sotto/protocol";
+import { type Result, createSubmissionId, directConversationId, sameBytes, toHex } from "@sotto/protocol";
 import type { ClientEvent } from "./api.ts";
 import {
   type StoredVault,
@@ -30,6 +30,7 @@ import {
   type DirectFacts,
   type GroupFacts,
   type Range,
+  type Row,
   placeOf,
   sequenceOf,
 } from "./records.ts";
@@ -311,24 +312,12 @@ export class Restore {
     ranges: readonly Range[],
     when: string,
   ): Promise<void> {
-    const { state, contacts, platform, outbox, timeline, gaps } = this.#options;
+    const { state, contacts, platform, timeline, gaps } = this.#options;
     const wanted = ranges.filter(({ from, to }) => from <= to);
     const asked = wanted.at(-1);
     if (!asked || !state.account || this.#options.isQuiet(conversation)) return;
     const now = platform.clock.now();
-    for (const { from, to } of wanted) {
-      outbox.put(transaction, conversation, {
-        kind: "resend-request",
-        content: encodeContent({
-          kind: "resend-request",
-          from,
-          to,
-          salt: platform.random.bytes(16),
-          sentAtMs: now,
-          head: contacts.ownHead(),
-        }),
-      });
-    }
+    this.#request(transaction, conversation, wanted);
     const authors = conversation.kind === "direct" ? contacts.nameOf(conversation.peer) : "those who wrote it";
     const place = await timeline.note(transaction, conversation, asked.to, {
       kind: "event",
@@ -349,6 +338,35 @@ export class Restore {
       came: 0,
     };
     gaps.note(transaction, conversation);
+  }
+
+  #request(transaction: Transaction, conversation: ConversationRecord, ranges: readonly Range[]): void {
+    const { contacts, platform, outbox } = this.#options;
+    for (const { from, to } of ranges) {
+      outbox.put(transaction, conversation, {
+        kind: "resend-request",
+        content: encodeContent({
+          kind: "resend-request",
+          from,
+          to,
+          salt: platform.random.bytes(16),
+          sentAtMs: platform.clock.now(),
+          head: contacts.ownHead(),
+        }),
+      });
+    }
+  }
+
+  /** Devices have entered the group anew: what was asked of one of them before, it could not read, so it is asked once more. */
+  askEntered(transaction: Transaction, conversation: ConversationRecord, entered: readonly Uint8Array[]): void {
+    const { gap } = conversation;
+    if (!gap || this.#options.isQuiet(conversation)) return;
+    const { asked, unanswered, siblings = [] } = gap;
+    const isAwaitedFrom = (device: Uint8Array) => [...unanswered, ...siblings].includes(toHex(device));
+    if (!entered.some(isAwaitedFrom)) return;
+    // The range asked for last stays the one whose answer counts: devices that read it before are still answering it.
+    const earlier = { from: gap.from, to: asked.from - 1 };
+    this.#request(transaction, conversation, earlier.from <= earlier.to ? [earlier, asked] : [asked]);
   }
 
   /** The devices of others that have a place in a conversation, and the account's own but this one. */
@@ -419,21 +437,8 @@ export class Restore {
     for await (const page of transaction.rows(id, placeOf(from), placeOf(requested.to + 1))) {
       for (const { place, row } of page) {
         const sequence = sequenceOf(place);
-        const isMine = row.kind !== "event" && sameBytes(row.from, own.account) && sameBytes(row.device, own.device);
-        // Of a message that was taken back there is nothing to send; that it was, is.
-        if (row.kind === "message" && row.erased) continue;
-        if (!isMine || sequence === undefined || row.content.length > resendBytesMax || ++count > resendsMax) continue;
-        outbox.put(transaction, conversation, {
-          kind: "resend",
-          content: encodeContent({
-            kind: "resend",
-            sequence,
-            content: row.content,
-            salt: platform.random.bytes(16),
-            sentAtMs: platform.clock.now(),
-            head: contacts.ownHead(),
-          }),
-        });
+        if (sequence === undefined || !this.#isSentAgain(row) || ++count > resendsMax) continue;
+        outbox.put(transaction, conversation, { kind: "resend", content: this.#resend(sequence, row) });
       }
     }
     outbox.put(transaction, conversation, {
@@ -447,6 +452,46 @@ export class Restore {
         sentAtMs: platform.clock.now(),
         head: contacts.ownHead(),
       }),
+    });
+  }
+
+  /**
+   * A message of this device turned out to be through, at a place that had expired when it came: who asked for it before was
+   * answered without it. It goes out ahead of the answers that wait to be sent, in the queue's place that was its own.
+   */
+  onFoundArchived(
+    transaction: Transaction,
+    conversation: ConversationRecord,
+    row: Row,
+    { sequence, order }: { sequence: number; order: number },
+  ): void {
+    const { state, platform } = this.#options;
+    if (sequence <= newestSince(conversation, state.account!.account) || !this.#isSentAgain(row)) return;
+    transaction.putOutboxItem({
+      kind: "resend",
+      content: this.#resend(sequence, row),
+      order,
+      conversation: conversation.conversation,
+      submission: createSubmissionId(platform.random, platform.clock.now()),
+    });
+  }
+
+  #isSentAgain(row: Row): row is Exclude<Row, { kind: "event" }> {
+    const own = this.#options.state.account!;
+    if (row.kind === "event" || !sameBytes(row.from, own.account) || !sameBytes(row.device, own.device)) return false;
+    // Of a message that was taken back there is nothing to send; that it was, is.
+    return !(row.kind === "message" && row.erased) && row.content.length <= resendBytesMax;
+  }
+
+  #resend(sequence: number, { content }: { content: Uint8Array }): Uint8Array {
+    const { contacts, platform } = this.#options;
+    return encodeContent({
+      kind: "resend",
+      sequence,
+      content,
+      salt: platform.random.bytes(16),
+      sentAtMs: platform.clock.now(),
+      head: contacts.ownHead(),
     });
   }
 
