@@ -3,6 +3,7 @@
  * connects load clients. The interface is that of `harness/peer.ts`.
  */
 import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Store } from "@sotto/server/store";
@@ -23,6 +24,12 @@ import type { ConnectTo } from "./load/websocket.ts";
 
 /** Limits stay on; a benchmark's few accounts send what thousands of people would. */
 const rateFactor = 1_000_000;
+/** What `sotto serve` gives the process; read from there, so that this measures the same. */
+const launcher = readFileSync(new URL("../sotto", import.meta.url), "utf8");
+const launchedWith = {
+  env: Object.fromEntries([...launcher.matchAll(/\$\{(\w+):-(\d+)\}/g)].map(([, name, value]) => [name, value])),
+  nodeOptions: launcher.match(/--initial-old-space-size=\d+/g) ?? [],
+};
 const serveFile = fileURLToPath(new URL("./serve.mjs", import.meta.url));
 
 const pairName = (a: string, b: string): string => [a, b].toSorted().join(" ");
@@ -52,6 +59,7 @@ export function sottoPeer(): SottoPeer {
         ...pin,
         process.execPath,
         "--disable-warning=ExperimentalWarning",
+        ...launchedWith.nodeOptions,
         ...conditions,
         ...profile,
         serveFile,
@@ -61,7 +69,7 @@ export function sottoPeer(): SottoPeer {
         key,
         String(rateFactor),
       ],
-      { cwd: dataDir, env, log: join(dataDir, "server.log") },
+      { cwd: dataDir, env: { ...launchedWith.env, ...env }, log: join(dataDir, "server.log") },
     );
   }
 

@@ -103,6 +103,21 @@ test("the first start installs with one line of notice, later ones start silentl
   assert.equal(checkout.installs, 1);
 });
 
+test("a server is started with the memory settings that are measured, a command with none", (t) => {
+  const checkout = new Checkout(t);
+  checkout.run("sotto");
+  checkout.write(
+    main,
+    `const { MALLOC_MMAP_THRESHOLD_: own, MALLOC_TRIM_THRESHOLD_: kept } = process.env;
+     console.log(JSON.stringify({ own, kept, options: process.execArgv.filter((option) => /size/.test(option)) }));`,
+  );
+  writeFileSync(path.join(checkout.folder, "packages/cli/dist/.compiled"), "");
+  const settings = { own: "65536", kept: "16777216", options: ["--initial-old-space-size=64"] };
+  assert.deepEqual(JSON.parse(checkout.run("startServer.sh", "12345").stdout), settings);
+  assert.deepEqual(JSON.parse(checkout.run("sotto", "serve").stdout), settings);
+  assert.deepEqual(JSON.parse(checkout.run("sotto", "send").stdout), { options: [] });
+});
+
 test("two first starts at once install once", async (t) => {
   if (process.platform !== "linux") return t.skip("flock is there on Linux only");
   const checkout = new Checkout(t);
