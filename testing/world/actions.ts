@@ -216,6 +216,7 @@ export const actions: Record<ActionKind | FaultKind, Action> = {
     world.call(device, "logIn", async (client) => {
       await client.login({ name, password });
       device.isLoggedOut = false;
+      device.loggedInAtMs = world.scheduler.nowMs;
       await client.sync({ timeoutMs: 3_000 });
     });
   },

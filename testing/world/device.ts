@@ -42,6 +42,8 @@ export class Device {
   readonly warnings: string[] = [];
   /** Since when it is; those of the village always were. */
   joinedAtMs = -Infinity;
+  /** Its person logged in on it again: in a group into which they came meanwhile it had no place before. */
+  loggedInAtMs = -Infinity;
   /** It was away for so long that it holds no log any more. */
   hasLapsed = false;
   state: "closed" | "opening" | "open" | "closing" = "closed";

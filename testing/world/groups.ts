@@ -185,7 +185,7 @@ function checkMessages(
       const sequence = sequences.get(text);
       if (!message.isAccepted || message.device.isDoomed || sequence === undefined) continue;
       const author = world.ownerOf(message.device).name;
-      const isMissed = device.hasLapsed || device.joinedAtMs > message.atMs;
+      const isMissed = device.hasLapsed || Math.max(device.joinedAtMs, device.loggedInAtMs) > message.atMs;
       if (isMissed && !comesAgain({ message, sequence, author }, device, memberships)) continue;
       if (isWithin(membership, sequence) && !texts.has(text)) violate("I1", `${device.name} does not show "${text}"`);
     }

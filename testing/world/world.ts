@@ -480,6 +480,7 @@ export class World {
         try {
           await client.login({ name: person.name, password });
           device.isLoggedOut = false;
+          device.loggedInAtMs = this.scheduler.nowMs;
           await client.sync({ timeoutMs: openingMs });
           return;
         } catch (error) {

@@ -2,7 +2,14 @@
  * What a person does with the devices of the account and with its secrets: sign in here, list, remove, rename, change the password,
  * make a new recovery code, recover. Each opens the account for one change (devices.ts), then lets this device follow.
  */
-import { type ChainState, activeDevices, decodeDeviceKeys, encodeChainState, openMasterKey } from "@sotto/e2ee";
+import {
+  type AccountMasterKey,
+  type ChainState,
+  activeDevices,
+  decodeDeviceKeys,
+  encodeChainState,
+  openMasterKey,
+} from "@sotto/e2ee";
 import { type ChainDevice, type EventPayload, ProtocolError, decodeCbor, sameBytes, toHex } from "@sotto/protocol";
 import { authenticate, forget } from "./account.ts";
 import type { AccountVault } from "./account-vault.ts";
@@ -282,6 +289,7 @@ export class OwnDevices {
     let opened = await open();
     try {
       for (let attempt = 1; ; attempt++) {
+        await this.#takeMasterKeys(opened.root.amks);
         await vault.take(opened.accountVault);
         const version = opened.accountVault.version + 1;
         const change = await plan(opened);
@@ -315,6 +323,18 @@ export class OwnDevices {
     } finally {
       opened.session.close();
     }
+  }
+
+  /** A key that another device made is perhaps still on its way here, and the account vault sealed under it already. */
+  async #takeMasterKeys(amks: readonly AccountMasterKey[]): Promise<void> {
+    const { state } = this.#options;
+    if (amks.at(-1)!.version <= state.account!.amks.at(-1)!.version) return;
+    await state.transact((transaction) =>
+      transaction.putAccount({
+        ...transaction.account()!,
+        amks: amks.map(({ version, key }) => ({ version, key: key.reveal() })),
+      }),
+    );
   }
 
   async #change(attempted: string, opened: OpenedAccount, change: RootChange): Promise<RootChanged> {
