@@ -280,7 +280,9 @@ export class Restore {
   async askForGap(transaction: Transaction, id: string): Promise<void> {
     const conversation = transaction.conversation(id);
     if (conversation?.restoredTo === undefined || conversation.joinedAt === undefined || conversation.gap) return;
-    const { inherited, restoredTo } = conversation;
+    const { restoredTo } = conversation;
+    // A device that comes into one more conversation has the vault's entries already.
+    const inherited = conversation.inherited ?? gapOfAccount(Object.fromEntries(this.#options.state.vaultEntries), id);
     delete conversation.inherited;
     const last = { from: restoredTo + 1, to: conversation.joinedAt - 1 };
     // What the others wait for as well. Answers come in the order of requests: whoever answered the last one has answered both.
