@@ -13,6 +13,7 @@ import type { Contacts } from "./contacts.ts";
 import type { Conversations } from "./conversations.ts";
 import { ClientError, refusedBy } from "./errors.ts";
 import { isGroupRefusal } from "./group-change.ts";
+import { newestSince } from "./members.ts";
 import type { Platform } from "./platform.ts";
 import { type ConversationRecord, type OutboxItem, type Row, pendingPlaceOf } from "./records.ts";
 import { readReportDueAt } from "./receipts.ts";
@@ -356,6 +357,10 @@ export class Outbox {
     const ready = await state.transact(async (transaction) => {
       const current = state.outbox.get(item.order);
       if (!current || current.message) return current;
+      if (this.#isTooOld(transaction.conversation(conversation)!, current)) {
+        transaction.deleteOutboxItem(current.order);
+        return undefined;
+      }
       const group = await transaction.group(conversation);
       if (!group) throw new ClientError("unexpected", "send: the conversation's keys are missing");
       const encrypted = await encrypt(group, current.content ?? this.#receiptContent(current), contacts);
@@ -377,6 +382,14 @@ export class Outbox {
       if (accepted.sequence > record.cursor) record.ownAhead = [...(record.ownAhead ?? []), accepted.sequence];
       transaction.putConversation(record);
     });
+  }
+
+  /** What was to be sent again is of before somebody came, who was not there yet when it was put here: it is not for them. */
+  #isTooOld(conversation: ConversationRecord, { kind, content }: OutboxItem): boolean {
+    if (kind !== "resend" || content === undefined) return false;
+    const resend = decodeContent(content);
+    const own = this.#options.state.account!.account;
+    return resend.kind === "resend" && resend.sequence <= newestSince(conversation, own);
   }
 
   /** Whether another device of the account has archived an item, which is through then. */
