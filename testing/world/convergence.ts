@@ -139,6 +139,8 @@ function checkAuthenticators(violate: Violate, devices: readonly Device[]): void
       })[0];
       if (ratchet === undefined) continue;
       const group = decodeGroup({ epochRecord: value, ratchetRecord: ratchet.value, device: keys });
+      // Its commit never came into the log: there is no such epoch.
+      if (group.standing === "joining") continue;
       const place = `${conversation} ${group.generation} ${group.epoch}`;
       const authenticator = toHex(group.epochAuthenticator);
       const other = authenticators.get(place);
