@@ -94,6 +94,8 @@ const pageEntriesMax = 100;
 /** Pages that are read in one turn of the event loop before sockets get theirs. */
 const pagesPerTurn = 8;
 const inboxPageItems = 16;
+/** After this, what the store refused for a device that is back is tried again. */
+const reviveRetryMs = 5_000;
 
 /** What a device was sent of a conversation, or of its inbox. Sequences count from 1; 0 is before the first. */
 interface Stream {
@@ -335,8 +337,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     subscribing.delete(session);
     for (const conversation of session.changedMeanwhile) refresh(conversation);
     // It was given up, but reads on: it holds the logs again, all of them if nothing that it lacks is deleted.
-    if (row?.behind === true || (row?.lapsed === true && isComplete))
-      void store.reviveDevice(device, isComplete).catch((error: unknown) => log("revive-failed", { error }));
+    if (row?.behind === true || (row?.lapsed === true && isComplete)) revive(session, device, isComplete);
     defer(() => {
       if (session.subscription !== subscription) return;
       session.isStarted = true;
@@ -344,6 +345,17 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       plan(session);
     });
     return result;
+  }
+
+  /** Until it is stored, others cannot reach the device: a disk that is full now may have room soon. */
+  function revive(session: Session, device: DeviceId, isComplete: boolean): void {
+    const { subscription } = session;
+    store.reviveDevice(device, isComplete).catch((error: unknown) => {
+      log("revive-failed", { error });
+      setTimeout(() => {
+        if (session.isOpen && session.subscription === subscription) revive(session, device, isComplete);
+      }, reviveRetryMs).unref();
+    });
   }
 
   /** Reads a conversation's leaves again and lets its streams follow. */
