@@ -92,8 +92,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     bug: "a copied store of a device is not noticed",
     file: `${server}/store/sqlite/accounts.ts`,
-    find: 'if (boot.counter < row.boot_counter) return "copied";',
-    plant: 'if (boot.counter < row.boot_counter) return "recorded";',
+    find: 'sameBytes(random, row.boot_random) ? "recorded" : "copied";',
+    plant: 'sameBytes(random, row.boot_random) ? "recorded" : "recorded";',
     caughtBy: ["sqlite/sqlite-store"],
   },
   {
