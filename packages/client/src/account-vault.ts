@@ -148,21 +148,21 @@ export class AccountVault {
 
   /** Another device of the account stored this version. */
   async heard(version: number): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.alone(async () => {
       if (version > (this.#options.state.vault?.version ?? 0)) await this.#sync();
     });
   }
 
   /** Takes in what other devices wrote and writes what they do not have. @throws ClientError */
   sync(): Promise<void> {
-    return this.#inTurn(() => this.#sync()).catch((error: unknown) => {
+    return this.alone(() => this.#sync()).catch((error: unknown) => {
       throw refusedBy("exchange what this account's devices share", error);
     });
   }
 
   /** Writes what the other devices do not have, if there is any; reads only if another wrote meanwhile. */
   write(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.alone(async () => {
       if (!this.hasNews()) return;
       const known = this.#options.state.vault?.version ?? 0;
       if (known === 0 || !(await this.#put(known + 1))) await this.#sync();
@@ -171,16 +171,11 @@ export class AccountVault {
 
   /** Takes in what `read` asks the server for. */
   follow(read: () => Promise<StoredVault>): Promise<void> {
-    return this.#inTurn(async () => this.take(await read()));
+    return this.alone(async () => this.take(await read()));
   }
 
-  /** Does something that reads the vault and writes it otherwise than here: nothing of this device comes in between. */
+  /** One read or write of the vault at a time; for whoever reads and writes it otherwise than here, nothing comes in between. */
   alone<T>(work: () => Promise<T>): Promise<T> {
-    return this.#inTurn(work);
-  }
-
-  /** One read or write of the vault at a time. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#tail.then(work, work);
     this.#tail = turn.catch(() => {});
     return turn;

@@ -354,23 +354,11 @@ class Engine implements Client {
 
   // Account
 
-  register(options: {
-    name: string;
-    server: string;
-    password: string;
-    invite?: string;
-    fingerprint?: string;
-  }): Promise<Registered> {
+  register(options: Parameters<Client["register"]>[0]): Promise<Registered> {
     return this.#signingIn.register(options);
   }
 
-  async login(options: {
-    name: string;
-    password: string;
-    server?: string;
-    fingerprint?: string;
-    replace?: string;
-  }): Promise<WhoAmI> {
+  async login(options: Parameters<Client["login"]>[0]): Promise<WhoAmI> {
     await this.#signingIn.login(options);
     return this.whoami();
   }
@@ -379,14 +367,7 @@ class Engine implements Client {
     return this.#signingIn.logout();
   }
 
-  async recover(options: {
-    name: string;
-    server: string;
-    code: string;
-    newPassword: string;
-    fingerprint?: string;
-    keepDevices?: boolean;
-  }): Promise<WhoAmI & { removed: RemovedDevice[] }> {
+  async recover(options: Parameters<Client["recover"]>[0]): Promise<WhoAmI & { removed: RemovedDevice[] }> {
     const removed = await this.#signingIn.recover(options);
     return { ...(await this.whoami()), removed };
   }

@@ -283,31 +283,14 @@ export class OwnDevices {
     password: string,
     plan: (opened: OpenedAccount) => Promise<RootChange>,
   ): Promise<RootChanged> {
-    const { platform, state, vault } = this.#options;
+    const { platform, state } = this.#options;
     const own = state.account!;
     const open = () => openWithPassword({ platform, name: own.name, server: this.#options.pin()!, password });
     let opened = await open();
     try {
       for (let attempt = 1; ; attempt++) {
-        await this.#takeMasterKeys(opened.root.amks);
-        await vault.take(opened.accountVault);
-        const version = opened.accountVault.version + 1;
-        const change = await plan(opened);
         try {
-          const changed = await this.#change(attempted, opened, {
-            ...change,
-            device: own.device,
-            accountVault: (amk) => vault.sealedAs(version, amk),
-          });
-          await state.transact((transaction) => {
-            const current: AccountRecord = state.account!;
-            transaction.putAccount({
-              ...current,
-              chain: encodeChainState(changed.chain),
-              amks: changed.amks.map(({ version, key }) => ({ version, key: key.reveal() })),
-            });
-          });
-          return changed;
+          return await this.#changeOver(attempted, opened, plan);
         } catch (error) {
           if (!(error instanceof ClientError) || error.code !== "conflict" || attempt === vaultRacesMax) throw error;
           // Devices write the account vault by themselves, all the time: only another root is somebody's change.
@@ -325,6 +308,30 @@ export class OwnDevices {
     }
   }
 
+  /** Changes the root over the account vault as it was when the account was opened. */
+  async #changeOver(
+    attempted: string,
+    opened: OpenedAccount,
+    plan: (opened: OpenedAccount) => Promise<RootChange>,
+  ): Promise<RootChanged> {
+    const { state, vault } = this.#options;
+    await this.#takeMasterKeys(opened.root.amks);
+    await vault.take(opened.accountVault);
+    const changed = await this.#change(attempted, opened, {
+      ...(await plan(opened)),
+      device: state.account!.device,
+      accountVault: (amk) => vault.sealedAs(opened.accountVault.version + 1, amk),
+    });
+    await state.transact((transaction) =>
+      transaction.putAccount({
+        ...transaction.account()!,
+        chain: encodeChainState(changed.chain),
+        amks: revealed(changed.amks),
+      }),
+    );
+    return changed;
+  }
+
   /** A key that another device made is perhaps still on its way here, and the account vault sealed under it already. */
   async #takeMasterKeys(amks: readonly AccountMasterKey[]): Promise<void> {
     const { state } = this.#options;
@@ -332,7 +339,7 @@ export class OwnDevices {
     await state.transact((transaction) =>
       transaction.putAccount({
         ...transaction.account()!,
-        amks: amks.map(({ version, key }) => ({ version, key: key.reveal() })),
+        amks: revealed(amks),
       }),
     );
   }
@@ -351,6 +358,11 @@ export class OwnDevices {
       throw refusedBy(attempted, error);
     }
   }
+}
+
+/** As the store keeps them, sealed. */
+function revealed(amks: readonly AccountMasterKey[]): AccountRecord["amks"] {
+  return amks.map(({ version, key }) => ({ version, key: key.reveal() }));
 }
 
 function deviceByPrefix(devices: readonly Uint8Array[], which: string): Uint8Array {

@@ -4,7 +4,7 @@
  */
 import { ProtocolError, formatFingerprint, parseFingerprint, parseInviteLink } from "@sotto/protocol";
 import { authenticate, forget, logIn, register, registeredFrom } from "./account.ts";
-import type { Registered, RemovedDevice } from "./api.ts";
+import type { Client, Registered, RemovedDevice } from "./api.ts";
 import { openSession } from "./connection/session.ts";
 import { plainName } from "./contacts.ts";
 import { ClientError, refusedBy } from "./errors.ts";
@@ -34,13 +34,7 @@ export class SigningIn {
     this.#options = options;
   }
 
-  async register(options: {
-    name: string;
-    server: string;
-    password: string;
-    invite?: string;
-    fingerprint?: string;
-  }): Promise<Registered> {
+  async register(options: Parameters<Client["register"]>[0]): Promise<Registered> {
     const { platform, state, home, stretching, deviceName } = this.#options;
     const name = plainName(options.name);
     const existing = state.account;
@@ -80,13 +74,7 @@ export class SigningIn {
     return invitation?.introducer === undefined ? registered : await this.#introduce(registered, invitation.introducer);
   }
 
-  async login(options: {
-    name: string;
-    password: string;
-    server?: string;
-    fingerprint?: string;
-    replace?: string;
-  }): Promise<void> {
+  async login(options: Parameters<Client["login"]>[0]): Promise<void> {
     const { platform, state, home, link, ownDevices } = this.#options;
     const name = plainName(options.name);
     if (await this.#resumeAdding(name)) return;
@@ -119,14 +107,7 @@ export class SigningIn {
   }
 
   /** Resolves with the devices that it removed. */
-  async recover(options: {
-    name: string;
-    server: string;
-    code: string;
-    newPassword: string;
-    fingerprint?: string;
-    keepDevices?: boolean;
-  }): Promise<RemovedDevice[]> {
+  async recover(options: Parameters<Client["recover"]>[0]): Promise<RemovedDevice[]> {
     const { state, home, ownDevices } = this.#options;
     const name = plainName(options.name);
     if (await this.#resumeAdding(name)) return [];
@@ -138,7 +119,7 @@ export class SigningIn {
     return removed;
   }
 
-  async trust(options: { host: string; fingerprint: string }): Promise<void> {
+  async trust(options: Parameters<Client["trust"]>[0]): Promise<void> {
     const { platform, home, link } = this.#options;
     const { pin } = home;
     if (!pin) throw home.noAccount();
